@@ -1,0 +1,1 @@
+//! The data plane: takes requests, asks Python what their names mean, and forwards them.

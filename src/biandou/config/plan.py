@@ -1,0 +1,124 @@
+"""What the engine is to do, as plain values: the plan that `boundary.py` hands through the door.
+
+Keys are snake_case here and in `engine/src/plan.rs`; the kinds that the engine runs itself (identifiers, balancers, failure
+accrual) travel as the operator wrote them. Times are milliseconds, sizes bytes, and `None` means no limit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A plain value that crosses the door."""
+
+
+class SocketOptions(Letter):
+    """Options of a listening or connecting socket (reference/linker.md §2.4)."""
+
+    no_delay: bool = True
+    reuse_port: bool = False
+    keep_alive: bool | None = None
+    backlog: int | None = None
+    read_timeout_ms: int | None = None
+    write_timeout_ms: int | None = None
+
+
+class ServerPlan(Letter):
+    """One listening address of a router.
+
+    `fds` are listening sockets that were handed over (systemd, an earlier process), one a worker at most; without them
+    the engine binds `ip`:`port` itself.
+    """
+
+    ip: str
+    port: int
+    fds: list[int] = []
+    socket: SocketOptions = SocketOptions()
+    clear_context: bool = False
+    max_concurrent_requests: int | None = None
+    max_call_depth: int = 1000
+    timestamp_header: str | None = None
+    head_timeout_ms: int = 10_000
+    idle_timeout_ms: int | None = 300_000
+    life_timeout_ms: int | None = None
+    request_timeout_ms: int | None = None
+    max_connections: int = 65_536
+
+
+class BindingCachePlan(Letter):
+    """Bounds of the caches (reference/linker.md §3.9)."""
+
+    paths: int = 1000
+    trees: int = 1000
+    bounds: int = 1000
+    clients: int = 1000
+    idle_ttl_ms: int = 600_000
+
+
+class HttpLimits(Letter):
+    """Bounds of one HTTP/1 message's head and of the errors we write."""
+
+    max_head_bytes: int = 8 * 1024
+    max_line_bytes: int = 4 * 1024
+    max_header_count: int = 128
+    max_error_body_bytes: int = 5120 * 1024
+
+
+class RouterPlan(Letter):
+    """One router: its servers, how it identifies, and what its errors show.
+
+    `identifiers` are msgspec builtins of the identifier kinds, tried in order. `base_dentries` are the lines
+    `prefix => tree` of the router's dtab, for the text of a 502.
+    """
+
+    label: str
+    protocol: str
+    dst_prefix: str
+    identifiers: list[dict[str, Any]]
+    servers: list[ServerPlan]
+    base_dentries: list[str] = []
+    binding_timeout_ms: int = 10_000
+    binding_cache: BindingCachePlan = BindingCachePlan()
+    http: HttpLimits = HttpLimits()
+    originator: bool = False
+
+
+class Plan(Letter):
+    """All that the engine runs; `workers` is the number of its threads."""
+
+    workers: int
+    routers: list[RouterPlan]
+
+
+class ServicePolicy(Letter):
+    """What holds for one service name; sent with its answer."""
+
+    total_timeout_ms: int | None = None
+
+
+class PoolPlan(Letter):
+    """Connections kept per endpoint (`hostConnectionPool`)."""
+
+    min_size: int = 0
+    max_size: int | None = None
+    idle_time_ms: int | None = None
+    max_waiters: int | None = None
+
+
+class ClientPolicy(Letter):
+    """What holds for one client name; sent with its endpoints.
+
+    `balancer` and `failure_accrual` are msgspec builtins of the kinds, camelCase as written, `kind` included.
+    """
+
+    balancer: dict[str, Any] = {"kind": "p2c", "maxEffort": 5}
+    failure_accrual: dict[str, Any] = {"kind": "io.l5d.consecutiveFailures", "failures": 5}
+    pool: PoolPlan = PoolPlan()
+    socket: SocketOptions = SocketOptions()
+    connect_timeout_ms: int = 1000
+    request_attempt_timeout_ms: int | None = None
+    idle_timeout_ms: int | None = None
+    life_timeout_ms: int | None = None

@@ -1,0 +1,293 @@
+"""A value that changes over time: not known yet, known, or failed.
+
+Everything that discovery learns is a `Live`. "Not known yet" differs from "known to be empty", and a change is pushed from
+where it is noticed; nobody polls a neighbour. Observation is counted: the source behind a `Live` opens with the first observer and
+closes after the last, so one watch serves any number of routers.
+
+All of it runs on one event loop and is synchronous: `observe` calls back at once with what is known, then at every change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Pending:
+    """Nothing is known yet."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Ok(Generic[T]):
+    """The value that holds now."""
+
+    value: T
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The source could not say; `error` is why."""
+
+    error: Exception
+
+
+PENDING: Final = Pending()
+State: TypeAlias = Pending | Ok[T] | Failed
+Notify: TypeAlias = Callable[[State[T]], None]
+
+
+class Watch:
+    """One observation; `close` ends it, and may be called twice."""
+
+    __slots__ = ("_close",)
+
+    def __init__(self, close: Callable[[], None]) -> None:
+        self._close: Callable[[], None] | None = close
+
+    def close(self) -> None:
+        """End the observation: no further call comes after this."""
+        close, self._close = self._close, None
+        if close is not None:
+            close()
+
+
+class Live(Generic[T]):
+    """A changing value of type `T`; see `Source` for the end that is written to."""
+
+    __slots__ = ("__weakref__", "_observers", "_state")
+
+    def __init__(self, state: State[T] = PENDING) -> None:
+        self._state: State[T] = state
+        self._observers: dict[object, Notify[T]] = {}
+
+    @staticmethod
+    def ok(value: U) -> Live[U]:
+        """Give a value that never changes."""
+        return Live(Ok(value))
+
+    @staticmethod
+    def failed(error: Exception) -> Live[Any]:
+        """Give a failure that never mends."""
+        return Live(Failed(error))
+
+    @property
+    def observed(self) -> bool:
+        """Whether anybody watches."""
+        return bool(self._observers)
+
+    def observe(self, notify: Notify[T]) -> Watch:
+        """Call `notify` now with the present state and again at each change, until the `Watch` is closed."""
+        key = object()
+        first = not self._observers
+        self._observers[key] = notify
+        if first:
+            # Opening may find the state at once; this observer is told once, below.
+            self._observers[key] = _ignore
+            try:
+                self._open()
+            except BaseException:
+                del self._observers[key]
+                raise
+            self._observers[key] = notify
+        notify(self._state)
+        return Watch(lambda: self._leave(key))
+
+    def sample(self) -> State[T]:
+        """Give the state of this moment; opens the source for that moment when nobody observes it."""
+        seen: list[State[T]] = []
+        self.observe(seen.append).close()
+        return seen[-1]
+
+    def map(self, function: Callable[[T], U]) -> Live[U]:
+        """Give `function` of each value; an exception from it becomes `Failed`."""
+        return _Mapped(self, function)
+
+    def flat_map(self, function: Callable[[T], Live[U]]) -> Live[U]:
+        """Follow the `Live` that `function` gives for the latest value."""
+        return _FlatMapped(self, function)
+
+    def stabilize(self) -> Live[T]:
+        """Keep the last good value when the source fails or forgets."""
+        return _Stabilized(self)
+
+    @staticmethod
+    def join(parts: Sequence[Live[U]]) -> Live[tuple[State[U], ...]]:
+        """Give the states of all parts, always known itself: who joins decides what a pending part means."""
+        return _Joined(parts)
+
+    def _leave(self, key: object) -> None:
+        if self._observers.pop(key, None) is not None and not self._observers:
+            self._shut()
+
+    def _open(self) -> None:
+        """Begin to follow the source: the first observer has come."""
+
+    def _shut(self) -> None:
+        """Stop following the source: the last observer has gone."""
+
+    def _publish(self, state: State[T]) -> None:
+        if state is self._state or state == self._state:
+            return
+        self._state = state
+        for key, notify in tuple(self._observers.items()):
+            if self._state is not state:
+                return  # an observer changed it again: everybody has been told the newer state
+            if key in self._observers:
+                notify(state)
+
+
+def _ignore(_state: object) -> None:
+    pass
+
+
+class Source(Live[T]):
+    """The writing end of a `Live`.
+
+    `follow` is called when the first observer comes and gives the function to call when the last one has gone;
+    a source without one simply holds what it was given.
+    """
+
+    __slots__ = ("_follow", "_unfollow")
+
+    def __init__(
+        self, state: State[T] = PENDING, follow: Callable[[Source[T]], Callable[[], None]] | None = None
+    ) -> None:
+        super().__init__(state)
+        self._follow = follow
+        self._unfollow: Callable[[], None] | None = None
+
+    @property
+    def state(self) -> State[T]:
+        """What was last set, observed or not."""
+        return self._state
+
+    def set(self, value: T) -> None:
+        """Say that `value` holds now."""
+        self._publish(Ok(value))
+
+    def fail(self, error: Exception) -> None:
+        """Say that the source cannot tell, and why."""
+        self._publish(Failed(error))
+
+    def forget(self) -> None:
+        """Say that nothing is known any more."""
+        self._publish(PENDING)
+
+    def _open(self) -> None:
+        if self._follow is not None:
+            self._unfollow = self._follow(self)
+
+    def _shut(self) -> None:
+        unfollow, self._unfollow = self._unfollow, None
+        if unfollow is not None:
+            unfollow()
+
+
+class _Derived(Live[U], Generic[T, U]):
+    __slots__ = ("_source", "_watch")
+
+    def __init__(self, source: Live[T]) -> None:
+        super().__init__()
+        self._source = source
+        self._watch: Watch | None = None
+
+    def _open(self) -> None:
+        self._watch = self._source.observe(self._changed)
+
+    def _shut(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
+
+    def _changed(self, state: State[T]) -> None:
+        raise NotImplementedError
+
+
+class _Mapped(_Derived[T, U]):
+    __slots__ = ("_function",)
+
+    def __init__(self, source: Live[T], function: Callable[[T], U]) -> None:
+        super().__init__(source)
+        self._function = function
+
+    def _changed(self, state: State[T]) -> None:
+        if isinstance(state, Ok):
+            try:
+                self._publish(Ok(self._function(state.value)))
+            except Exception as error:
+                self._publish(Failed(error))
+        else:
+            self._publish(state)
+
+
+class _FlatMapped(_Derived[T, U]):
+    __slots__ = ("_function", "_inner")
+
+    def __init__(self, source: Live[T], function: Callable[[T], Live[U]]) -> None:
+        super().__init__(source)
+        self._function = function
+        self._inner: Watch | None = None
+
+    def _changed(self, state: State[T]) -> None:
+        former, self._inner = self._inner, None
+        if isinstance(state, Ok):
+            try:
+                inner = self._function(state.value)
+            except Exception as error:
+                self._publish(Failed(error))
+            else:
+                self._inner = inner.observe(self._publish)
+        else:
+            self._publish(state)
+        # Closed last, so that a source which both share stays open.
+        if former is not None:
+            former.close()
+
+    def _shut(self) -> None:
+        super()._shut()
+        inner, self._inner = self._inner, None
+        if inner is not None:
+            inner.close()
+
+
+class _Stabilized(_Derived[T, T]):
+    __slots__ = ()
+
+    def _changed(self, state: State[T]) -> None:
+        if isinstance(state, Ok) or not isinstance(self._state, Ok):
+            self._publish(state)
+
+
+class _Joined(Live[tuple[State[U], ...]]):
+    __slots__ = ("_parts", "_states", "_watches")
+
+    def __init__(self, parts: Sequence[Live[U]]) -> None:
+        super().__init__()
+        self._parts = tuple(parts)
+        self._states: list[State[U]] = []
+        self._watches: list[Watch] = []
+
+    def _open(self) -> None:
+        self._states = [PENDING] * len(self._parts)
+        for index, part in enumerate(self._parts):
+            self._watches.append(part.observe(lambda state, index=index: self._changed(index, state)))  # type: ignore[misc]
+        self._publish(Ok(tuple(self._states)))
+
+    def _changed(self, index: int, state: State[U]) -> None:
+        self._states[index] = state
+        if len(self._watches) == len(self._parts):
+            self._publish(cast("State[tuple[State[U], ...]]", Ok(tuple(self._states))))
+
+    def _shut(self) -> None:
+        watches, self._watches = self._watches, []
+        for watch in watches:
+            watch.close()
