@@ -7,11 +7,16 @@ No engine thread ever takes the GIL.
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import logging
+import os
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from biandou.config.plan import ClientPolicy, Letter, Plan, ServicePolicy
+
+_log = logging.getLogger(__name__)
 
 # ── What the engine posts ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -43,7 +48,13 @@ class Note(Letter, tag="note"):
     message: str
 
 
-Mail = Ask | Release | Note
+class Drained(Letter, tag="drained"):
+    """The engine has stopped: the last request is done, or the grace was over with `unfinished` requests cut off."""
+
+    unfinished: int = 0
+
+
+Mail = Ask | Release | Note | Drained
 
 # ── What we answer ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -190,4 +201,114 @@ def decode_tally(data: bytes) -> Tally:
     return msgspec.msgpack.decode(data, type=Tally)
 
 
-__all__ = ["Any", "Plan"]
+# ── The door itself ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Serving(NamedTuple):
+    """A server that listens; `port` is the real one where the plan said 0."""
+
+    router: str
+    ip: str
+    port: int
+
+
+class Reader(Protocol):
+    """Who reads the engine's asks and releases: the binder."""
+
+    def ask(self, letter: Ask) -> None:
+        """Begin to answer, at once or later."""
+
+    def release(self, letter: Release) -> None:
+        """Stop answering."""
+
+
+class EngineDoor:
+    """The engine, seen from the event loop; every method is for the loop's thread and returns at once.
+
+    `start` begins to serve; from then on each letter is handed to the `Reader`, a `Note` goes to the log, and
+    `drained` is done when the engine has stopped.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        """Give the plan to the engine, which opens nothing yet; raises `ValueError` for a plan it can't run."""
+        # Here and not above, so that what needs no engine (namerd, explain, --validate) does without it.
+        from biandou._engine import Engine  # noqa: PLC0415, TID251 - this is the door
+
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        try:
+            self._engine = Engine(encode(plan), self._bell)
+        except BaseException:
+            os.close(self._bell)
+            raise
+        self._loop = asyncio.get_running_loop()
+        self._reader: Reader | None = None
+        self.drained: asyncio.Future[Drained] = self._loop.create_future()
+
+    def start(self, reader: Reader) -> list[Serving]:
+        """Bind and serve; raises `OSError`, with the address in its message, if a server can't be bound."""
+        self._reader = reader
+        self._loop.add_reader(self._bell, self._read_mail)
+        return [Serving(*server) for server in self._engine.start()]
+
+    def answer(self, ticket: int, answer: Answer) -> None:
+        """Say what the name of this ticket means now."""
+        self._engine.answer(ticket, encode(answer))
+
+    def endpoints(self, endpoints: Endpoints) -> None:
+        """Say where a client name is now."""
+        self._engine.endpoints(encode(endpoints))
+
+    def forget(self, router: str, client: str) -> None:
+        """Say that no answer names this client any more."""
+        self._engine.forget(router, client)
+
+    def tally(self) -> Tally:
+        """Read what the engine has counted."""
+        return decode_tally(self._engine.tally())
+
+    def stop(self, grace_ms: int) -> None:
+        """Close the listening sockets and let running requests finish within the grace; `drained` tells when."""
+        self._engine.stop(grace_ms)
+
+    def close(self) -> None:
+        """Read no more letters."""
+        self._loop.remove_reader(self._bell)
+        os.close(self._bell)
+
+    def _read_mail(self) -> None:
+        try:
+            os.eventfd_read(self._bell)
+        except BlockingIOError:
+            return
+        for letter in decode_mail(self._engine.mail()):
+            try:
+                self._hand_over(letter)
+            except Exception as error:
+                # One letter that can't be handled must not cost the ones behind it.
+                _log.exception("cannot handle the engine's letter %s", type(letter).__name__)
+                if isinstance(letter, Ask):
+                    self.answer(letter.ticket, Answer(outcome=BindFailure(message=f"{type(error).__name__}: {error}")))
+
+    def _hand_over(self, letter: Mail) -> None:
+        match letter:
+            case Ask():
+                if self._reader is not None:
+                    self._reader.ask(letter)
+            case Release():
+                if self._reader is not None:
+                    self._reader.release(letter)
+            case Note():
+                _log.log(
+                    _NOTE_LEVELS.get(letter.level, logging.ERROR), "%s", letter.message, extra={"room": letter.room}
+                )
+            case Drained():
+                if not self.drained.done():
+                    self.drained.set_result(letter)
+
+
+_NOTE_LEVELS = {
+    "error": logging.ERROR,
+    "warning": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+}
