@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 # ── What the engine posts ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Ask(Letter, tag="ask"):
+class Ask(Letter, frozen=True, tag="ask"):
     """A service name that no cache knows.
 
     `dtab` holds the texts of the request's own dtab headers in order of precedence, lowest first: each
@@ -34,13 +34,13 @@ class Ask(Letter, tag="ask"):
     dtab: list[str]
 
 
-class Release(Letter, tag="release"):
+class Release(Letter, frozen=True, tag="release"):
     """The engine has dropped the name of this ticket: stop keeping it current."""
 
     ticket: int
 
 
-class Note(Letter, tag="note"):
+class Note(Letter, frozen=True, tag="note"):
     """Something that an operator should read; `level` is `error`, `warning`, `info` or `debug`."""
 
     level: str
@@ -48,7 +48,7 @@ class Note(Letter, tag="note"):
     message: str
 
 
-class Drained(Letter, tag="drained"):
+class Drained(Letter, frozen=True, tag="drained"):
     """The engine has stopped: the last request is done, or the grace was over with `unfinished` requests cut off."""
 
     unfinished: int = 0
@@ -59,7 +59,7 @@ Mail = Ask | Release | Note | Drained
 # ── What we answer ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Branch(Letter):
+class Branch(Letter, frozen=True):
     """A share of a name's requests; `client` is `None` for a share that has no endpoint (`$`)."""
 
     weight: float
@@ -67,29 +67,29 @@ class Branch(Letter):
     residual: str = "/"
 
 
-class BoundTree(Letter, tag="bound"):
+class BoundTree(Letter, frozen=True, tag="bound"):
     """The name is bound; unions are flattened, so weights are what each branch gets of the whole."""
 
     branches: list[Branch]
 
 
-class NegativeTree(Letter, tag="negative"):
+class NegativeTree(Letter, frozen=True, tag="negative"):
     """Nothing is there: negative, failed by `!`, or empty."""
 
 
-class BindFailure(Letter, tag="failed"):
+class BindFailure(Letter, frozen=True, tag="failed"):
     """Binding failed; the caller gets a 502 with this message."""
 
     message: str
 
 
-class BadOverride(Letter, tag="invalid"):
+class BadOverride(Letter, frozen=True, tag="invalid"):
     """The request's own dtab cannot be read; the caller gets a 400 with this message."""
 
     message: str
 
 
-class Answer(Letter):
+class Answer(Letter, frozen=True):
     """What a service name means now; sent again whenever that changes.
 
     `context` is the request's own dtab in its canonical form, passed on as `l5d-ctx-dtab` (empty: no header), and
@@ -102,34 +102,34 @@ class Answer(Letter):
     policy: ServicePolicy = ServicePolicy()
 
 
-class EndpointsKnown(Letter, tag="bound"):
+class EndpointsKnown(Letter, frozen=True, tag="bound"):
     """Where a client name is: (IP literal, port, weight) each; perhaps none."""
 
     addresses: list[tuple[str, int, float]]
     authority: str | None = None
 
 
-class EndpointsNegative(Letter, tag="negative"):
+class EndpointsNegative(Letter, frozen=True, tag="negative"):
     """The registry says that nothing is there."""
 
 
-class EndpointsFailed(Letter, tag="failed"):
+class EndpointsFailed(Letter, frozen=True, tag="failed"):
     """The registry could not say; the engine keeps what it last knew, and shows the message if it knows nothing."""
 
     message: str
 
 
-class EndpointsPending(Letter, tag="pending"):
+class EndpointsPending(Letter, frozen=True, tag="pending"):
     """The registry has not said yet; requests wait, up to the binding timeout."""
 
 
-class EndpointsStatus(Letter, tag="status"):
+class EndpointsStatus(Letter, frozen=True, tag="status"):
     """The engine answers with this HTTP status itself."""
 
     code: int
 
 
-class Endpoints(Letter):
+class Endpoints(Letter, frozen=True):
     """Where a client name is, and how to treat it; sent before the first answer that names it, then at each change."""
 
     router: str
@@ -141,7 +141,7 @@ class Endpoints(Letter):
 # ── What the engine has counted ──────────────────────────────────────────────────────────────────────────────────────
 
 
-class Stat(Letter):
+class Stat(Letter, frozen=True):
     """A distribution since the engine started: `buckets` are (value, count), rising, in the metric's own unit."""
 
     count: int
@@ -149,7 +149,7 @@ class Stat(Letter):
     buckets: list[tuple[float, int]]
 
 
-class Scope(Letter):
+class Scope(Letter, frozen=True):
     """The metrics of one thing: `scope` is e.g. `["rt", "http", "server", "127.0.0.1/4140"]`; names may hold `/`."""
 
     scope: list[str]
@@ -158,7 +158,7 @@ class Scope(Letter):
     stats: dict[str, Stat] = {}
 
 
-class EndpointView(Letter):
+class EndpointView(Letter, frozen=True):
     """One endpoint as the engine sees it now."""
 
     address: str
@@ -167,7 +167,7 @@ class EndpointView(Letter):
     state: str
 
 
-class ClientView(Letter):
+class ClientView(Letter, frozen=True):
     """One client name as the engine sees it now; for `/client_state.json` and `/admin/endpoints.json`."""
 
     router: str
@@ -176,7 +176,7 @@ class ClientView(Letter):
     endpoints: list[EndpointView]
 
 
-class Tally(Letter):
+class Tally(Letter, frozen=True):
     """All that the engine has counted, cumulative, and what it holds."""
 
     scopes: list[Scope]
