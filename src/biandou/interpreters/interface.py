@@ -1,4 +1,4 @@
-"""What every interpreter is: configuration that an operator writes, and a function from service names to bound trees."""
+"""What every interpreter is: configuration that an operator writes, and a function from service names to trees."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Namer(Protocol):
     def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
         """Give what `path` means, `path` being what follows the prefix.
 
-        A negative tree lets the next namer or alternative try. A leaf that is a path is looked up again through the dtab.
+        A negative tree lets the next namer or alternative try; a leaf that is a path goes back through the dtab.
         Nothing is opened before the result is observed.
         """
 
