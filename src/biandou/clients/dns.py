@@ -50,7 +50,7 @@ class Resolver:
     def __init__(self, *, forever: bool = False, refresh: float = REFRESH_SECONDS, lookup: Lookup | None = None) -> None:
         self.forever = forever
         self._refresh = refresh
-        self._lookup = lookup or _system_lookup
+        self._lookup = lookup or system_lookup
         self._hosts: WeakValueDictionary[str, Source[tuple[str, ...] | None]] = WeakValueDictionary()
         self._kept: dict[str, tuple[str, ...]] = {}
         self._pool: ThreadPoolExecutor | None = None
@@ -146,7 +146,8 @@ def ip_literal(host: str) -> str | None:
     return None
 
 
-def _system_lookup(host: str) -> list[str]:
+def system_lookup(host: str) -> list[str]:
+    """Give a host's IP literals, IPv4 alone if it has one; blocks. Raises `socket.gaierror` (an `OSError`)."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
     usable = [(family, str(address[0])) for family, _, _, _, address in found if "%" not in str(address[0])]
     # Both families mostly lead to one endpoint, which would then count twice; Linkerd's launcher asks for IPv4 alone.

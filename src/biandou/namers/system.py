@@ -17,8 +17,6 @@ from biandou.namers.utility import REWRITES, RewritingNamer, StatusNamer
 PLANNED: Final = frozenset({"io.buoyant.namer.zk.leader", "com.twitter.serverset"})
 """Names of Linkerd's that are known but not built yet."""
 
-_SYSTEM: Final = b"$"
-
 
 class ConstantNamer:
     """`/$/nil` and `/$/fail`: one answer whatever follows."""
@@ -35,9 +33,8 @@ class ConstantNamer:
 class SystemNamer:
     """Hands `/$/<name>/…` to the namer of that name."""
 
-    prefix = property(lambda self: Path.of("$"))
-
     def __init__(self, resolver: Resolver | None = None, extra: Iterable[Namer] = ()) -> None:
+        self.prefix = Path.of("$")
         resolver = resolver or Resolver()
         namers: list[Namer] = [
             InetNamer("inet", resolver),

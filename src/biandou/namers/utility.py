@@ -35,7 +35,8 @@ class RewritingNamer:
 class StatusNamer:
     """`/$/io.buoyant.http.status/<code>`: the engine answers with that status itself."""
 
-    prefix = property(lambda self: Path.of("$", "io.buoyant.http.status"))
+    def __init__(self) -> None:
+        self.prefix = Path.of("$", "io.buoyant.http.status")
 
     def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
         """Give a leaf for 100 ≤ code < 600."""
@@ -73,7 +74,7 @@ def _domain_to_path(path: Path) -> Path | None:
     match path.segments:
         case (host, *rest) if _HOST.fullmatch(host):
             labels = [label for label in host.split(b".") if label]
-            return Path((*reversed(labels), *rest))
+            return Path((*reversed(labels), *rest)) if labels else None
     return None
 
 
@@ -81,7 +82,7 @@ def _host_port(path: Path, *, port_first: bool) -> Path | None:
     match path.segments:
         case (prefix, address, *rest):
             found = _HOST_PORT.fullmatch(address)
-            if found and not found[2].endswith(b"-"):
+            if found:
                 pair = (found[2], found[1]) if port_first else (found[1], found[2])
                 return Path((prefix, *pair, *rest))
     return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from biandou.dtab import Path
-from biandou.transformers.interface import TransformerKind
+from biandou.dtab import Alt, Leaf, NameTree, Path, Union, Weighted
+from biandou.dtab.bound import Bound
+from biandou.live import Live
+from biandou.transformers.interface import Interpret, Transformer, TransformerKind
 
 
 class ReplaceTransformerKind(TransformerKind, frozen=True, kw_only=True, tag="io.l5d.replace"):
@@ -15,3 +17,33 @@ class ReplaceTransformerKind(TransformerKind, frozen=True, kw_only=True, tag="io
         """Raise `ValueError` unless `path` is a path."""
         super().__post_init__()
         Path.read(self.path)
+
+    def transformer(self, interpret: Interpret) -> Transformer:
+        """Make the transformer."""
+        return ReplaceTransformer(self.full_prefix, interpret(Path.read(self.path)))
+
+
+class ReplaceTransformer:
+    """Puts a bound tree in the place of every leaf."""
+
+    def __init__(self, prefix: Path, replacement: Live[NameTree[Bound]]) -> None:
+        self.prefix = prefix
+        self._replacement = replacement.map(lambda tree: tree.map(self._named))
+
+    def apply(self, tree: Live[NameTree[Bound]]) -> Live[NameTree[Bound]]:
+        """Give the tree with its leaves replaced; pending while the replacement is."""
+        return tree.flat_map(lambda bound: self._replacement.map(lambda new: _graft(bound, new).simplified))
+
+    def _named(self, bound: Bound) -> Bound:
+        return Bound(self.prefix + bound.id, bound.addresses, bound.residual)
+
+
+def _graft(tree: NameTree[Bound], replacement: NameTree[Bound]) -> NameTree[Bound]:
+    match tree:
+        case Leaf():
+            return replacement
+        case Alt(trees):
+            return Alt(tuple(_graft(branch, replacement) for branch in trees))
+        case Union(branches):
+            return Union(tuple(Weighted(branch.weight, _graft(branch.tree, replacement)) for branch in branches))
+    return tree
