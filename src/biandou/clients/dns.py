@@ -1,8 +1,8 @@
 """Host names as the system resolves them, kept current while somebody observes them.
 
-`getaddrinfo` in a few threads, not dnspython: it reads `/etc/hosts`, `nsswitch.conf` and search domains, as the JVM did, and
-operators of virtual machines live by those. It hides record TTLs, so a name is asked for again every few seconds; a caching
-resolver on the host bears that.
+`getaddrinfo` in a few threads, not dnspython: it reads `/etc/hosts`, `nsswitch.conf` and search domains, as the JVM
+did, and operators of virtual machines live by those. It hides record TTLs, so a name is asked for again every few
+seconds; a caching resolver on the host bears that.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class Resolver:
     With `forever` the first good answer is kept and never asked for again.
     """
 
-    def __init__(self, *, forever: bool = False, refresh: float = REFRESH_SECONDS, lookup: Lookup | None = None) -> None:
+    def __init__(
+        self, *, forever: bool = False, refresh: float = REFRESH_SECONDS, lookup: Lookup | None = None
+    ) -> None:
         self.forever = forever
         self._refresh = refresh
         self._lookup = lookup or system_lookup

@@ -1,9 +1,9 @@
 """Files and directories whose names and contents are followed, whatever way they are replaced.
 
 A name is looked at again when inotify says that something in its directory changed: so an atomic rename, a swapped
-symbolic link (Kubernetes swaps `..data` and leaves the names alone), a directory that was deleted and made again and a lost event are
-all the same case. For a link every directory that its resolution touches is watched; for the root, each directory above it.
-Only what somebody observes is watched or read.
+symbolic link (Kubernetes swaps `..data` and leaves the names alone), a directory that was deleted and made again and
+a lost event are all the same case. For a link every directory that its resolution touches is watched; for the root,
+each directory above it. Only what somebody observes is watched or read.
 """
 
 from __future__ import annotations
@@ -313,10 +313,10 @@ def watch_path(
 ) -> str | None:
     """Resolve an absolute path by hand and watch each name on the way, in the directory where it stands.
 
-    `changed` is called with the event's bits when one of the names may have another meaning (or, if `mask` says so, other
-    contents). The watches are appended to `watches` as they are made, before the name is looked at: nothing is missed in
-    between. A directory that we may pass but not read is not watched. Gives the path without links, or `None` if it
-    does not exist. Raises `OSError`.
+    `changed` is called with the event's bits when one of the names may have another meaning (or, if `mask` says so,
+    other contents). The watches are appended to `watches` as they are made, before the name is looked at: nothing is
+    missed in between. A directory that we may pass but not read is not watched. Gives the path without links, or
+    `None` if it does not exist. Raises `OSError`.
     """
     here = "/"
     names = [name for name in path.split("/") if name not in ("", ".")][::-1]
