@@ -1,4 +1,4 @@
-"""Around ②–⑤: when an endpoint is given a rest, what is tried again, what counts as a success, and TLS.
+"""Around the steps ② to ⑤: when an endpoint is given a rest, what is tried again, what counts as a success, and TLS.
 
 The engine runs these; here they are only declared. What the engine does not do yet is refused where `config/` reads it.
 """
