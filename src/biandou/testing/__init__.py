@@ -1,0 +1,1 @@
+"""The shipped test kit: fakes and helpers that plugin authors use too."""
