@@ -1,0 +1,4 @@
+"""x"""
+from pathlib import Path
+def run(directory: Path) -> str:
+    return ""
