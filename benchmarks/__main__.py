@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import os
 import shutil
 import signal
@@ -73,7 +72,7 @@ def main(words: Sequence[str] | None = None) -> int:
         for name, part in (("memory", memory.run), ("cache-miss", cache_miss.run)):
             if name in wanted:
                 try:
-                    say("\n" + part(directory / name))
+                    say("\n" + part(directory / name).read_text())
                 except (MissingProgramError, RuntimeError) as error:
                     say(f"{name}: not measured: {error}")
         if "language" in wanted:
@@ -85,9 +84,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _language() -> None:
     """Run the micro-benchmarks of the dtab language."""
-    from benchmarks import language  # noqa: PLC0415  # its import costs nothing unless it's wanted
-
-    language.main()
+    importlib.import_module("benchmarks.language").main()
 
 
 if __name__ == "__main__":

@@ -82,12 +82,25 @@ def resident_mib(pid: int) -> float:
 
 
 def start_syscall_count(pid: int, seconds: float) -> subprocess.Popen[str] | None:
-    """Begin to count the system calls of a process and its descendants; gives `None` where perf isn't installed or permitted."""
+    """Begin to count the system calls of a process and its descendants; gives `None` where perf isn't installed."""
     if shutil.which("perf") is None:
         return None
     pids = ",".join(str(member) for member in family(pid))
-    command = ["perf", "stat", "-x", ";", "-e", "raw_syscalls:sys_enter", "-p", pids, "--timeout", str(int(seconds * 1000))]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    command = [
+        "perf",
+        "stat",
+        "-x",
+        ";",
+        "-e",
+        "raw_syscalls:sys_enter",
+        "-p",
+        pids,
+        "--timeout",
+        str(int(seconds * 1000)),
+    ]
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
 
 
 def syscall_count(counter: subprocess.Popen[str]) -> int | None:

@@ -44,7 +44,7 @@ def wait_until_served(child: subprocess.Popen[bytes], port: int, log: Path, *, s
 
 
 def start_backend(children: Children, directory: Path, *, big_file: bool = False) -> int:
-    """Start the service and give its port; with `big_file` it also serves 1 GiB at `/big` and takes uploads of any size."""
+    """Start the service and give its port; with `big_file` it also serves 1 GiB at `/big`."""
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     extra = ""

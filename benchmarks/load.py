@@ -138,9 +138,7 @@ async def probe(port: int, *, rate: float, seconds: float, connections: int) -> 
     """
     loop = asyncio.get_running_loop()
     prober = _Prober()
-    opened = [
-        await loop.create_connection(lambda: _Connection(prober), "127.0.0.1", port) for _ in range(connections)
-    ]
+    opened = [await loop.create_connection(lambda: _Connection(prober), "127.0.0.1", port) for _ in range(connections)]
     begin = time.perf_counter()
     for number in range(int(rate * seconds)):
         ahead = begin + number / rate - time.perf_counter()

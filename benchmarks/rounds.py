@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import uvloop
 
@@ -41,7 +40,7 @@ class Measured:
     port: int
     child: subprocess.Popen[bytes]
     readings: dict[str, list[float]] = field(default_factory=dict)
-    threads: list[dict[str, Any]] = field(default_factory=list)
+    threads: list[dict[str, float]] = field(default_factory=list)
 
     def note(self, name: str, value: float) -> None:
         """Keep one reading."""
@@ -125,13 +124,10 @@ def _load_round(one: Measured, pace: Pace) -> None:
     one.note("rate", load.rate)
     for name, value in load.latency_us.items():
         one.note(f"saturated_{name}_us", value)
-    one.threads.append(
-        {
-            thread.name: thread.total / load.requests * 1e6
-            for thread in sorted(used.threads.values(), key=lambda thread: thread.total)
-            if thread.total > 0
-        }
-    )
+    threads: dict[str, float] = {}
+    for thread in used.threads.values():
+        threads[thread.name] = threads.get(thread.name, 0.0) + thread.total / load.requests * 1e6
+    one.threads.append(threads)
 
 
 def _probe(port: int, pace: Pace) -> dict[str, float]:

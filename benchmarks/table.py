@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 from collections.abc import Sequence
@@ -62,7 +63,12 @@ def render(outcome: Outcome, pace: Pace) -> str:
             lines += ["", *_ratios(outcome.measured, numbers, base)]
     lines += ["", *_threads(outcome.measured)]
     if outcome.skipped:
-        lines += ["", "Not measured:", "", *(f"- {name}: {why.splitlines()[0]}" for name, why in outcome.skipped.items())]
+        lines += [
+            "",
+            "Not measured:",
+            "",
+            *(f"- {name}: {why.splitlines()[0]}" for name, why in outcome.skipped.items()),
+        ]
     versions = [f"- {one.proxy.title}: {_version(one)}" for one in outcome.measured]
     return "\n".join([*lines, "", "Versions:", "", *versions, ""])
 
@@ -87,17 +93,30 @@ def write(outcome: Outcome, pace: Pace, name: str) -> Path:
     return table
 
 
+def write_readings(name: str, title: str, unit: str, readings: dict[str, dict[str, float]]) -> Path:
+    """Write a small table of one row a measurement; gives its path."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    columns = list(dict.fromkeys(column for row in readings.values() for column in row))
+    rows = [[what, *(_shown(row.get(column), 2) for column in columns)] for what, row in readings.items()]
+    written = RESULTS / f"{name}.md"
+    written.write_text("\n".join([f"# {title}", "", *_table([unit, *columns], rows), ""]))
+    _write_json(RESULTS / f"{name}.json", readings)
+    return written
+
+
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def _setting(pace: Pace) -> str:
     return (
-        f"Medians of {pace.rounds} alternating rounds of {pace.seconds:g} s: keep-alive, {pace.connections} connections, "
-        "1 KiB bodies. Each proxy has one worker on core 0 and adds the same three headers to the request; wrk and the "
-        f"service (nginx) share core 1. Latency is what a proxy adds to the service's own at {pace.probe_rate:g} requests/s. "
+        f"Medians of {pace.rounds} alternating rounds of {pace.seconds:g} s: keep-alive, {pace.connections} "
+        "connections, 1 KiB bodies. Each proxy has one worker on core 0 and adds the same three headers to the request; "
+        "wrk and the service (nginx) share core 1. Latency is what a proxy adds to the service's own at "
+        f"{pace.probe_rate:g} requests/s. "
         "RSS counts all of a proxy's processes; start is the time to the first answered request. "
-        f"{os.cpu_count()} cores, Linux {platform.release()}. The machine is noisy: the ratios count, the times do not. "
+        f"{os.cpu_count()} cores, Linux {platform.release()}. "
+        "The machine is noisy: the ratios count, the times do not. "
         "wrk and the service limit requests/s where a proxy is faster than they are."
     )
 
@@ -117,7 +136,7 @@ def _ratios(measured: Sequence[Measured], numbers: dict[str, dict[str, float]], 
         row = [one.proxy.title]
         for column in COLUMNS:
             value, reference = numbers[one.proxy.name].get(column.reading), numbers[base].get(column.reading)
-            row.append(_shown(value / reference, 2) if value is not None and reference and reference > 0 else "–")
+            row.append(_shown(value / reference, 2) if value is not None and reference and reference > 0 else "-")
         rows.append(row)
     return _table([f"÷ {title}", *(column.title for column in COLUMNS)], rows)
 
@@ -140,10 +159,10 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def _shown(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:,.{digits}f}"
+    return "-" if value is None else f"{value:,.{digits}f}"
 
 
 def _version(one: Measured) -> str:
     done = subprocess.run(one.proxy.version(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    return lines[0] if lines else "unknown"
+    found = re.search(r"\d+\.\d+\.\d+[^\s/]*", done.stdout + done.stderr)
+    return found[0] if found else "unknown"

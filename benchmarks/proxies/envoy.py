@@ -23,7 +23,10 @@ def binary() -> str:
 
 
 def prepare(directory: Path, port: int, upstream: int) -> list[str]:
-    """Write the configuration; Envoy keeps connections to its upstream without being told."""
+    """Write the configuration; Envoy keeps connections to its upstream without being told.
+
+    What the others don't do either is off: request ids of its own, its own headers, timers for each stream.
+    """
     headers = [
         {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
         for name, value in HEADERS.items()
@@ -31,13 +34,21 @@ def prepare(directory: Path, port: int, upstream: int) -> list[str]:
     manager = {
         "@type": MANAGER,
         "stat_prefix": "incoming",
+        "generate_request_id": False,
+        "stream_idle_timeout": "0s",
         "route_config": {
             "request_headers_to_add": headers,
             "virtual_hosts": [
-                {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "backend"}}]}
+                {
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "backend", "timeout": "0s"}}],
+                }
             ],
         },
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}],
+        "http_filters": [
+            {"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER, "suppress_envoy_headers": True}}
+        ],
     }
     listener = {
         "name": "incoming",
