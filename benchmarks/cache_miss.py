@@ -24,7 +24,7 @@ DENTRIES = 100
 
 
 def run(directory: Path) -> Path:
-    """Measure one linker and write the table; gives its path. Raises `MissingProgramError` or `RuntimeError` if it can't be run."""
+    """Measure one linker and write the table; raises `MissingProgramError` or `RuntimeError` if it can't be run."""
     directory.mkdir(parents=True, exist_ok=True)
     os.sched_setaffinity(0, {LOAD_CORE})
     with Children() as children:
@@ -44,7 +44,7 @@ def run(directory: Path) -> Path:
             own = [_timed(connection, f"own{number}") for number in range(1, NAMES)]
             again = [_timed(connection, "web") for _ in range(NAMES)]
     rows = {
-        what: {name: round(value) for name, value in quantiles(seconds).items()}
+        what: {name: float(round(value)) for name, value in quantiles(seconds).items()}
         for what, seconds in (("its client known", shared), ("its client new", own), ("not the first", again))
     }
     title = f"The first request of a name, {DENTRIES} dentries, a warm namer"

@@ -21,7 +21,7 @@ BLOCK = bytes(256 * 1024)
 
 
 def run(directory: Path) -> Path:
-    """Measure one linker and write the table; gives its path. Raises `MissingProgramError` or `RuntimeError` if it can't be run."""
+    """Measure one linker and write the table; raises `MissingProgramError` or `RuntimeError` if it can't be run."""
     directory.mkdir(parents=True, exist_ok=True)
     os.sched_setaffinity(0, {LOAD_CORE})
     with Children() as children:

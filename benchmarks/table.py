@@ -111,8 +111,8 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 def _setting(pace: Pace) -> str:
     return (
         f"Medians of {pace.rounds} alternating rounds of {pace.seconds:g} s: keep-alive, {pace.connections} "
-        "connections, 1 KiB bodies. Each proxy has one worker on core 0 and adds the same three headers to the request; "
-        "wrk and the service (nginx) share core 1. Latency is what a proxy adds to the service's own at "
+        "connections, 1 KiB bodies. Each proxy has one worker on core 0 and adds the same three headers to the "
+        "request; wrk and the service (nginx) share core 1. Latency is what a proxy adds to the service's own at "
         f"{pace.probe_rate:g} requests/s. "
         "RSS counts all of a proxy's processes; start is the time to the first answered request. "
         f"{os.cpu_count()} cores, Linux {platform.release()}. "
