@@ -96,12 +96,14 @@ def test_a_page_links_to_files_that_exist(page: Path) -> None:
 
 
 def test_both_readmes_show_the_same_commands() -> None:
-    commands = [
-        [re.sub(r"\s+#.*", "", line) for block in re.findall(r"^```(?:sh|yaml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-         for line in block.splitlines()]
-        for text in ((ROOT / name).read_text() for name in ("README.md", "README.zh-CN.md"))
-    ]  # fmt: skip
-    assert commands[0] == commands[1]
+    english, chinese = (_commands((ROOT / name).read_text()) for name in ("README.md", "README.zh-CN.md"))
+    assert english == chinese
+
+
+def _commands(text: str) -> list[str]:
+    """Give the lines of a page's commands and configurations, without their comments."""
+    blocks = re.findall(r"^```(?:sh|yaml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [re.sub(r"\s+#.*", "", line) for block in blocks for line in block.splitlines()]
 
 
 def test_the_engine_knows_no_python_and_no_unsafe_code() -> None:

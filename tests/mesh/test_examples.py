@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -18,9 +17,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture
-def examples(tmp_path: Path) -> Iterator[Path]:
+def examples(tmp_path: Path) -> Path:
     """A copy of the examples, so that a test may write the addresses of its own origins."""
-    yield Path(shutil.copytree(EXAMPLES, tmp_path / "examples"))
+    return Path(shutil.copytree(EXAMPLES, tmp_path / "examples"))
 
 
 def origin(text: str) -> Origin:
