@@ -1,0 +1,1 @@
+"""The test kit: what plugin authors and our own tests run on loopback."""
