@@ -37,6 +37,11 @@ class Child:
         """The process id."""
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.returncode is None
+
     async def kill(self) -> None:
         """End it as a crash would, and wait until the system has closed its sockets."""
         if self._process.returncode is None:

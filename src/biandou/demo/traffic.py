@@ -60,7 +60,10 @@ class Traffic:
     async def run(self) -> None:
         """Call until cancelled."""
         connector = aiohttp.TCPConnector(limit=CALLERS)
-        async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session, asyncio.TaskGroup() as callers:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session,
+            asyncio.TaskGroup() as callers,
+        ):
             for number in range(CALLERS):
                 callers.create_task(self._call(session, number))
 
