@@ -47,7 +47,9 @@ class Resolver:
     With `forever` the first good answer is kept and never asked for again.
     """
 
-    def __init__(self, *, forever: bool = False, refresh: float = REFRESH_SECONDS, lookup: Lookup | None = None) -> None:
+    def __init__(
+        self, *, forever: bool = False, refresh: float = REFRESH_SECONDS, lookup: Lookup | None = None
+    ) -> None:
         self.forever = forever
         self._refresh = refresh
         self._lookup = lookup or system_lookup
