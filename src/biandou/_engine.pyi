@@ -1,5 +1,8 @@
-"""The engine's Python face (`boundary/src/lib.rs`); letters are msgpack, defined in `biandou/boundary.py`."""
+"""The engine as Python sees it; `make check` holds this against the compiled module."""
 
+from typing import final
+
+@final
 class Engine:
     def __new__(cls, plan: bytes, bell: int) -> Engine: ...
     def start(self) -> list[tuple[str, str, int]]: ...
