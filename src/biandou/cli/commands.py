@@ -9,6 +9,7 @@ import typer
 
 import biandou
 from biandou.cli import linker as linker_command
+from biandou.cli.demo import demo
 
 application = typer.Typer(
     name="biandou",
@@ -42,3 +43,6 @@ def _common(
 def _linker(context: typer.Context) -> None:
     """Run the data plane: biandou linker linkerd.yaml."""
     raise typer.Exit(linker_command.run(context.args))
+
+
+application.command("demo")(demo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -115,18 +116,17 @@ class QueuedHandler(logging.Handler):
         self._writer.join(max(0.0, deadline - time.monotonic()))
 
     def _write(self) -> None:
+        reported = 0
         while (line := self._lines.get()) is not None:
-            try:
+            # When nobody reads any more there is no other place to say so.
+            with contextlib.suppress(OSError):
                 _write_all(self._fd, line + "\n")
-                if self._dropped:
-                    dropped, self._dropped = self._dropped, 0
+                if self._dropped > reported:
+                    dropped, reported = self._dropped - reported, self._dropped
                     warning = logging.makeLogRecord(
                         {"levelname": "WARNING", "msg": f"{dropped} log lines were dropped: the log is read too slowly"}
                     )
                     _write_all(self._fd, self.format(warning) + "\n")
-            except OSError:
-                # Nobody reads any more; there is no other place to say so.
-                self._dropped += 1
 
 
 def _write_all(fd: int, text: str) -> None:
