@@ -1,1 +1,2 @@
 //! The data plane: takes requests, asks Python what their names mean, and forwards them.
+pub mod wire;
