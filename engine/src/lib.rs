@@ -1,1 +1,6 @@
 //! The data plane: takes requests, asks Python what their names mean, and forwards them.
+
+pub mod balance;
+pub mod endpoint;
+pub mod stats;
+pub mod tally;
