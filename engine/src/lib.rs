@@ -2,5 +2,6 @@
 
 pub mod balance;
 pub mod endpoint;
+pub mod failure;
 pub mod stats;
 pub mod tally;
