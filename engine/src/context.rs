@@ -1,5 +1,7 @@
 //! What travels with a request from hop to hop: its trace id and its deadline (reference/linker.md §5.1 to §5.3).
 
+use std::sync::OnceLock;
+
 use fastrand::Rng;
 
 /// Set when the sampling flag means something.
@@ -8,8 +10,8 @@ const SAMPLED: u64 = 4;
 const DEBUG: u64 = 1;
 
 /// The place of one span in a trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceId {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
     pub span: u64,
     pub parent: u64,
     pub trace: u64,
@@ -19,7 +21,7 @@ pub struct TraceId {
     pub flags: u64,
 }
 
-impl TraceId {
+impl Trace {
     /// Begins a trace: all three ids are the same.
     pub fn root(random: &mut Rng) -> Self {
         let id = random_id(random);
@@ -43,7 +45,7 @@ impl TraceId {
     }
 
     /// Reads the value of `l5d-ctx-trace`: base64 of 32 or 40 bytes. Anything else is ignored.
-    pub fn parse(value: &[u8]) -> Option<Self> {
+    pub fn read(value: &[u8]) -> Option<Self> {
         let mut bytes = [0u8; 40];
         let length = decode_base64(value, &mut bytes)?;
         let word = |index: usize| bytes[index * 8..].first_chunk().map(|word| u64::from_be_bytes(*word));
@@ -70,12 +72,20 @@ impl TraceId {
 
     /// Notes a decision. Bits are only ever added, so one that was taken to keep the trace stays
     /// (reference/wire.md §5.1).
-    pub fn decide(&mut self, keep: bool) {
+    fn decide(&mut self, keep: bool) {
         self.flags |= if keep { SAMPLING_KNOWN | SAMPLED } else { SAMPLING_KNOWN };
     }
 
+    /// Takes in the value of `l5d-sample`, the share of all traces to keep; it overrides what was decided before. Anything
+    /// but a number is ignored.
+    pub fn sample(&mut self, value: &[u8]) {
+        if let Some(rate) = read_sample_rate(value) {
+            self.decide(keeps(salt(), self.trace, rate));
+        }
+    }
+
     /// Appends the value of `l5d-ctx-trace`.
-    pub fn push(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         let mut bytes = [0u8; 40];
         let words = [self.span, self.parent, self.trace, self.flags, self.trace_high.unwrap_or(0)];
         for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
@@ -86,7 +96,7 @@ impl TraceId {
     }
 
     /// Appends the value of `l5d-reqid`: the trace's id in 16 hexadecimal digits.
-    pub fn push_request_id(&self, out: &mut Vec<u8>) {
+    pub fn write_request_id(&self, out: &mut Vec<u8>) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let digits: [u8; 16] = std::array::from_fn(|index| DIGITS[(self.trace >> (60 - 4 * index) & 15) as usize]);
         out.extend_from_slice(&digits);
@@ -98,28 +108,20 @@ fn random_id(random: &mut Rng) -> u64 {
     random.u64(1..)
 }
 
-/// Decides which traces are kept; the same for all requests of a trace.
-#[derive(Clone, Copy, Debug)]
-pub struct Sampler {
-    salt: u64,
+/// Drawn once per process, so that all requests of a trace are decided alike, and processes not all alike.
+fn salt() -> u64 {
+    static SALT: OnceLock<u64> = OnceLock::new();
+    *SALT.get_or_init(|| fastrand::u64(..))
 }
 
-impl Sampler {
-    /// Makes a sampler; the salt is drawn once per process.
-    pub fn new(salt: u64) -> Self {
-        Self { salt }
-    }
-
-    /// Whether a trace is kept when the share `rate` (0 to 1) of them is.
-    pub fn keeps(self, trace: u64, rate: f64) -> bool {
-        let place = (trace ^ self.salt).cast_signed().unsigned_abs() % 10_000;
-        (place as f64) < rate * 10_000.0
-    }
+/// Whether a trace is kept when the share `rate` (0 to 1) of all is (reference/wire.md §5.3).
+fn keeps(salt: u64, trace: u64, rate: f64) -> bool {
+    let place = (trace ^ salt).cast_signed().unsigned_abs() % 10_000;
+    (place as f64) < rate * 10_000.0
 }
 
-/// Reads the value of `l5d-sample`, clamped to 0..1; anything but a number is ignored.
-pub fn parse_sample_rate(value: &[u8]) -> Option<f64> {
-    let rate: f64 = std::str::from_utf8(value).ok()?.trim_ascii().parse().ok()?;
+fn read_sample_rate(value: &[u8]) -> Option<f64> {
+    let rate: f64 = std::str::from_utf8(value).ok()?.parse().ok()?;
     (!rate.is_nan()).then(|| rate.clamp(0.0, 1.0))
 }
 
@@ -132,7 +134,7 @@ pub struct Deadline {
 
 impl Deadline {
     /// Reads the value of `l5d-ctx-deadline`; anything but two decimal numbers is ignored.
-    pub fn parse(value: &[u8]) -> Option<Self> {
+    pub fn read(value: &[u8]) -> Option<Self> {
         let space = memchr::memchr(b' ', value)?;
         Some(Self {
             timestamp_ns: parse_nanoseconds(&value[..space])?,
@@ -141,16 +143,18 @@ impl Deadline {
     }
 
     /// The stricter of two: the later word and the earlier end.
-    #[must_use]
-    pub fn combine(self, other: Self) -> Self {
-        Self {
-            timestamp_ns: self.timestamp_ns.max(other.timestamp_ns),
-            deadline_ns: self.deadline_ns.min(other.deadline_ns),
-        }
+    pub fn combine(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let (Some(first), Some(second)) = (one, other) else {
+            return one.or(other);
+        };
+        Some(Self {
+            timestamp_ns: first.timestamp_ns.max(second.timestamp_ns),
+            deadline_ns: first.deadline_ns.min(second.deadline_ns),
+        })
     }
 
     /// Appends the value of `l5d-ctx-deadline`.
-    pub fn push(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         push_decimal(self.timestamp_ns, out);
         out.push(b' ');
         push_decimal(self.deadline_ns, out);
@@ -259,11 +263,11 @@ mod tests {
     #[test]
     fn the_references_trace_ids_are_read_and_written_unchanged() {
         for (text, words) in IDS {
-            let id = TraceId::parse(text.as_bytes()).expect(text);
+            let id = Trace::read(text.as_bytes()).expect(text);
             assert_eq!([id.span, id.parent, id.trace, id.flags], words[..4]);
             assert_eq!(id.trace_high, words.get(4).copied());
             let mut out = Vec::new();
-            id.push(&mut out);
+            id.write(&mut out);
             assert_eq!(out, text.as_bytes());
         }
     }
@@ -288,16 +292,16 @@ mod tests {
             b"AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAY= ",
         ];
         for value in bad {
-            assert_eq!(TraceId::parse(value), None, "{}", value.escape_ascii());
+            assert_eq!(Trace::read(value), None, "{}", value.escape_ascii());
         }
     }
 
     #[test]
     fn a_root_has_one_id_and_a_child_keeps_the_trace() {
         let mut random = Rng::with_seed(7);
-        let root = TraceId::root(&mut random);
+        let root = Trace::root(&mut random);
         assert_eq!((root.span, root.parent, root.flags), (root.trace, root.trace, 0));
-        let child = TraceId { trace_high: Some(9), flags: 1 << 40, ..root }.child(&mut random);
+        let child = Trace { trace_high: Some(9), flags: 1 << 40, ..root }.child(&mut random);
         assert_eq!((child.trace, child.parent), (root.trace, root.span));
         assert_ne!(child.span, root.span);
         assert_eq!((child.trace_high, child.flags), (Some(9), 1 << 40));
@@ -305,7 +309,7 @@ mod tests {
 
     #[test]
     fn decisions_only_add_bits_and_debug_wins() {
-        let mut id = TraceId::root(&mut Rng::with_seed(1));
+        let mut id = Trace::root(&mut Rng::with_seed(1));
         assert_eq!(id.sampled(), None);
         id.decide(false);
         assert_eq!((id.flags, id.sampled()), (2, Some(false)));
@@ -319,52 +323,65 @@ mod tests {
 
     #[test]
     fn the_request_id_has_sixteen_digits() {
-        let mut id = TraceId::root(&mut Rng::with_seed(1));
+        let mut id = Trace::root(&mut Rng::with_seed(1));
         id.trace = 0xab;
         let mut out = Vec::new();
-        id.push_request_id(&mut out);
+        id.write_request_id(&mut out);
         assert_eq!(out, b"00000000000000ab");
     }
 
     #[test]
-    fn the_sampler_keeps_all_none_or_its_share() {
-        let sampler = Sampler::new(0x1234);
-        let kept = |rate| (0..10_000u64).filter(|&trace| sampler.keeps(trace, rate)).count();
+    fn all_none_or_a_share_of_the_traces_is_kept() {
+        let kept = |rate| (0..10_000u64).filter(|&trace| keeps(0x1234, trace, rate)).count();
         assert_eq!((kept(0.0), kept(1.0)), (0, 10_000));
         assert!((2_000..3_000).contains(&kept(0.25)), "{}", kept(0.25));
         // Magnitudes count, not signs: -3 and 3 are the same place.
-        let plain = Sampler::new(0);
-        assert!(plain.keeps(3, 0.0004) && plain.keeps((-3i64).cast_unsigned(), 0.0004));
-        assert!(!plain.keeps(4, 0.0004));
-        assert!(!plain.keeps(0, 0.0) && plain.keeps(i64::MIN.cast_unsigned(), 1.0));
+        assert!(keeps(0, 3, 0.0004) && keeps(0, (-3i64).cast_unsigned(), 0.0004));
+        assert!(!keeps(0, 4, 0.0004));
+        assert!(!keeps(0, 0, 0.0) && keeps(0, i64::MIN.cast_unsigned(), 1.0));
     }
 
     #[test]
     fn sample_rates_are_clamped_and_junk_ignored() {
         for (value, rate) in [("0.5", Some(0.5)), ("-1", Some(0.0)), ("2", Some(1.0)), ("1e-3", Some(0.001))] {
-            assert_eq!(parse_sample_rate(value.as_bytes()), rate);
+            assert_eq!(read_sample_rate(value.as_bytes()), rate);
         }
         for value in ["", "x", "NaN", "0,5", "\u{ff}"] {
-            assert_eq!(parse_sample_rate(value.as_bytes()), None);
+            assert_eq!(read_sample_rate(value.as_bytes()), None);
         }
-        assert_eq!(parse_sample_rate(b"\xff"), None);
+        assert_eq!(read_sample_rate(b"\xff"), None);
+    }
+
+    #[test]
+    fn a_sample_header_overrides_an_undecided_trace_and_junk_leaves_it() {
+        let mut id = Trace::root(&mut Rng::with_seed(1));
+        id.sample(b"junk");
+        assert_eq!(id.flags, 0);
+        id.sample(b"0");
+        assert_eq!(id.flags, 2);
+        id.sample(b"1");
+        assert_eq!(id.flags, 6);
     }
 
     #[test]
     fn deadlines_combine_to_the_later_word_and_the_earlier_end() {
-        let one = Deadline::parse(b"10 500").expect("valid");
-        let two = Deadline::parse(b"20 400").expect("valid");
+        let one = Deadline::read(b"10 500");
+        let two = Deadline::read(b"20 400");
+        let both = Deadline::combine(one, two).expect("both are valid");
         let mut out = Vec::new();
-        one.combine(two).push(&mut out);
+        both.write(&mut out);
         assert_eq!(out, b"20 400");
-        assert_eq!(one.combine(two), two.combine(one));
+        assert_eq!(Deadline::combine(two, one), Some(both));
+        assert_eq!(Deadline::combine(None, one), one);
+        assert_eq!(Deadline::combine(one, None), one);
+        assert_eq!(Deadline::combine(None, None), None);
     }
 
     #[test]
     fn malformed_deadlines_are_ignored() {
         for value in ["", " ", "1", "1 ", " 1", "1  2", "1 2 3", "a 2", "1 b", "-1 2", "+1 2", "1 9223372036854775808"] {
-            assert_eq!(Deadline::parse(value.as_bytes()), None, "{value}");
+            assert_eq!(Deadline::read(value.as_bytes()), None, "{value}");
         }
-        assert!(Deadline::parse(b"0 9223372036854775807").is_some());
+        assert!(Deadline::read(b"0 9223372036854775807").is_some());
     }
 }
