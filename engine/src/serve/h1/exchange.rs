@@ -1,0 +1,543 @@
+//! One request and its response: from the caller's connection to an endpoint's, and back.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::answer::{Answer, Lost, Relayed};
+use super::relay::{self, Broken, Upload, Waits};
+use super::request::{self, HeadParts};
+use super::{Connection, Next, Scratch, cause_of, upgrade};
+use crate::context::{Deadline, Trace};
+use crate::endpoint::{InFlight, Outcome, connect};
+use crate::failure::{Cause, Failure};
+use crate::mail::Level;
+use crate::route::{Exchange, Hop, Served, Unsent};
+use crate::router::Server;
+use crate::wire::h1::{Known, Method};
+use crate::worker::Worker;
+
+/// A request that was read as far as its head, and all that it takes to answer it.
+pub(super) struct H1Exchange<'a> {
+    pub(super) worker: Rc<Worker>,
+    pub(super) server: Arc<Server>,
+    connection: &'a mut Connection,
+    scratch: &'a mut Scratch,
+    head_length: usize,
+    started_us: u64,
+    /// What an identifier left of the target.
+    target: Option<Vec<u8>>,
+    trace: Trace,
+    deadline: Option<Deadline>,
+    attempts: u32,
+    /// A byte of the response went to the caller.
+    begun: bool,
+    /// Bytes of the body were given up to an endpoint and are not here any more.
+    body_lost: bool,
+    next: Next,
+}
+
+impl<'a> H1Exchange<'a> {
+    pub(super) fn new(
+        connection: &'a mut Connection,
+        scratch: &'a mut Scratch,
+        head_length: usize,
+        started_us: u64,
+    ) -> Self {
+        Self {
+            worker: connection.worker.clone(),
+            server: connection.server.clone(),
+            connection,
+            scratch,
+            head_length,
+            started_us,
+            target: None,
+            trace: Trace::default(),
+            deadline: None,
+            attempts: 0,
+            begun: false,
+            body_lost: false,
+            next: Next::Close,
+        }
+    }
+
+    /// Whether the caller has seen a part of the response.
+    pub(super) fn begun(&self) -> bool {
+        self.begun
+    }
+
+    /// What becomes of the caller's connection.
+    pub(super) fn next(&self) -> Next {
+        self.next
+    }
+
+    /// Refuses what must not go on, before anybody is asked about it.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let request = &self.scratch.request;
+        let limit = self.server.plan.max_call_depth;
+        if request.via_entries > limit {
+            return Err(Failure::too_many_hops(limit));
+        }
+        if request.method == Method::Connect {
+            return Err(Failure::malformed(
+                405,
+                "CONNECT is not served: this is no forward proxy",
+            ));
+        }
+        Ok(())
+    }
+
+    fn values(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+        let Scratch { input, request, .. } = &*self.scratch;
+        request
+            .headers
+            .iter()
+            .filter(move |header| header.known == known)
+            .map(|header| header.value.get(input.bytes()))
+    }
+
+    /// The request's own dtab, as `l5d-ctx-dtab` and then `l5d-dtab` bring it; an edge takes none from a stranger.
+    fn dtab_values(&self) -> impl Iterator<Item = &[u8]> {
+        let trusted = !self.server.plan.clear_context;
+        self.values(Known::L5dCtxDtab)
+            .chain(self.values(Known::L5dDtab))
+            .filter(move |_| trusted)
+    }
+
+    fn read_context(&mut self) {
+        let Scratch { input, request, .. } = &*self.scratch;
+        let mut random = self.worker.random.borrow_mut();
+        let (mut trace, mut sample, mut deadline) = (None, None, None);
+        if !self.server.plan.clear_context
+            && request
+                .headers
+                .iter()
+                .any(|header| header.known.is_context())
+        {
+            for header in &request.headers {
+                let value = header.value.get(input.bytes());
+                match header.known {
+                    Known::L5dCtxTrace => trace = trace.or_else(|| Trace::read(value)),
+                    Known::L5dSample => sample = sample.or(Some(value)),
+                    Known::L5dCtxDeadline => {
+                        deadline = Deadline::combine(deadline, Deadline::read(value))
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.trace = match trace {
+            Some(trace) => trace.child(&mut random),
+            None => Trace::root(&mut random),
+        };
+        if let Some(sample) = sample {
+            self.trace.sample(sample);
+        }
+        self.deadline = deadline;
+    }
+
+    /// Notes what an attempt says of its endpoint, and tells the operator when that makes it dead or alive again.
+    fn record(&self, in_flight: &mut InFlight, outcome: Outcome, at_us: u64, hop: &Hop<'_>) {
+        let mut random = self.worker.random.borrow_mut();
+        if let Some(transition) = in_flight.record(outcome, at_us, &mut random) {
+            let message = format!("{} of {}: {transition:?}", hop.endpoint.text, hop.client.id);
+            self.worker.outbox.note(Level::Info, "endpoint", message);
+        }
+    }
+
+    /// A connection to the endpoint: an idle one, or a new one.
+    async fn connect(&self, hop: &Hop<'_>) -> Result<TcpStream, Unsent> {
+        let stats = &hop.client.stats[self.worker.index];
+        if self.attempts <= 1
+            && let Some(stream) = self.worker.pools.borrow_mut().take(hop.endpoint)
+        {
+            return Ok(stream);
+        }
+        let policy = &hop.client.policy;
+        let started_us = self.worker.now_us();
+        match connect::connect(
+            hop.endpoint.address,
+            policy.connect_timeout_ms,
+            &policy.socket,
+        )
+        .await
+        {
+            Ok(stream) => {
+                stats.connects.add(1);
+                stats
+                    .connect_latency
+                    .record(self.worker.now_us() - started_us);
+                Ok(stream)
+            }
+            Err(error) => {
+                stats.connect_failures.add(1);
+                Err(Unsent {
+                    failure: Failure::endpoint(Cause::ConnectFailed, error.to_string()),
+                    repeatable: !self.body_lost,
+                })
+            }
+        }
+    }
+
+    /// Writes the request's head for this attempt into `output`.
+    fn write_head(&mut self, hop: &Hop<'_>) {
+        let scratch = &mut *self.scratch;
+        let output = &mut scratch.output;
+        output.clear();
+        request::push_head(
+            output,
+            &HeadParts {
+                head: &scratch.request,
+                bytes: scratch.input.bytes(),
+                target: self.target.as_deref(),
+                clear_context: self.server.plan.clear_context,
+                timestamp_header: self.server.plan.timestamp_header.as_deref(),
+                endpoint: &hop.endpoint.text,
+                upgrade: scratch
+                    .request
+                    .upgrade
+                    .map(|protocol| protocol.get(scratch.input.bytes())),
+            },
+        );
+        let trace = self.trace.child(&mut self.worker.random.borrow_mut());
+        output.extend_from_slice(b"l5d-ctx-trace: ");
+        trace.write(output);
+        output.extend_from_slice(b"\r\nl5d-reqid: ");
+        trace.write_request_id(output);
+        output.extend_from_slice(b"\r\n");
+        if let Some(deadline) = &self.deadline {
+            output.extend_from_slice(b"l5d-ctx-deadline: ");
+            deadline.write(output);
+            output.extend_from_slice(b"\r\n");
+        }
+        request::push_hop(output, hop);
+    }
+
+    /// When the response's head must be there, and the failure if it is not.
+    fn head_deadline(&self, hop: &Hop<'_>) -> Option<(Instant, Failure)> {
+        let total = hop
+            .deadline
+            .map(|(by, timeout_ms)| (by, Failure::total_timeout(timeout_ms)));
+        let attempt = hop
+            .client
+            .policy
+            .request_attempt_timeout_ms
+            .map(|timeout_ms| {
+                let failure = Failure::attempt_timeout(timeout_ms, &hop.endpoint.text);
+                (Instant::now() + Duration::from_millis(timeout_ms), failure)
+            });
+        total.into_iter().chain(attempt).min_by_key(|(by, _)| *by)
+    }
+
+    async fn exchange(&mut self, hop: &Hop<'_>, endpoint: &mut TcpStream) -> Result<Relayed, Lost> {
+        let deadline = self.head_deadline(hop);
+        let server = self.server.clone();
+        let worker = self.worker.clone();
+        let stats = &server.stats[worker.index];
+        let Scratch {
+            input,
+            request,
+            output,
+            reply,
+            response,
+            back,
+            ..
+        } = &mut *self.scratch;
+        let Connection { stream, pulse, .. } = &mut *self.connection;
+        let waits = Waits {
+            worker: &worker,
+            pulse,
+            stall_ms: server.plan.idle_timeout_ms,
+        };
+        let mut body = Upload::of(request.body);
+        let used = body
+            .take(&input.bytes()[self.head_length..], output)
+            .map_err(Lost::BadUpload)?;
+        waits
+            .write(endpoint, output)
+            .await
+            .map_err(|(written, error)| {
+                if written == 0 {
+                    Lost::Unwritten(error)
+                } else {
+                    Lost::Silent(error)
+                }
+            })?;
+        reply.clear();
+        let uploaded = Cell::new(body.is_done());
+        let mut answer = Answer {
+            waits,
+            request,
+            reply,
+            response,
+            back,
+            limits: &server.limits,
+            clear_context: server.plan.clear_context,
+            caller_stays: request.keep_alive && !worker.is_draining(),
+            uploaded: &uploaded,
+            deadline,
+            begun: false,
+        };
+        if body.is_done() {
+            let relayed = answer.pass_on(endpoint, stream).await;
+            self.begun |= answer.begun;
+            let relayed = relayed?;
+            input.consume(self.head_length + used);
+            if relayed.switched {
+                self.next = Next::Close;
+                let tunnel = upgrade::tunnel(stream, endpoint, input.bytes(), answer.reply.bytes());
+                // A tunnel ends when either side wants it to; how is nobody's failure.
+                if let Ok((sent, received)) = Box::pin(tunnel).await {
+                    stats.received_bytes.add(sent);
+                    stats.sent_bytes.add(received);
+                }
+                input.clear();
+            }
+            return Ok(relayed);
+        }
+        let (mut caller_reads, mut caller_writes) = stream.split();
+        if request.expect_continue && input.len() == self.head_length {
+            let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+            waits
+                .write(&mut caller_writes, interim)
+                .await
+                .map_err(|_gone| Lost::CallerGone)?;
+        }
+        input.consume(self.head_length + used);
+        self.body_lost = true;
+        let (mut endpoint_reads, mut endpoint_writes) = endpoint.split();
+        let mut uploading = pin!(relay::upload(
+            waits,
+            &mut caller_reads,
+            &mut endpoint_writes,
+            input,
+            output,
+            &mut body,
+            &stats.received_bytes,
+            &uploaded,
+        ));
+        let mut uploading_over = false;
+        let relayed = {
+            let mut answering = pin!(answer.pass_on(&mut endpoint_reads, &mut caller_writes));
+            poll_fn(|context| {
+                if !uploading_over && let Poll::Ready(sent) = uploading.as_mut().poll(context) {
+                    uploading_over = true;
+                    match sent {
+                        // An endpoint that stops reading may have answered: its response decides.
+                        Ok(()) | Err(Broken::Sink(_)) => {}
+                        Err(Broken::Source(error))
+                            if error.kind() == io::ErrorKind::InvalidData =>
+                        {
+                            return Poll::Ready(Err(Lost::BadUpload(error)));
+                        }
+                        Err(Broken::Source(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                            return Poll::Ready(Err(Lost::SlowUpload));
+                        }
+                        Err(Broken::Source(_)) => return Poll::Ready(Err(Lost::CallerGone)),
+                    }
+                }
+                answering.as_mut().poll(context)
+            })
+            .await
+        };
+        self.begun |= answer.begun;
+        let mut relayed = relayed?;
+        relayed.reusable &= uploaded.get();
+        Ok(relayed)
+    }
+}
+
+impl Exchange for H1Exchange<'_> {
+    fn identify(&mut self) -> Result<(), Failure> {
+        self.read_context();
+        let router = self.server.router.clone();
+        let scratch = &mut *self.scratch;
+        let key = &mut scratch.key;
+        let mut reason = String::new();
+        let mut identified = false;
+        for identifier in &router.plan.identifiers {
+            key.clear();
+            if router.plan.dst_prefix != "/" {
+                key.extend_from_slice(router.plan.dst_prefix.as_bytes());
+            }
+            match identifier.identify(&scratch.request, scratch.input.bytes(), key) {
+                Ok(consumed) => {
+                    self.target = consumed;
+                    identified = true;
+                    break;
+                }
+                Err(unidentified) => reason = unidentified.to_string(),
+            }
+        }
+        if !identified {
+            let bytes = scratch.input.bytes();
+            let method =
+                String::from_utf8_lossy(scratch.request.method_span.get(bytes)).into_owned();
+            let target = String::from_utf8_lossy(scratch.request.target.get(bytes)).into_owned();
+            return Err(Failure::unidentified(
+                &method,
+                &target,
+                self.connection.peer,
+                &reason,
+            ));
+        }
+        if scratch.key.is_empty() {
+            scratch.key.push(b'/');
+        }
+        scratch.path_end = scratch.key.len();
+        if !self.server.plan.clear_context {
+            let Scratch {
+                key,
+                input,
+                request,
+                ..
+            } = scratch;
+            for known in [Known::L5dCtxDtab, Known::L5dDtab] {
+                for header in request
+                    .headers
+                    .iter()
+                    .filter(|header| header.known == known)
+                {
+                    // A path in shown form holds no NUL, so this cannot be mistaken for another name.
+                    key.push(0);
+                    key.push(known as u8);
+                    key.extend_from_slice(header.value.get(input.bytes()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn name_key(&self) -> &[u8] {
+        &self.scratch.key
+    }
+
+    fn name_path(&self) -> &str {
+        // The shown form of a path is ASCII; were it ever not, the name would be unknown rather than wrong.
+        std::str::from_utf8(&self.scratch.key[..self.scratch.path_end]).unwrap_or("/")
+    }
+
+    fn dtab(&self) -> Vec<String> {
+        self.dtab_values()
+            .map(|value| String::from_utf8_lossy(value).into_owned())
+            .collect()
+    }
+
+    async fn send(&mut self, hop: &Hop<'_>) -> Result<Served, Unsent> {
+        self.attempts += 1;
+        let worker = self.worker.clone();
+        let sent_us = worker.now_us();
+        let mut in_flight = hop.endpoint.begin(sent_us);
+        let mut endpoint = match self.connect(hop).await {
+            Ok(endpoint) => endpoint,
+            Err(unsent) => {
+                self.record(&mut in_flight, Outcome::Failure, worker.now_us(), hop);
+                return Err(unsent);
+            }
+        };
+        self.write_head(hop);
+        let stats = &*hop.client.stats[worker.index];
+        let path_stats = &*hop.leaf.stats[worker.index];
+        stats.pending.add(1);
+        let exchanged = self.exchange(hop, &mut endpoint).await;
+        stats.pending.sub(1);
+        let (outcome, status, latency_us, cause) = match &exchanged {
+            Ok(relayed) => {
+                let outcome = if relayed.status < 500 {
+                    Outcome::Success
+                } else {
+                    Outcome::Failure
+                };
+                let latency_us = relayed.head_us.saturating_sub(sent_us);
+                (Some(outcome), relayed.status, latency_us, relayed.broken)
+            }
+            Err(lost) => (
+                lost.outcome(),
+                0,
+                worker.now_us() - sent_us,
+                Some(lost.cause()),
+            ),
+        };
+        if let Some(outcome) = outcome {
+            self.record(&mut in_flight, outcome, sent_us + latency_us, hop);
+        }
+        drop(in_flight);
+        stats.finish(status, latency_us, cause);
+        path_stats.finish(status, latency_us, cause);
+        match exchanged {
+            Ok(relayed) => {
+                let policy = &hop.client.policy;
+                if relayed.reusable && !worker.is_draining() {
+                    worker.pools.borrow_mut().put(
+                        hop.endpoint,
+                        endpoint,
+                        worker.tick_ms(),
+                        policy.pool.max_size,
+                        policy.pool.idle_time_ms.or(policy.idle_timeout_ms),
+                    );
+                }
+                self.server.stats[worker.index]
+                    .sent_bytes
+                    .add(relayed.sent_bytes);
+                self.next = match relayed {
+                    Relayed {
+                        broken: Some(_), ..
+                    } => Next::Cut,
+                    Relayed {
+                        keep_alive: true, ..
+                    } => Next::Request,
+                    _ => Next::Close,
+                };
+                Ok(Served {
+                    status: relayed.status,
+                    latency_us: relayed.head_us.saturating_sub(self.started_us),
+                    whole: relayed.broken.is_none(),
+                })
+            }
+            Err(lost) => Err(self.unsent(lost)),
+        }
+    }
+}
+
+impl H1Exchange<'_> {
+    fn unsent(&self, lost: Lost) -> Unsent {
+        let replayable = !self.body_lost && !self.begun;
+        let idempotent = self.scratch.request.method.is_idempotent();
+        let closed = |error: &io::Error| {
+            let message = match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    "the endpoint closed the connection before it answered".to_owned()
+                }
+                _ => format!("the connection to the endpoint failed: {error}"),
+            };
+            Failure::endpoint(cause_of(error), message)
+        };
+        let (failure, repeatable) = match lost {
+            Lost::Unwritten(error) => (closed(&error), replayable),
+            Lost::Silent(error) => (closed(&error), replayable && idempotent),
+            Lost::Garbled(error) => (
+                Failure::endpoint(Cause::BadResponse, error.to_string()),
+                false,
+            ),
+            Lost::Late(failure) => (failure, false),
+            Lost::BadUpload(error) => (Failure::malformed(400, error.to_string()), false),
+            Lost::SlowUpload => (
+                Failure::malformed(408, "the request's body took too long"),
+                false,
+            ),
+            Lost::CallerGone => (Failure::cancelled(), false),
+        };
+        Unsent {
+            failure,
+            repeatable,
+        }
+    }
+}

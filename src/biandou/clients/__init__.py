@@ -1,0 +1,1 @@
+"""One client a back end, shared by the rooms that need it."""

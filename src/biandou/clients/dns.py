@@ -1,0 +1,157 @@
+"""Host names as the system resolves them, kept current while somebody observes them.
+
+`getaddrinfo` in a few threads, not dnspython: it reads `/etc/hosts`, `nsswitch.conf` and search domains, as the JVM
+did, and operators of virtual machines live by those. It hides record TTLs, so a name is asked for again every few
+seconds; a caching resolver on the host bears that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import random
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+from weakref import WeakValueDictionary
+
+from biandou.errors import ResolutionError
+from biandou.live import Live, Ok, Source
+
+REFRESH_SECONDS: Final = 5.0
+"""How often an observed name is asked for again (reference/naming.md §1.2)."""
+
+UNKNOWN_GRACE_SECONDS: Final = 60.0
+"""So long a host that was known and is now unknown keeps its addresses: the JVM's cache had the same effect."""
+
+LOOKUP_SECONDS: Final = 30.0
+"""After so long a lookup counts as failed; its thread is the system's to end."""
+
+MAX_THREADS: Final = 16
+MAX_FOREVER: Final = 16_000
+"""So many hosts are kept for ever by a resolver that never asks again."""
+
+_log = logging.getLogger(__name__)
+_UNKNOWN: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+
+Lookup = Callable[[str], list[str]]
+"""Gives a host's IP literals; raises `socket.gaierror` or `OSError`. Runs in a thread."""
+
+
+class Resolver:
+    """Host names to IP literals; `None` stands for a host that is not known.
+
+    With `forever` the first good answer is kept and never asked for again.
+    """
+
+    def __init__(
+        self, *, forever: bool = False, refresh: float = REFRESH_SECONDS, lookup: Lookup | None = None
+    ) -> None:
+        self.forever = forever
+        self._refresh = refresh
+        self._lookup = lookup or system_lookup
+        self._hosts: WeakValueDictionary[str, Source[tuple[str, ...] | None]] = WeakValueDictionary()
+        self._kept: dict[str, tuple[str, ...]] = {}
+        self._pool: ThreadPoolExecutor | None = None
+
+    def addresses(self, host: str) -> Live[tuple[str, ...] | None]:
+        """Give the addresses of a host: an IP literal or `localhost` at once, a name as soon as it is resolved."""
+        literal = ip_literal(host)
+        if literal is not None:
+            return Live.ok((literal,))
+        if host == "localhost":
+            return Live.ok(("127.0.0.1",))
+        kept = self._kept.get(host)
+        if kept is not None:
+            return Live.ok(kept)
+        source = self._hosts.get(host)
+        if source is None:
+            source = self._hosts[host] = Source(follow=lambda source: self._follow(host, source))
+        return source
+
+    def close(self) -> None:
+        """End the threads; lookups that run are not waited for."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+    def _follow(self, host: str, source: Source[tuple[str, ...] | None]) -> Callable[[], None]:
+        task = asyncio.get_running_loop().create_task(self._keep_current(host, source), name=f"resolve {host}")
+
+        def unfollow() -> None:
+            task.cancel()
+
+        return unfollow
+
+    async def _keep_current(self, host: str, source: Source[tuple[str, ...] | None]) -> None:
+        known_at = time.monotonic() if isinstance(source.state, Ok) else None
+        complaint = ""
+        while True:
+            reason = ""
+            try:
+                found = await self._ask(host)
+            except socket.gaierror as error:
+                reason = error.strerror or str(error)
+                known = isinstance(source.state, Ok) and source.state.value is not None
+                if error.errno not in _UNKNOWN:
+                    if not isinstance(source.state, Ok):
+                        source.fail(ResolutionError(f"cannot resolve {host}: {reason}"))
+                elif not known or known_at is None or time.monotonic() - known_at >= UNKNOWN_GRACE_SECONDS:
+                    source.set(None)
+            except (OSError, UnicodeError, TimeoutError) as error:
+                reason = str(error) or type(error).__name__
+                if not isinstance(source.state, Ok):
+                    source.fail(ResolutionError(f"cannot resolve {host}: {reason}"))
+            else:
+                known_at = time.monotonic()
+                source.set(found)
+                if self.forever and len(self._kept) < MAX_FOREVER:
+                    self._kept[host] = found
+                    return
+            if reason and reason != complaint:
+                _log.warning("cannot resolve %s: %s", host, reason)
+            elif complaint and not reason:
+                _log.info("%s is resolved again", host)
+            complaint = reason
+            await asyncio.sleep(self._refresh * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load, no secret
+
+    async def _ask(self, host: str) -> tuple[str, ...]:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="resolve")
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(LOOKUP_SECONDS):
+            return tuple(dict.fromkeys(await loop.run_in_executor(self._pool, self._lookup, host)))
+
+
+def ip_literal(host: str) -> str | None:
+    """Give the canonical form of an IP literal, or `None`.
+
+    `127.1` means `127.0.0.1`, as the JVM and C read it, with decimal parts only; IPv6 may stand in brackets.
+    """
+    parts = host.split(".")
+    if len(parts) <= 4 and all(part.isascii() and part.isdigit() and len(part) <= 10 for part in parts):
+        *first, last = (int(part) for part in parts)
+        room = 256 ** (4 - len(first))
+        if all(part < 256 for part in first) and last < room:
+            value = sum(part << (24 - 8 * index) for index, part in enumerate(first)) + last
+            return str(ipaddress.IPv4Address(value))
+        return None
+    if ":" in host:
+        inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        try:
+            return str(ipaddress.IPv6Address(inner))
+        except ValueError:
+            return None
+    return None
+
+
+def system_lookup(host: str) -> list[str]:
+    """Give a host's IP literals, IPv4 alone if it has one; blocks. Raises `socket.gaierror` (an `OSError`)."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    usable = [(family, str(address[0])) for family, _, _, _, address in found if "%" not in str(address[0])]
+    # Both families mostly lead to one endpoint, which would then count twice; Linkerd's launcher asks for IPv4 alone.
+    four = [address for family, address in usable if family == socket.AF_INET]
+    return four or [address for _, address in usable]

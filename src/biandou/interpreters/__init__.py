@@ -1,0 +1,1 @@
+"""② Binding: what a service name means here and now."""

@@ -1,0 +1,1 @@
+"""③ Resolution: where a client name is."""

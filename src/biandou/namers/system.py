@@ -1,0 +1,62 @@
+"""`/$/…`: the namers that every process has without configuration (reference/naming.md §1.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from biandou.clients.dns import Resolver
+from biandou.dtab import EMPTY, FAIL, NEG, NameTree, Path
+from biandou.dtab.bound import Bound
+from biandou.errors import BindingError
+from biandou.live import Live
+from biandou.namers.inet import InetNamer, RinetNamer, unknown_namer
+from biandou.namers.interface import Namer
+from biandou.namers.utility import REWRITES, RewritingNamer, StatusNamer
+
+PLANNED: Final = frozenset({"io.buoyant.namer.zk.leader", "com.twitter.serverset"})
+"""Names of Linkerd's that are known but not built yet."""
+
+
+class ConstantNamer:
+    """`/$/nil` and `/$/fail`: one answer whatever follows."""
+
+    def __init__(self, name: str, tree: NameTree[Path | Bound]) -> None:
+        self.prefix = Path.of("$", name)
+        self._answer = Live.ok(tree)
+
+    def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
+        """Give the answer."""
+        return self._answer
+
+
+class SystemNamer:
+    """Hands `/$/<name>/…` to the namer of that name."""
+
+    def __init__(self, resolver: Resolver | None = None, extra: Iterable[Namer] = ()) -> None:
+        self.prefix = Path.of("$")
+        resolver = resolver or Resolver()
+        namers: list[Namer] = [
+            InetNamer("inet", resolver),
+            InetNamer("fixedinet", Resolver(forever=True)),
+            RinetNamer(resolver),
+            ConstantNamer("nil", EMPTY),
+            ConstantNamer("fail", FAIL),
+            StatusNamer(),
+            *(RewritingNamer(name, rewrite) for name, rewrite in REWRITES.items()),
+            *extra,
+        ]
+        self._namers = {namer.prefix.segments[1]: namer for namer in namers}
+
+    def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
+        """Give what the path means, `path` being what follows `/$`; an unknown name fails, as a class not found."""
+        if len(path) == 0:
+            return Live.ok(NEG)
+        namer = self._namers.get(path.segments[0])
+        if namer is not None:
+            return namer.lookup(path.drop(1))
+        whole = self.prefix + path
+        name = path.segments[0].decode(errors="backslashreplace")
+        if name in PLANNED:
+            return Live.failed(BindingError(f"{name} is known but not built yet; path: {whole}"))
+        return Live.failed(unknown_namer(whole))

@@ -1,0 +1,1 @@
+"""④ Transformation: which of a client name's endpoints, and on what port."""

@@ -1,0 +1,112 @@
+"""What every transformer is: configuration that an operator writes, and a function on trees of client names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from biandou.dtab import Alt, Leaf, NameTree, Path, Union
+from biandou.dtab.bound import Addresses, AddressSet, Bound, Negative
+from biandou.kinds import Kind, kind_name
+from biandou.live import Live
+from biandou.namers.interface import Namer
+
+Interpret = Callable[[Path], Live[NameTree[Bound]]]
+"""Binds a path with the configured namers and no dtab: what `replace` and `const` need."""
+
+
+class Transformer(Protocol):
+    """Changes bound trees; the first in a list sees what the source gives, the last has the last word."""
+
+    @property
+    def prefix(self) -> Path:
+        """What is put in front of each id, `/%` included."""
+
+    def apply(self, tree: Live[NameTree[Bound]]) -> Live[NameTree[Bound]]:
+        """Give the transformed tree."""
+
+
+class TransformerKind(Kind, frozen=True, kw_only=True):
+    """The key that all transformers have (reference/naming.md §2.0): `prefix`, below `/%`."""
+
+    prefix: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` unless the prefix is a path."""
+        if self.prefix is not None:
+            Path.read(self.prefix)
+
+    @property
+    def default_prefix(self) -> Path:
+        """The prefix below `/%` when the operator names none."""
+        return Path.read(f"/{kind_name(type(self))}")
+
+    @property
+    def full_prefix(self) -> Path:
+        """The prefix, `/%` included."""
+        return Path.read("/%") + (self.default_prefix if self.prefix is None else Path.read(self.prefix))
+
+    def transformer(self, interpret: Interpret) -> Transformer:
+        """Make the transformer; may look at this host, raising `OSError`, and opens nothing that stays open."""
+        raise NotImplementedError
+
+
+class AddressTransformer:
+    """A transformer that changes each leaf's addresses and leaves the tree's shape alone."""
+
+    def __init__(self, prefix: Path, change: Callable[[AddressSet], Addresses]) -> None:
+        self.prefix = prefix
+        self._change = change
+
+    def apply(self, tree: Live[NameTree[Bound]]) -> Live[NameTree[Bound]]:
+        """Give the tree with each leaf's id prefixed and its addresses changed."""
+        return tree.map(lambda bound: bound.map(self._leaf))
+
+    def _leaf(self, bound: Bound) -> Bound:
+        return Bound(self.prefix + bound.id, bound.addresses.map(self._addresses), bound.residual)
+
+    def _addresses(self, addresses: Addresses) -> Addresses:
+        # Negative stays so, and what is no address (an HTTP status) is kept.
+        return self._change(addresses) if isinstance(addresses, AddressSet) else addresses
+
+
+def keep(wanted: Callable[[str], bool]) -> Callable[[AddressSet], Addresses]:
+    """Make a filter on hosts; if nothing survives the name is negative (reference/naming.md §2, filters)."""
+
+    def change(found: AddressSet) -> Addresses:
+        kept = tuple(address for address in found.addresses if wanted(address.host))
+        return AddressSet(kept, found.meta) if kept else Negative()
+
+    return change
+
+
+class TransformedNamer:
+    """A namer with transformers around it, the first in the list innermost; it cannot be enumerated any more."""
+
+    def __init__(self, namer: Namer, transformers: tuple[Transformer, ...]) -> None:
+        self.namer = namer
+        self.prefix = namer.prefix
+        self._transformers = transformers
+
+    def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
+        """Give the transformed tree; one that still holds paths passes untouched."""
+        return self.namer.lookup(path).flat_map(self._transform)
+
+    def _transform(self, tree: NameTree[Path | Bound]) -> Live[NameTree[Path | Bound]]:
+        if not _fully_bound(tree):
+            return Live.ok(tree)
+        transformed: Live[Any] = Live.ok(tree)
+        for transformer in self._transformers:
+            transformed = transformer.apply(transformed)
+        return transformed
+
+
+def _fully_bound(tree: NameTree[Path | Bound]) -> bool:
+    match tree:
+        case Leaf(value):
+            return isinstance(value, Bound)
+        case Alt(trees):
+            return all(_fully_bound(branch) for branch in trees)
+        case Union(branches):
+            return all(_fully_bound(branch.tree) for branch in branches)
+    return True
