@@ -1,10 +1,11 @@
 """A value that changes over time: not known yet, known, or failed.
 
-Everything that discovery learns is a `Live`. "Not known yet" differs from "known to be empty", and a change is pushed from
-where it is noticed; nobody polls a neighbour. Observation is counted: the source behind a `Live` opens with the first observer and
-closes after the last, so one watch serves any number of routers.
+Everything that discovery learns is a `Live`. "Not known yet" differs from "known to be empty", and a change is pushed
+from where it is noticed; nobody polls a neighbour. Observation is counted: the source behind a `Live` opens with the
+first observer and closes after the last, so one watch serves any number of routers.
 
-All of it runs on one event loop and is synchronous: `observe` calls back at once with what is known, then at every change.
+All of it runs on one event loop and is synchronous: `observe` calls back at once with what is known, then at every
+change. Every observer is told even if one raises; the first such exception then reaches whoever made the change.
 """
 
 from __future__ import annotations
@@ -95,10 +96,15 @@ class Live(Generic[T]):
             try:
                 self._open()
             except BaseException:
-                del self._observers[key]
+                self._leave(key)
                 raise
             self._observers[key] = notify
-        notify(self._state)
+        try:
+            notify(self._state)
+        except BaseException:
+            # Nobody gets the Watch that could end this observation.
+            self._leave(key)
+            raise
         return Watch(lambda: self._leave(key))
 
     def sample(self) -> State[T]:
@@ -138,11 +144,18 @@ class Live(Generic[T]):
         if state is self._state or state == self._state:
             return
         self._state = state
+        failure: Exception | None = None
         for key, notify in tuple(self._observers.items()):
             if self._state is not state:
-                return  # an observer changed it again: everybody has been told the newer state
+                break  # an observer changed it again: everybody has been told the newer state
             if key in self._observers:
-                notify(state)
+                try:
+                    notify(state)
+                except Exception as error:
+                    # One observer's mistake must not leave the others behind.
+                    failure = failure or error
+        if failure is not None:
+            raise failure
 
 
 def _ignore(_state: object) -> None:
@@ -221,38 +234,56 @@ class _Mapped(_Derived[T, U]):
 
     def _changed(self, state: State[T]) -> None:
         if isinstance(state, Ok):
+            mapped: State[U]
             try:
-                self._publish(Ok(self._function(state.value)))
+                mapped = Ok(self._function(state.value))
             except Exception as error:
-                self._publish(Failed(error))
+                mapped = Failed(error)
+            self._publish(mapped)
         else:
             self._publish(state)
 
 
 class _FlatMapped(_Derived[T, U]):
-    __slots__ = ("_function", "_inner")
+    __slots__ = ("_function", "_inner", "_turn")
 
     def __init__(self, source: Live[T], function: Callable[[T], Live[U]]) -> None:
         super().__init__(source)
         self._function = function
         self._inner: Watch | None = None
+        self._turn = object()
 
     def _changed(self, state: State[T]) -> None:
         former, self._inner = self._inner, None
-        if isinstance(state, Ok):
-            try:
-                inner = self._function(state.value)
-            except Exception as error:
-                self._publish(Failed(error))
+        self._turn = turn = object()
+
+        def follow(inner_state: State[U]) -> None:
+            # The former inner value is closed only below, and may speak until then.
+            if self._turn is turn:
+                self._publish(inner_state)
+
+        try:
+            if isinstance(state, Ok):
+                try:
+                    inner = self._function(state.value)
+                except Exception as error:
+                    self._publish(Failed(error))
+                else:
+                    watch = inner.observe(follow)
+                    # Our own observers may have closed us, or changed the source, while `inner` told its state.
+                    if self._turn is turn:
+                        self._inner = watch
+                    else:
+                        watch.close()
             else:
-                self._inner = inner.observe(self._publish)
-        else:
-            self._publish(state)
-        # Closed last, so that a source which both share stays open.
-        if former is not None:
-            former.close()
+                self._publish(state)
+        finally:
+            # Closed last, so that a source which both share stays open.
+            if former is not None:
+                former.close()
 
     def _shut(self) -> None:
+        self._turn = object()
         super()._shut()
         inner, self._inner = self._inner, None
         if inner is not None:

@@ -1,7 +1,7 @@
 """What the grammars of path, tree and dtab share: a scanner over text, and the error that says where it stopped.
 
-The wording of the messages is the reference's (reference/linker.md §3.2). Everything here takes time proportional to the text,
-whatever the text is.
+The wording of the messages is the reference's (reference/linker.md §3.2). Everything here takes time in
+proportion to the text, whatever the text is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SHOWN: Final = 400
 SHOWABLE: Final = rb"0-9A-Za-z_:.#$%\-".decode()
 LABEL: Final = rf"(?:[{SHOWABLE}]|\\x[0-9A-Fa-f]{{2}})++"
 # Java's Character.isWhitespace: Unicode spaces without the no-break ones, line ends and the four separators.
-_SPACE: Final = r"[\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u2028\u2029\u205f\u3000]"
+_SPACE: Final = r"[\t\n\x0b\x0c\r\x1c-\x1f \u1680\u2000-\u2006\u2008-\u200a\u2028\u2029\u205f\u3000]"
 _GAP: Final = re.compile(rf"(?:{_SPACE}|#[^\n]*+)*+")
 _NUMBER: Final = re.compile(r"[0-9]*+(?:\.[0-9]*+)?+")
 _ESCAPE: Final = re.compile(rb"\\x([0-9A-Fa-f]{2})")
@@ -44,9 +44,6 @@ class DtabSyntaxError(BiandouError, ValueError):
         if len(after) > _SHOWN:
             after = after[:_SHOWN] + "…"
         super().__init__(f"{expected} expected but {found} found at '{before}[{at}]{after}'")
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a DtabSyntaxError is shown, not sent")
 
 
 class Scanner:
@@ -89,7 +86,7 @@ class Scanner:
             self.fail(f"'{char}'")
 
     def take_elements(self, pattern: re.Pattern[str]) -> str:
-        """Take `/a/b` as far as `pattern` (a whole path or prefix) reads it, and give the part after the first slash."""
+        """Take `/a/b` as far as `pattern` (a whole path or prefix) reads it; gives the part after the first slash."""
         self.skip_space()
         match = pattern.match(self.text, self.index)
         if match is None:

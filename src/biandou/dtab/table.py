@@ -60,6 +60,11 @@ class Dentry:
         scanner.take_end()
         return dentry
 
+    def destination(self, path: Path) -> NameTree[Path]:
+        """Give where `path`, which must match, goes on: `dst` with the rest of `path` after every leaf."""
+        rest = path.segments[len(self.prefix.elements) :]
+        return self.dst.map(lambda leaf: Path(leaf.segments + rest)) if rest else self.dst
+
     def __str__(self) -> str:
         return f"{self.prefix}=>{self.dst}"
 
@@ -135,12 +140,30 @@ class Dtab:
             found.sort(key=_position, reverse=True)
         return [dentry for _, dentry in found]
 
+    def matches(self, path: Path) -> bool:
+        """Whether any entry's prefix is how `path` begins."""
+        index = self._index
+        if index is None:
+            index = self._index = _index(self._dentries)
+        nodes = [index]
+        for segment in path.segments:
+            following = []
+            for node in nodes:
+                if node.ends:
+                    return True
+                exact = node.next.get(segment)
+                if exact is not None:
+                    following.append(exact)
+                if node.any is not None:
+                    following.append(node.any)
+            if not following:
+                return False
+            nodes = following
+        return any(node.ends for node in nodes)
+
     def lookup(self, path: Path) -> NameTree[Path]:
         """Give one step of delegation: `NEG` when nothing matches, else what the matching entries say, last first."""
-        trees = []
-        for dentry in self.matching(path):
-            rest = path.segments[len(dentry.prefix.elements) :]
-            trees.append(dentry.dst.map(lambda leaf, rest=rest: Path(leaf.segments + rest)) if rest else dentry.dst)  # type: ignore[misc]
+        trees = [dentry.destination(path) for dentry in self.matching(path)]
         if len(trees) > 1:
             return Alt(tuple(trees))
         return trees[0] if trees else NEG
