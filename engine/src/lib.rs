@@ -1,1 +1,28 @@
 //! The data plane: takes requests, asks Python what their names mean, and forwards them.
+//!
+//! Complete without Python: letters go in and out as plain values, and the tests drive the engine with canned answers. The road of a
+//! request is in `route.rs`.
+
+pub mod balance;
+pub mod bind;
+pub mod context;
+pub mod endpoint;
+mod engine;
+pub mod failure;
+pub mod identify;
+pub mod listen;
+pub mod mail;
+pub mod plan;
+pub mod resolve;
+pub mod retry;
+pub mod route;
+pub mod router;
+mod serve;
+pub mod stats;
+pub mod tally;
+pub mod wire;
+mod worker;
+
+pub use engine::Engine;
+// The door writes and reads our letters.
+pub use serde::{Deserialize, Serialize};

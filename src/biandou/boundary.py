@@ -7,16 +7,21 @@ No engine thread ever takes the GIL.
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import logging
+import os
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from biandou.config.plan import ClientPolicy, Letter, Plan, ServicePolicy
 
+_log = logging.getLogger(__name__)
+
 # ── What the engine posts ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Ask(Letter, tag="ask"):
+class Ask(Letter, frozen=True, tag="ask"):
     """A service name that no cache knows.
 
     `dtab` holds the texts of the request's own dtab headers in order of precedence, lowest first: each
@@ -29,13 +34,13 @@ class Ask(Letter, tag="ask"):
     dtab: list[str]
 
 
-class Release(Letter, tag="release"):
+class Release(Letter, frozen=True, tag="release"):
     """The engine has dropped the name of this ticket: stop keeping it current."""
 
     ticket: int
 
 
-class Note(Letter, tag="note"):
+class Note(Letter, frozen=True, tag="note"):
     """Something that an operator should read; `level` is `error`, `warning`, `info` or `debug`."""
 
     level: str
@@ -43,12 +48,18 @@ class Note(Letter, tag="note"):
     message: str
 
 
-Mail = Ask | Release | Note
+class Drained(Letter, frozen=True, tag="drained"):
+    """The engine has stopped: the last request is done, or the grace was over with `unfinished` requests cut off."""
+
+    unfinished: int = 0
+
+
+Mail = Ask | Release | Note | Drained
 
 # ── What we answer ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Branch(Letter):
+class Branch(Letter, frozen=True):
     """A share of a name's requests; `client` is `None` for a share that has no endpoint (`$`)."""
 
     weight: float
@@ -56,29 +67,29 @@ class Branch(Letter):
     residual: str = "/"
 
 
-class BoundTree(Letter, tag="bound"):
+class BoundTree(Letter, frozen=True, tag="bound"):
     """The name is bound; unions are flattened, so weights are what each branch gets of the whole."""
 
     branches: list[Branch]
 
 
-class NegativeTree(Letter, tag="negative"):
+class NegativeTree(Letter, frozen=True, tag="negative"):
     """Nothing is there: negative, failed by `!`, or empty."""
 
 
-class BindFailure(Letter, tag="failed"):
+class BindFailure(Letter, frozen=True, tag="failed"):
     """Binding failed; the caller gets a 502 with this message."""
 
     message: str
 
 
-class BadOverride(Letter, tag="invalid"):
+class BadOverride(Letter, frozen=True, tag="invalid"):
     """The request's own dtab cannot be read; the caller gets a 400 with this message."""
 
     message: str
 
 
-class Answer(Letter):
+class Answer(Letter, frozen=True):
     """What a service name means now; sent again whenever that changes.
 
     `context` is the request's own dtab in its canonical form, passed on as `l5d-ctx-dtab` (empty: no header), and
@@ -91,34 +102,34 @@ class Answer(Letter):
     policy: ServicePolicy = ServicePolicy()
 
 
-class EndpointsKnown(Letter, tag="bound"):
+class EndpointsKnown(Letter, frozen=True, tag="bound"):
     """Where a client name is: (IP literal, port, weight) each; perhaps none."""
 
     addresses: list[tuple[str, int, float]]
     authority: str | None = None
 
 
-class EndpointsNegative(Letter, tag="negative"):
+class EndpointsNegative(Letter, frozen=True, tag="negative"):
     """The registry says that nothing is there."""
 
 
-class EndpointsFailed(Letter, tag="failed"):
+class EndpointsFailed(Letter, frozen=True, tag="failed"):
     """The registry could not say; the engine keeps what it last knew, and shows the message if it knows nothing."""
 
     message: str
 
 
-class EndpointsPending(Letter, tag="pending"):
+class EndpointsPending(Letter, frozen=True, tag="pending"):
     """The registry has not said yet; requests wait, up to the binding timeout."""
 
 
-class EndpointsStatus(Letter, tag="status"):
+class EndpointsStatus(Letter, frozen=True, tag="status"):
     """The engine answers with this HTTP status itself."""
 
     code: int
 
 
-class Endpoints(Letter):
+class Endpoints(Letter, frozen=True):
     """Where a client name is, and how to treat it; sent before the first answer that names it, then at each change."""
 
     router: str
@@ -130,7 +141,7 @@ class Endpoints(Letter):
 # ── What the engine has counted ──────────────────────────────────────────────────────────────────────────────────────
 
 
-class Stat(Letter):
+class Stat(Letter, frozen=True):
     """A distribution since the engine started: `buckets` are (value, count), rising, in the metric's own unit."""
 
     count: int
@@ -138,7 +149,7 @@ class Stat(Letter):
     buckets: list[tuple[float, int]]
 
 
-class Scope(Letter):
+class Scope(Letter, frozen=True):
     """The metrics of one thing: `scope` is e.g. `["rt", "http", "server", "127.0.0.1/4140"]`; names may hold `/`."""
 
     scope: list[str]
@@ -147,7 +158,7 @@ class Scope(Letter):
     stats: dict[str, Stat] = {}
 
 
-class EndpointView(Letter):
+class EndpointView(Letter, frozen=True):
     """One endpoint as the engine sees it now."""
 
     address: str
@@ -156,7 +167,7 @@ class EndpointView(Letter):
     state: str
 
 
-class ClientView(Letter):
+class ClientView(Letter, frozen=True):
     """One client name as the engine sees it now; for `/client_state.json` and `/admin/endpoints.json`."""
 
     router: str
@@ -165,7 +176,7 @@ class ClientView(Letter):
     endpoints: list[EndpointView]
 
 
-class Tally(Letter):
+class Tally(Letter, frozen=True):
     """All that the engine has counted, cumulative, and what it holds."""
 
     scopes: list[Scope]
@@ -190,4 +201,114 @@ def decode_tally(data: bytes) -> Tally:
     return msgspec.msgpack.decode(data, type=Tally)
 
 
-__all__ = ["Any", "Plan"]
+# ── The door itself ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Serving(NamedTuple):
+    """A server that listens; `port` is the real one where the plan said 0."""
+
+    router: str
+    ip: str
+    port: int
+
+
+class Reader(Protocol):
+    """Who reads the engine's asks and releases: the binder."""
+
+    def ask(self, letter: Ask) -> None:
+        """Begin to answer, at once or later."""
+
+    def release(self, letter: Release) -> None:
+        """Stop answering."""
+
+
+class EngineDoor:
+    """The engine, seen from the event loop; every method is for the loop's thread and returns at once.
+
+    `start` begins to serve; from then on each letter is handed to the `Reader`, a `Note` goes to the log, and
+    `drained` is done when the engine has stopped.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        """Give the plan to the engine, which opens nothing yet; raises `ValueError` for a plan it can't run."""
+        # Here and not above, so that what needs no engine (namerd, explain, --validate) does without it.
+        from biandou._engine import Engine  # noqa: PLC0415, TID251 - this is the door
+
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        try:
+            self._engine = Engine(encode(plan), self._bell)
+        except BaseException:
+            os.close(self._bell)
+            raise
+        self._loop = asyncio.get_running_loop()
+        self._reader: Reader | None = None
+        self.drained: asyncio.Future[Drained] = self._loop.create_future()
+
+    def start(self, reader: Reader) -> list[Serving]:
+        """Bind and serve; raises `OSError`, with the address in its message, if a server can't be bound."""
+        self._reader = reader
+        self._loop.add_reader(self._bell, self._read_mail)
+        return [Serving(*server) for server in self._engine.start()]
+
+    def answer(self, ticket: int, answer: Answer) -> None:
+        """Say what the name of this ticket means now."""
+        self._engine.answer(ticket, encode(answer))
+
+    def endpoints(self, endpoints: Endpoints) -> None:
+        """Say where a client name is now."""
+        self._engine.endpoints(encode(endpoints))
+
+    def forget(self, router: str, client: str) -> None:
+        """Say that no answer names this client any more."""
+        self._engine.forget(router, client)
+
+    def tally(self) -> Tally:
+        """Read what the engine has counted."""
+        return decode_tally(self._engine.tally())
+
+    def stop(self, grace_ms: int) -> None:
+        """Close the listening sockets and let running requests finish within the grace; `drained` tells when."""
+        self._engine.stop(grace_ms)
+
+    def close(self) -> None:
+        """Read no more letters."""
+        self._loop.remove_reader(self._bell)
+        os.close(self._bell)
+
+    def _read_mail(self) -> None:
+        try:
+            os.eventfd_read(self._bell)
+        except BlockingIOError:
+            return
+        for letter in decode_mail(self._engine.mail()):
+            try:
+                self._hand_over(letter)
+            except Exception as error:
+                # One letter that can't be handled must not cost the ones behind it.
+                _log.exception("cannot handle the engine's letter %s", type(letter).__name__)
+                if isinstance(letter, Ask):
+                    self.answer(letter.ticket, Answer(outcome=BindFailure(message=f"{type(error).__name__}: {error}")))
+
+    def _hand_over(self, letter: Mail) -> None:
+        match letter:
+            case Ask():
+                if self._reader is not None:
+                    self._reader.ask(letter)
+            case Release():
+                if self._reader is not None:
+                    self._reader.release(letter)
+            case Note():
+                _log.log(
+                    _NOTE_LEVELS.get(letter.level, logging.ERROR), "%s", letter.message, extra={"room": letter.room}
+                )
+            case Drained():
+                if not self.drained.done():
+                    self.drained.set_result(letter)
+
+
+_NOTE_LEVELS = {
+    "error": logging.ERROR,
+    "warning": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+}

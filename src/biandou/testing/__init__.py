@@ -1,1 +1,1 @@
-"""The shipped test kit: fakes and helpers that plugin authors use too."""
+"""The shipped test kit: back ends, engines and processes that a plugin's author can test against."""

@@ -1,0 +1,105 @@
+# Everything this project does by command. `make help` lists it. Needed beforehand: Python ≥ 3.11, Rust, make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUST_SOURCES := $(shell find engine/src boundary/src -name '*.rs') engine/Cargo.toml boundary/Cargo.toml Cargo.toml Cargo.lock
+FUZZ_SECONDS ?= 20
+
+export PYO3_PYTHON := $(abspath $(BIN)/python)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check check-python check-rust test-python test-rust bench bench-quick fuzz fuzz-python fuzz-rust \
+	format lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# ── Building ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# The package is installed in place: a change of Python takes effect at once, a change of Rust is seen by its time stamp.
+
+build: $(VENV)/.engine ## make .venv/bin/biandou (compiles only what changed in Rust)
+
+$(VENV)/.dependencies: requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Biandou needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+$(VENV)/.engine: $(VENV)/.dependencies pyproject.toml $(RUST_SOURCES)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation \
+		--config-settings build-args="--locked" --editable .
+	@touch $@
+
+# ── Using ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+demo: build ## two linkers, three services and a weight that moves, on loopback, in half a minute
+	$(BIN)/biandou demo
+
+bench: build ## measure against nginx, HAProxy and Envoy; writes benchmarks/results/
+	$(BIN)/python -m benchmarks
+
+bench-quick: build ## the same in about a minute, for a first look
+	$(BIN)/python -m benchmarks --quick
+
+# ── Proving ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+test: check test-rust test-python ## everything: linters, type checks, Rust tests, Python tests
+
+check: check-python check-rust ## linters, type checks and the walls between the rooms
+
+check-python: build
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m mypy.stubtest biandou._engine
+
+check-rust: $(VENV)/.dependencies
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --quiet -- --deny warnings
+
+test-python: build
+	$(BIN)/python -m pytest
+
+test-rust:
+	cargo test --locked --workspace --quiet
+
+fuzz: fuzz-python fuzz-rust ## each fuzz target for FUZZ_SECONDS (20)
+
+fuzz-python: build
+	@for target in tests/fuzz/fuzz_*.py; do \
+		echo "$$target for $(FUZZ_SECONDS) s"; \
+		$(BIN)/python $$target -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
+
+# Without a sanitizer cargo-fuzz runs on stable Rust, and the engine has no unsafe code for a sanitizer to watch.
+fuzz-rust:
+	@if ! command -v cargo-fuzz >/dev/null; then \
+		echo "fuzz-rust: not run, cargo-fuzz is not installed (cargo install --locked cargo-fuzz)"; \
+	else \
+		for target in $$(cd engine && cargo fuzz list); do \
+			echo "$$target for $(FUZZ_SECONDS) s"; \
+			(cd engine && cargo fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -verbosity=0 \
+				-print_final_stats=1) || exit 1; \
+		done; \
+	fi
+
+# ── Keeping ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+format: $(VENV)/.dependencies ## lay out Python and Rust as the checks want them
+	$(BIN)/ruff check --fix --exit-zero
+	$(BIN)/ruff format
+	cargo fmt --all
+
+lock: $(VENV)/.dependencies ## resolve pyproject.toml's dependencies anew into the lock files
+	$(BIN)/python -m pip install --quiet 'uv>=0.13,<1'
+	$(BIN)/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11 pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11 pyproject.toml --group dev --output-file requirements-dev.lock
+	cargo update --quiet --workspace
+
+clean: ## remove everything that was built
+	rm -rf $(VENV) target engine/fuzz/target dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	rm -f src/biandou/_engine*.so

@@ -1,0 +1,348 @@
+//! Step ②, cached: what each service name means now, as Python last answered.
+//!
+//! A name that is known costs a look-up in the worker's own map. A miss goes to the router's table, where the first to come posts one
+//! *ask*, however many requests on however many workers wait for it. Python keeps an answer current until the name is
+//! *released*: because it was idle, or because the table is full and another name needs the place.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, Weak};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
+
+use crate::mail::{Answer, Level, Outbox, Outcome, Outgoing, lock};
+use crate::plan::ServicePolicy;
+use crate::resolve::{Client, Clients};
+use crate::stats::{BindCacheStats, PathStats, ServiceStats};
+
+/// How many names are looked at to find one to evict.
+const EVICTION_SAMPLE: usize = 16;
+
+/// A service name as one router was asked for it, together with the request's own dtab.
+#[derive(Debug)]
+pub struct Name {
+    pub ticket: u64,
+    key: Box<[u8]>,
+    pub answered: ArcSwapOption<Answered>,
+    /// Rung at each answer.
+    pub changed: Notify,
+    used_s: AtomicU64,
+    retired: AtomicBool,
+    pub service: Arc<Service>,
+}
+
+impl Name {
+    /// Whether the table has dropped this name: ask anew.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
+    }
+
+    /// Remembers that a request used the name.
+    pub fn touch(&self, now_s: u64) {
+        if self.used_s.load(Relaxed) != now_s {
+            self.used_s.store(now_s, Relaxed);
+        }
+    }
+
+    /// How willingly the name is given up, least first: names that lead nowhere before those that serve, then the longest idle.
+    fn worth(&self) -> (bool, u64) {
+        let serves = self
+            .answered
+            .load()
+            .as_ref()
+            .is_some_and(|answered| matches!(answered.bound, Bound::Tree(_)));
+        (serves, self.used_s.load(Relaxed))
+    }
+}
+
+/// The metrics of one logical path, whatever dtabs its requests brought.
+#[derive(Debug)]
+pub struct Service {
+    pub path: Box<str>,
+    /// One block a worker.
+    pub stats: Box<[Arc<ServiceStats>]>,
+}
+
+/// An answer, made ready for use on the hot path.
+#[derive(Debug)]
+pub struct Answered {
+    pub bound: Bound,
+    /// The request's own dtab as passed on, empty for none.
+    pub context: Box<str>,
+    pub override_dentries: Vec<String>,
+    pub policy: ServicePolicy,
+}
+
+/// What a name is bound to.
+#[derive(Debug)]
+pub enum Bound {
+    Tree(Tree),
+    Negative,
+    Failed(String),
+    Invalid(String),
+}
+
+/// Weighted leaves.
+#[derive(Debug)]
+pub struct Tree {
+    leaves: Box<[Leaf]>,
+    /// Running totals of the weights, parallel to `leaves`.
+    totals: Box<[f64]>,
+}
+
+/// A client name, and what was left of the path.
+#[derive(Debug)]
+pub struct Leaf {
+    /// `None` for a share of a union that has no endpoint.
+    pub client: Option<Arc<Client>>,
+    /// The residual path in shown form, empty for none.
+    pub residual: Box<str>,
+    /// `l5d-dst-service`, `l5d-dst-client` and `l5d-dst-residual` as header lines.
+    pub lines: Box<[u8]>,
+    /// The metrics of this path through this client, one block a worker.
+    pub stats: Box<[Arc<PathStats>]>,
+}
+
+impl Tree {
+    /// Chooses a leaf by weight; a leaf of weight 0 is never chosen while another has weight.
+    pub fn choose(&self, random: &mut fastrand::Rng) -> Option<&Leaf> {
+        let (Some(leaf), Some(&total)) = (self.leaves.first(), self.totals.last()) else {
+            return None;
+        };
+        if self.leaves.len() == 1 {
+            return Some(leaf);
+        }
+        if total <= 0.0 {
+            return self.leaves.get(random.usize(..self.leaves.len()));
+        }
+        let point = random.f64() * total;
+        let index = self.totals.partition_point(|&upto| upto <= point);
+        self.leaves.get(index.min(self.leaves.len() - 1))
+    }
+
+    /// All leaves, for the tally.
+    pub fn leaves(&self) -> &[Leaf] {
+        &self.leaves
+    }
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    slots: Vec<Arc<Name>>,
+    by_key: HashMap<Box<[u8]>, usize>,
+    by_ticket: HashMap<u64, Arc<Name>>,
+    services: HashMap<Box<str>, Weak<Service>>,
+    next_ticket: u64,
+}
+
+/// The names of one router.
+#[derive(Debug)]
+pub struct Names {
+    router: String,
+    table: Mutex<Table>,
+    limit: usize,
+    workers: usize,
+    outbox: Arc<Outbox>,
+    /// Counted under the table's lock.
+    pub stats: BindCacheStats,
+    /// Grows whenever a name is retired, so that workers know when to look through their maps.
+    pub retirements: AtomicU64,
+}
+
+impl Names {
+    /// Makes an empty table of at most `limit` names. Tickets of router `index` are told from others' by their upper bits.
+    pub fn new(router: &str, index: usize, limit: usize, workers: usize, outbox: Arc<Outbox>) -> Self {
+        let table = Table {
+            next_ticket: (index as u64) << 48,
+            ..Table::default()
+        };
+        Self {
+            router: router.to_owned(),
+            table: Mutex::new(table),
+            limit: limit.max(1),
+            workers,
+            outbox,
+            stats: BindCacheStats::default(),
+            retirements: AtomicU64::new(0),
+        }
+    }
+
+    /// The router that a ticket belongs to.
+    pub fn router_of(ticket: u64) -> usize {
+        (ticket >> 48) as usize
+    }
+
+    /// Finds a name, or adds it and asks Python for it. `dtab` gives the texts of the request's own dtab.
+    pub fn find_or_ask(&self, key: &[u8], path: &str, dtab: impl FnOnce() -> Vec<String>, now_s: u64) -> Arc<Name> {
+        let mut table = lock(&self.table);
+        if let Some(&index) = table.by_key.get(key) {
+            return table.slots[index].clone();
+        }
+        self.stats.misses.add(1);
+        if table.slots.len() >= self.limit {
+            self.evict_one(&mut table);
+        }
+        table.next_ticket += 1;
+        let name = Arc::new(Name {
+            ticket: table.next_ticket,
+            key: key.into(),
+            answered: ArcSwapOption::empty(),
+            changed: Notify::new(),
+            used_s: AtomicU64::new(now_s),
+            retired: AtomicBool::new(false),
+            service: self.service(&mut table, path),
+        });
+        let index = table.slots.len();
+        table.slots.push(name.clone());
+        table.by_key.insert(name.key.clone(), index);
+        table.by_ticket.insert(name.ticket, name.clone());
+        self.outbox.post(Outgoing::Ask {
+            ticket: name.ticket,
+            router: self.router.clone(),
+            path: path.to_owned(),
+            dtab: dtab(),
+        });
+        name
+    }
+
+    /// Takes in an answer; one for a ticket that was released meanwhile is too late and does nothing.
+    pub fn answer(&self, ticket: u64, answer: Answer, clients: &Clients) {
+        let name = lock(&self.table).by_ticket.get(&ticket).cloned();
+        let Some(name) = name else { return };
+        let former = name.answered.load_full();
+        let bound = match answer.outcome {
+            Outcome::Bound { branches } => Bound::Tree(self.tree(&name, former.as_deref(), &branches, clients)),
+            Outcome::Negative => Bound::Negative,
+            Outcome::Failed { message } => Bound::Failed(message),
+            Outcome::Invalid { message } => Bound::Invalid(message),
+        };
+        name.answered.store(Some(Arc::new(Answered {
+            bound,
+            context: answer.context.into(),
+            override_dentries: answer.override_dentries,
+            policy: answer.policy,
+        })));
+        name.changed.notify_waiters();
+    }
+
+    /// Retires every name that no request has used for `idle_s` seconds.
+    pub fn expire(&self, now_s: u64, idle_s: u64) {
+        let mut table = lock(&self.table);
+        let mut index = 0;
+        while let Some(name) = table.slots.get(index) {
+            if now_s.saturating_sub(name.used_s.load(Relaxed)) >= idle_s {
+                self.retire(&mut table, index);
+                self.stats.expires.add(1);
+            } else {
+                index += 1;
+            }
+        }
+        table.services.retain(|_, service| service.strong_count() > 0);
+    }
+
+    /// All names, for the tally.
+    pub fn all(&self) -> Vec<Arc<Name>> {
+        lock(&self.table).slots.clone()
+    }
+
+    /// The metrics of every live logical path.
+    pub fn services(&self) -> Vec<Arc<Service>> {
+        lock(&self.table).services.values().filter_map(Weak::upgrade).collect()
+    }
+
+    fn service(&self, table: &mut Table, path: &str) -> Arc<Service> {
+        if let Some(service) = table.services.get(path).and_then(Weak::upgrade) {
+            return service;
+        }
+        let service = Arc::new(Service {
+            path: path.into(),
+            stats: (0..self.workers).map(|_| Arc::new(ServiceStats::default())).collect(),
+        });
+        table.services.insert(path.into(), Arc::downgrade(&service));
+        service
+    }
+
+    fn tree(
+        &self,
+        name: &Name,
+        former: Option<&Answered>,
+        branches: &[crate::mail::Branch],
+        clients: &Clients,
+    ) -> Tree {
+        let mut total = 0.0;
+        let mut totals = Vec::with_capacity(branches.len());
+        let mut leaves = Vec::with_capacity(branches.len());
+        for branch in branches {
+            if branch.weight.is_finite() && branch.weight > 0.0 {
+                total += branch.weight;
+            }
+            totals.push(total);
+            leaves.push(self.leaf(name, former, branch, clients));
+        }
+        Tree {
+            leaves: leaves.into(),
+            totals: totals.into(),
+        }
+    }
+
+    fn leaf(&self, name: &Name, former: Option<&Answered>, branch: &crate::mail::Branch, clients: &Clients) -> Leaf {
+        let path = &name.service.path;
+        let client = branch.client.as_deref().and_then(|id| {
+            let client = clients.get(id);
+            if client.is_none() {
+                let message = format!("{path} was answered with {id}, whose endpoints were never sent");
+                self.outbox.note(Level::Error, "binding", message);
+            }
+            client
+        });
+        let residual = if branch.residual == "/" { "" } else { branch.residual.as_str() };
+        let id = client.as_ref().map_or("", |client| &client.id);
+        let mut lines = format!("l5d-dst-service: {path}\r\nl5d-dst-client: {id}\r\n");
+        if !residual.is_empty() {
+            lines.push_str("l5d-dst-residual: ");
+            lines.push_str(residual);
+            lines.push_str("\r\n");
+        }
+        // The counters of a path through a client go on when only weights or other branches change.
+        let kept = match (former.map(|answered| &answered.bound), &client) {
+            (Some(Bound::Tree(tree)), Some(client)) => tree
+                .leaves
+                .iter()
+                .find(|leaf| leaf.client.as_ref().is_some_and(|other| Arc::ptr_eq(other, client)))
+                .map(|leaf| leaf.stats.clone()),
+            _ => None,
+        };
+        Leaf {
+            client,
+            residual: residual.into(),
+            lines: lines.into_bytes().into(),
+            stats: kept.unwrap_or_else(|| (0..self.workers).map(|_| Arc::new(PathStats::default())).collect()),
+        }
+    }
+
+    fn evict_one(&self, table: &mut Table) {
+        let count = table.slots.len();
+        let victim = (0..EVICTION_SAMPLE.min(count))
+            .map(|_| fastrand::usize(..count))
+            .min_by_key(|&index| table.slots[index].worth());
+        if let Some(index) = victim {
+            self.retire(table, index);
+            self.stats.evicts.add(1);
+        }
+    }
+
+    fn retire(&self, table: &mut Table, index: usize) {
+        let name = table.slots.swap_remove(index);
+        table.by_key.remove(&name.key);
+        table.by_ticket.remove(&name.ticket);
+        if let Some(moved) = table.slots.get(index) {
+            table.by_key.insert(moved.key.clone(), index);
+        }
+        name.retired.store(true, Relaxed);
+        self.retirements.fetch_add(1, Relaxed);
+        self.outbox.post(Outgoing::Release { ticket: name.ticket });
+        // Whoever waits for an answer asks anew.
+        name.changed.notify_waiters();
+    }
+}

@@ -1,0 +1,151 @@
+//! The letters between the engine and Python, and the box that holds those going out.
+//!
+//! The twin of the letters in `src/biandou/boundary.py`. Posting never waits and never takes the GIL: a letter goes into the box
+//! and the bell (an eventfd) is rung; Python's event loop empties the box.
+
+use std::os::fd::OwnedFd;
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{ClientPolicy, ServicePolicy};
+
+/// A letter to Python.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Outgoing {
+    /// A service name that no cache knows; `dtab` holds the texts of the request's own dtab headers, lowest precedence first.
+    Ask {
+        ticket: u64,
+        router: String,
+        path: String,
+        dtab: Vec<String>,
+    },
+    /// The name of this ticket was dropped.
+    Release { ticket: u64 },
+    /// Something that an operator should read.
+    Note { level: Level, room: String, message: String },
+    /// The last request after `stop` is done, or the grace is over.
+    Drained { unfinished: u64 },
+}
+
+/// How urgent a note is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Error,
+    Warning,
+    Info,
+    Debug,
+}
+
+/// What a service name means now.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Answer {
+    pub outcome: Outcome,
+    /// The request's own dtab in canonical form, passed on as `l5d-ctx-dtab`; empty for none.
+    pub context: String,
+    /// Its dentries, for the text of a 502.
+    pub override_dentries: Vec<String>,
+    pub policy: ServicePolicy,
+}
+
+/// The result of binding.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Outcome {
+    /// Unions are flattened: a branch's weight is its share of the whole.
+    Bound { branches: Vec<Branch> },
+    /// Nothing is there.
+    Negative,
+    /// Binding failed: 502 with the message.
+    Failed { message: String },
+    /// The request's own dtab cannot be read: 400 with the message.
+    Invalid { message: String },
+}
+
+/// A share of a name's requests; without a client it has no endpoint.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Branch {
+    pub weight: f64,
+    pub client: Option<String>,
+    pub residual: String,
+}
+
+/// Where a client name is, and how to treat it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Endpoints {
+    pub router: String,
+    pub client: String,
+    pub state: EndpointsState,
+    pub policy: ClientPolicy,
+}
+
+/// What the registry says of a client name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum EndpointsState {
+    /// (IP literal, port, weight) each; perhaps none.
+    Bound {
+        addresses: Vec<(std::net::IpAddr, u16, f64)>,
+        authority: Option<String>,
+    },
+    Negative,
+    Failed {
+        message: String,
+    },
+    Pending,
+    /// The engine itself answers with this status.
+    Status {
+        code: u16,
+    },
+}
+
+/// The box of letters for Python, and its bell.
+#[derive(Debug)]
+pub struct Outbox {
+    letters: Mutex<Vec<Outgoing>>,
+    bell: OwnedFd,
+}
+
+impl Outbox {
+    /// Makes an empty box; `bell` is an eventfd that is rung when the first letter comes.
+    pub fn new(bell: OwnedFd) -> Self {
+        Self {
+            letters: Mutex::new(Vec::new()),
+            bell,
+        }
+    }
+
+    /// Puts a letter in; rings only if the box was empty, since one ring empties it.
+    pub fn post(&self, letter: Outgoing) {
+        let first = {
+            let mut letters = lock(&self.letters);
+            letters.push(letter);
+            letters.len() == 1
+        };
+        if first {
+            // An eventfd refuses a write only when 2^64 - 2 rings are unread; then it is ringing already.
+            let _rung = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Posts a note.
+    pub fn note(&self, level: Level, room: &str, message: String) {
+        self.post(Outgoing::Note {
+            level,
+            room: room.to_owned(),
+            message,
+        });
+    }
+
+    /// Takes all letters out.
+    pub fn take(&self) -> Vec<Outgoing> {
+        std::mem::take(&mut *lock(&self.letters))
+    }
+}
+
+/// Locks, also after another holder panicked: what these locks guard is whole after every single statement.
+pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,126 @@
+//! What the engine is to do: the plan and the policies that Python sends, as plain values.
+//!
+//! The twin of `src/biandou/config/plan.py`; `tests/letters/` holds letters that both read. Times are milliseconds, sizes
+//! bytes, and `None` means no limit.
+
+use serde::Deserialize;
+
+use crate::balance::BalancerPlan;
+use crate::endpoint::accrual::AccrualPlan;
+use crate::identify::Identifier;
+
+/// All that the engine runs.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Plan {
+    /// Threads, each with its own listeners, path cache and pools.
+    pub workers: usize,
+    pub routers: Vec<RouterPlan>,
+}
+
+/// One router: its servers, how it identifies, and what its errors show.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RouterPlan {
+    pub label: String,
+    pub protocol: String,
+    /// The path that every identified name starts with, in shown form (`/svc`).
+    pub dst_prefix: String,
+    /// Tried in order; the first that identifies wins.
+    pub identifiers: Vec<Identifier>,
+    pub servers: Vec<ServerPlan>,
+    /// `prefix => tree` of each dentry of the router's dtab, for the text of a 502.
+    pub base_dentries: Vec<String>,
+    pub binding_timeout_ms: u64,
+    pub binding_cache: BindingCachePlan,
+    pub http: HttpLimits,
+    pub originator: bool,
+}
+
+/// Bounds of the caches (reference/linker.md §3.9).
+#[derive(Clone, Debug, Deserialize)]
+pub struct BindingCachePlan {
+    pub paths: usize,
+    pub trees: usize,
+    pub bounds: usize,
+    pub clients: usize,
+    pub idle_ttl_ms: u64,
+}
+
+/// Bounds of one message's head and of the errors we write.
+#[derive(Clone, Debug, Deserialize)]
+pub struct HttpLimits {
+    pub max_head_bytes: usize,
+    pub max_line_bytes: usize,
+    pub max_header_count: usize,
+    pub max_error_body_bytes: usize,
+}
+
+/// One listening address.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ServerPlan {
+    pub ip: std::net::IpAddr,
+    pub port: u16,
+    /// Listening sockets that were handed over; without them the engine binds the address itself.
+    pub fds: Vec<i32>,
+    pub socket: SocketOptions,
+    pub clear_context: bool,
+    pub max_concurrent_requests: Option<u32>,
+    pub max_call_depth: u32,
+    pub timestamp_header: Option<String>,
+    pub head_timeout_ms: u64,
+    pub idle_timeout_ms: Option<u64>,
+    pub life_timeout_ms: Option<u64>,
+    pub request_timeout_ms: Option<u64>,
+    pub max_connections: usize,
+}
+
+/// Options of a listening or connecting socket (reference/linker.md §2.4).
+#[derive(Clone, Debug, Deserialize)]
+pub struct SocketOptions {
+    pub no_delay: bool,
+    pub reuse_port: bool,
+    pub keep_alive: Option<bool>,
+    pub backlog: Option<i32>,
+    pub read_timeout_ms: Option<u64>,
+    pub write_timeout_ms: Option<u64>,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self {
+            no_delay: true,
+            reuse_port: false,
+            keep_alive: None,
+            backlog: None,
+            read_timeout_ms: None,
+            write_timeout_ms: None,
+        }
+    }
+}
+
+/// What holds for one service name.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct ServicePolicy {
+    pub total_timeout_ms: Option<u64>,
+}
+
+/// Connections kept per endpoint (`hostConnectionPool`).
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct PoolPlan {
+    pub min_size: usize,
+    pub max_size: Option<usize>,
+    pub idle_time_ms: Option<u64>,
+    pub max_waiters: Option<usize>,
+}
+
+/// What holds for one client name.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ClientPolicy {
+    pub balancer: BalancerPlan,
+    pub failure_accrual: AccrualPlan,
+    pub pool: PoolPlan,
+    pub socket: SocketOptions,
+    pub connect_timeout_ms: u64,
+    pub request_attempt_timeout_ms: Option<u64>,
+    pub idle_timeout_ms: Option<u64>,
+    pub life_timeout_ms: Option<u64>,
+}

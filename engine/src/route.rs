@@ -1,0 +1,219 @@
+//! The road of a request, read top to bottom: identify, bind, resolve, balance, send; with one loop around the last two.
+//!
+//! Step ④, transformation, has no line here: Python answers with endpoints that are transformed already. Every protocol gives
+//! `route` an `Exchange`; none has a road of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::bind::{Answered, Bound, Leaf, Name};
+use crate::endpoint::Endpoint;
+use crate::failure::{Cause, Failure};
+use crate::resolve::{Client, Resolved};
+use crate::retry::Tried;
+use crate::router::Router;
+use crate::worker::Worker;
+
+/// One request, whatever its protocol: what the road has to know of it, and how it is sent.
+pub trait Exchange {
+    /// ① Finds the service name; afterwards `name_key` and `name_path` tell it.
+    fn identify(&mut self) -> Result<(), Failure>;
+
+    /// What tells names apart: the path, and the texts of the request's own dtab.
+    fn name_key(&self) -> &[u8];
+
+    /// The service name in shown form, `/svc/web`.
+    fn name_path(&self) -> &str;
+
+    /// The texts of the request's own dtab, lowest precedence first.
+    fn dtab(&self) -> Vec<String>;
+
+    /// Sends the request to one endpoint and passes the response on to the caller.
+    async fn send(&mut self, hop: &Hop<'_>) -> Result<Served, Unsent>;
+}
+
+/// Where one attempt goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop<'a> {
+    pub answered: &'a Answered,
+    pub leaf: &'a Leaf,
+    pub client: &'a Client,
+    pub endpoint: &'a Arc<Endpoint>,
+    /// By when the response must have begun, and how many milliseconds that was from the start.
+    pub deadline: Option<(Instant, u64)>,
+}
+
+/// A response that was passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    pub status: u16,
+    /// From the request's head to the response's head.
+    pub latency_us: u64,
+    /// Whether all of it was passed on; otherwise the caller's connection is cut.
+    pub whole: bool,
+}
+
+/// An attempt that gave the caller nothing.
+#[derive(Debug)]
+pub struct Unsent {
+    pub failure: Failure,
+    /// The endpoint cannot have acted on the request, or doing so twice does no harm.
+    pub repeatable: bool,
+}
+
+/// How a request's way ended.
+#[derive(Debug)]
+pub enum Routed {
+    /// An endpoint answered.
+    Served(Served),
+    /// The name is bound to a status that we answer ourselves.
+    Status(u16),
+}
+
+/// The service name that a request was bound to, for its metrics; `None` if it never got that far.
+pub type Bind = Option<Arc<Name>>;
+
+/// Takes a request down the road.
+pub async fn route<E: Exchange>(
+    worker: &Worker,
+    router: &Router,
+    exchange: &mut E,
+    bound_to: &mut Bind,
+) -> Result<Routed, Failure> {
+    let started = worker.tick_ms();
+    exchange.identify()?;
+    let (name, answered) = bind(worker, router, exchange).await?;
+    let name = &*bound_to.insert(name);
+    let leaf = match &answered.bound {
+        Bound::Tree(tree) => tree.choose(&mut worker.random.borrow_mut()),
+        Bound::Negative => None,
+        Bound::Failed(message) => return Err(Failure::binding(message)),
+        Bound::Invalid(message) => return Err(Failure::bad_override(message)),
+    };
+    let no_brokers = || Failure::no_brokers(&name.service.path, &router.plan.base_dentries, &answered.override_dentries);
+    let Some((leaf, client)) = leaf.and_then(|leaf| Some((leaf, leaf.client.as_deref()?))) else {
+        return Err(no_brokers());
+    };
+    let resolved = resolve(worker, router, client, name, started).await?;
+    let set = match &*resolved {
+        Resolved::Endpoints(set) => set,
+        Resolved::Status(status) => return Ok(Routed::Status(*status)),
+        Resolved::Failed(message) => return Err(Failure::resolution(message)),
+        Resolved::Pending => return Err(no_brokers()),
+    };
+    let deadline = answered
+        .policy
+        .total_timeout_ms
+        .map(|timeout_ms| (Instant::now() + Duration::from_millis(timeout_ms), timeout_ms));
+    let mut tried = Tried::default();
+    loop {
+        let picked = {
+            let mut random = worker.random.borrow_mut();
+            client.balancer.pick(set, tried.ids(), worker.now_us(), &mut random)
+        };
+        let endpoint = picked.ok_or_else(no_brokers)?;
+        let hop = Hop {
+            answered: &answered,
+            leaf,
+            client,
+            endpoint,
+            deadline,
+        };
+        match exchange.send(&hop).await {
+            Ok(served) => return Ok(Routed::Served(served)),
+            Err(unsent) => {
+                if !tried.may_go_on(&unsent, endpoint.id, set.endpoints.len()) {
+                    return Err(told(unsent.failure, name, client, set, endpoint));
+                }
+                client.stats[worker.index].requeues.add(1);
+            }
+        }
+    }
+}
+
+/// ② What the name means: from the worker's cache, the router's table, or Python, in this order.
+async fn bind<E: Exchange>(
+    worker: &Worker,
+    router: &Router,
+    exchange: &E,
+) -> Result<(Arc<Name>, Arc<Answered>), Failure> {
+    let now_s = worker.tick_ms() / 1000;
+    if let Some(name) = worker.cached(router.index, exchange.name_key())
+        && let Some(answered) = name.answered.load_full()
+    {
+        name.touch(now_s);
+        return Ok((name, answered));
+    }
+    let timeout_ms = router.plan.binding_timeout_ms;
+    let asked = async {
+        loop {
+            let key = exchange.name_key();
+            let name = router
+                .names
+                .find_or_ask(key, exchange.name_path(), || exchange.dtab(), now_s);
+            let changed = name.changed.notified();
+            tokio::pin!(changed);
+            // Listening begins before looking, so that no answer falls between the two.
+            changed.as_mut().enable();
+            if let Some(answered) = name.answered.load_full() {
+                name.touch(worker.tick_ms() / 1000);
+                worker.remember(router, key, &name);
+                return (name, answered);
+            }
+            if !name.is_retired() {
+                changed.await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_millis(timeout_ms), asked)
+        .await
+        .map_err(|_elapsed| Failure::binding_timeout(timeout_ms, exchange.name_path()))
+}
+
+/// ③ Where the client name is; waits for a registry that has not spoken yet.
+async fn resolve(
+    worker: &Worker,
+    router: &Router,
+    client: &Client,
+    name: &Name,
+    started_ms: u64,
+) -> Result<Arc<Resolved>, Failure> {
+    let resolved = client.resolved.load_full();
+    if !matches!(*resolved, Resolved::Pending) {
+        return Ok(resolved);
+    }
+    let timeout_ms = router.plan.binding_timeout_ms;
+    let left_ms = (started_ms + timeout_ms).saturating_sub(worker.now_us() / 1000);
+    let known = async {
+        loop {
+            let changed = client.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let resolved = client.resolved.load_full();
+            if !matches!(*resolved, Resolved::Pending) {
+                return resolved;
+            }
+            changed.await;
+        }
+    };
+    tokio::time::timeout(Duration::from_millis(left_ms), known)
+        .await
+        .map_err(|_elapsed| Failure::binding_timeout(timeout_ms, &name.service.path))
+}
+
+/// A failure to connect is told with all that an operator needs to find out why.
+fn told(
+    failure: Failure,
+    name: &Name,
+    client: &Client,
+    set: &crate::endpoint::EndpointSet,
+    endpoint: &Endpoint,
+) -> Failure {
+    if failure.cause != Cause::ConnectFailed {
+        return failure;
+    }
+    let addresses: Vec<String> = set.endpoints.iter().map(|endpoint| endpoint.text.to_string()).collect();
+    Failure::connect(&name.service.path, &client.id, &addresses, &endpoint.text)
+}

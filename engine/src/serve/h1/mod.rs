@@ -1,0 +1,305 @@
+//! One HTTP/1 connection from a caller, from its first request to its last.
+
+mod exchange;
+mod local;
+mod relay;
+mod request;
+mod response;
+mod upgrade;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::failure::{Cause, Failure};
+use crate::route::{self, Bind, Routed};
+use crate::router::Server;
+use crate::serve::buffer::Buffer;
+use crate::serve::pulse::{Interrupt, Pulse};
+use crate::wire::h1::{Parse, RequestHead, ResponseHead};
+use crate::worker::Worker;
+use exchange::H1Exchange;
+
+/// Bytes read from a caller, or from an endpoint, at once.
+const READ_BYTES: usize = 16 * 1024;
+/// How long, and how much, is read from a caller that is still sending what nobody wants, so that it can read our answer.
+const LINGER_MS: u64 = 1000;
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// The working memory of one request; kept by the worker while a connection is idle.
+#[derive(Debug)]
+pub struct Scratch {
+    /// From the caller.
+    input: Buffer,
+    request: RequestHead,
+    /// To the endpoint.
+    output: Vec<u8>,
+    /// From the endpoint.
+    reply: Buffer,
+    response: ResponseHead,
+    /// To the caller.
+    back: Vec<u8>,
+    /// The service name and the request's own dtab, and where the first ends.
+    key: Vec<u8>,
+    path_end: usize,
+    head_room: usize,
+}
+
+impl Scratch {
+    /// Makes working memory for heads of up to `head_room` bytes.
+    pub fn new(head_room: usize) -> Self {
+        let room = READ_BYTES.max(head_room + 1024);
+        Self {
+            input: Buffer::new(room),
+            request: RequestHead::default(),
+            output: Vec::with_capacity(READ_BYTES),
+            reply: Buffer::new(room),
+            response: ResponseHead::default(),
+            back: Vec::with_capacity(READ_BYTES),
+            key: Vec::with_capacity(256),
+            path_end: 0,
+            head_room,
+        }
+    }
+
+    /// Whether heads of `head_room` bytes fit.
+    pub fn holds(&self, head_room: usize) -> bool {
+        self.head_room >= head_room
+    }
+
+    /// Forgets the last request, and gives back memory that only an unusual one needed.
+    pub fn reset(&mut self) {
+        self.input.clear();
+        self.reply.clear();
+        for bytes in [&mut self.output, &mut self.back, &mut self.key] {
+            bytes.clear();
+            bytes.shrink_to(4 * READ_BYTES);
+        }
+    }
+}
+
+/// Whether the connection serves another request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Request,
+    /// Close, but let the caller read what we wrote although it may still be sending.
+    Close,
+    /// Close at once so that the caller sees that the response is cut.
+    Cut,
+}
+
+struct Connection {
+    worker: Rc<Worker>,
+    server: Arc<Server>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    pulse: Rc<Pulse>,
+    opened_ms: u64,
+}
+
+/// Serves a connection until either side is done with it.
+pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, peer: SocketAddr, pulse: Rc<Pulse>) {
+    let stats = server.stats[worker.index].clone();
+    stats.connects.add(1);
+    let released = Released(server.clone());
+    // A connection that is gone already needs no options.
+    if crate::endpoint::connect::apply(&stream, &server.plan.socket).is_ok() {
+        let opened_ms = worker.tick_ms();
+        let mut connection = Connection {
+            worker,
+            server,
+            stream,
+            peer,
+            pulse,
+            opened_ms,
+        };
+        connection.run().await;
+    }
+    drop(released);
+    stats.closes.add(1);
+}
+
+/// Counts the connection out, also when its task is dropped.
+struct Released(Arc<Server>);
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        self.0.release_connection();
+    }
+}
+
+impl Connection {
+    async fn run(&mut self) {
+        loop {
+            if !self.wait_for_request().await {
+                return;
+            }
+            let mut scratch = self.worker.scratch(&self.server);
+            let next = self.serve_requests(&mut scratch).await;
+            let owed = !scratch.input.is_empty();
+            self.worker.reuse(scratch);
+            match next {
+                Next::Request => {}
+                Next::Close => return self.close(owed).await,
+                // Failing to reset leaves an ordinary close.
+                Next::Cut => return drop(self.stream.set_zero_linger()),
+            }
+        }
+    }
+
+    /// Waits, holding no memory, until bytes come; false when the connection is over.
+    async fn wait_for_request(&mut self) -> bool {
+        let plan = &self.server.plan;
+        let now_ms = self.worker.tick_ms();
+        let idle = plan.idle_timeout_ms.map(|timeout_ms| now_ms + timeout_ms);
+        let life = plan.life_timeout_ms.map(|timeout_ms| self.opened_ms + timeout_ms);
+        self.pulse.idle.set(true);
+        self.pulse.expect_by(idle.into_iter().chain(life).min());
+        let readable = self.pulse.until(|context| self.stream.poll_read_ready(context)).await;
+        matches!(readable, Ok(Ok(())))
+    }
+
+    /// Serves requests as long as bytes of the next one are there.
+    async fn serve_requests(&mut self, scratch: &mut Scratch) -> Next {
+        loop {
+            match self.read_head(scratch).await {
+                Head::Complete(length) => {
+                    let next = self.serve_request(scratch, length).await;
+                    if next != Next::Request {
+                        return next;
+                    }
+                }
+                Head::Bad(failure) => return self.refuse(scratch, &failure).await,
+                Head::Ended => return Next::Close,
+            }
+            if scratch.input.is_empty() {
+                return Next::Request;
+            }
+        }
+    }
+
+    async fn read_head(&mut self, scratch: &mut Scratch) -> Head {
+        let mut begun = false;
+        loop {
+            if !scratch.input.is_empty() {
+                match scratch.request.parse(scratch.input.bytes(), &self.server.limits) {
+                    Ok(Parse::Complete(length)) => return Head::Complete(length),
+                    Ok(Parse::Partial) => {}
+                    Err(error) => return Head::Bad(Failure::malformed(error.status(), error.to_string())),
+                }
+                if scratch.input.is_full() {
+                    return Head::Bad(Failure::malformed(431, "the request's head is too large"));
+                }
+                if !begun {
+                    begun = true;
+                    self.pulse.idle.set(false);
+                    let deadline_ms = self.worker.tick_ms() + self.server.plan.head_timeout_ms;
+                    self.pulse.expect_by(Some(deadline_ms));
+                }
+            }
+            let Scratch { input, .. } = scratch;
+            let stream = &mut self.stream;
+            match self.pulse.until(|context| input.poll_fill(stream, context)).await {
+                Ok(Ok(count)) if count > 0 => {
+                    self.server.stats[self.worker.index].received_bytes.add(count as u64);
+                }
+                Err(Interrupt::Expired) if begun => {
+                    return Head::Bad(Failure::malformed(408, "the request's head took too long"));
+                }
+                // The end of the stream, an error or an idle connection: nobody waits for an answer.
+                _ => return Head::Ended,
+            }
+        }
+    }
+
+    async fn serve_request(&mut self, scratch: &mut Scratch, head_length: usize) -> Next {
+        self.pulse.idle.set(false);
+        self.pulse.expect_by(None);
+        let started_us = self.worker.now_us();
+        if !self.server.admit_request() {
+            return self.refuse(scratch, &Failure::overloaded()).await;
+        }
+        let stats = &*self.server.stats[self.worker.index].clone();
+        stats.pending.add(1);
+        let mut bound_to: Bind = None;
+        let mut exchange = H1Exchange::new(self, scratch, head_length, started_us);
+        let routed = match exchange.check() {
+            Ok(()) => {
+                let worker = exchange.worker.clone();
+                let router = exchange.server.router.clone();
+                route::route(&worker, &router, &mut exchange, &mut bound_to).await
+            }
+            Err(failure) => Err(failure),
+        };
+        let begun = exchange.begun();
+        let mut next = exchange.next();
+        let (status, latency_us, cause) = match routed {
+            Ok(Routed::Served(served)) => (served.status, served.latency_us, None),
+            Ok(Routed::Status(status)) => {
+                next = local::answer_status(self, scratch, status, head_length).await;
+                (status, self.worker.now_us() - started_us, None)
+            }
+            Err(failure) => {
+                if !begun {
+                    next = local::answer_failure(self, scratch, &failure, Some(head_length)).await;
+                }
+                (failure.status, self.worker.now_us() - started_us, Some(failure.cause))
+            }
+        };
+        stats.pending.sub(1);
+        stats.finish(status, latency_us, cause);
+        if let Some(name) = bound_to {
+            name.service.stats[self.worker.index].finish(status, latency_us, cause);
+        }
+        self.server.release_request();
+        if next == Next::Request && self.worker.is_draining() {
+            return Next::Close;
+        }
+        next
+    }
+
+    /// Answers a request whose head cannot be used, or that is not taken; where the next one begins is not known.
+    async fn refuse(&mut self, scratch: &mut Scratch, failure: &Failure) -> Next {
+        let stats = self.server.stats[self.worker.index].clone();
+        stats.finish(failure.status, 0, Some(failure.cause));
+        local::answer_failure(self, scratch, failure, None).await
+    }
+
+    /// Closes so that the caller can read all that was written: closing a socket with unread bytes resets it, and a reset
+    /// may overtake our last bytes (RFC 9112 §9.6).
+    async fn close(&mut self, owed: bool) {
+        if self.stream.shutdown().await.is_err() {
+            return;
+        }
+        let mut waste = Buffer::new(if owed { READ_BYTES } else { 1024 });
+        let mut left = LINGER_BYTES;
+        self.pulse.idle.set(true);
+        self.pulse.expect_by(Some(self.worker.tick_ms() + LINGER_MS));
+        while left > 0 {
+            waste.clear();
+            let stream = &mut self.stream;
+            match self.pulse.until(|context| waste.poll_fill(stream, context)).await {
+                Ok(Ok(count)) if count > 0 => left = left.saturating_sub(count),
+                _ => return,
+            }
+        }
+    }
+}
+
+enum Head {
+    Complete(usize),
+    Bad(Failure),
+    /// Nobody is there to answer.
+    Ended,
+}
+
+/// The cause that is counted for an error of a connection to an endpoint.
+fn cause_of(error: &std::io::Error) -> Cause {
+    match error.kind() {
+        std::io::ErrorKind::InvalidData => Cause::BadResponse,
+        _ => Cause::ChannelClosed,
+    }
+}

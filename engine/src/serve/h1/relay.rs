@@ -1,0 +1,283 @@
+//! Bodies on their way: read, written anew where the framing changes, and never held whole.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::response::Framing;
+use crate::serve::buffer::Buffer;
+use crate::serve::pulse::Pulse;
+use crate::stats::Counter;
+use crate::wire::h1::{Body, ChunkRelay, Form};
+use crate::worker::Worker;
+
+/// What every wait on a connection needs: who wakes it when it has taken too long.
+#[derive(Clone, Copy)]
+pub(super) struct Waits<'a> {
+    pub worker: &'a Worker,
+    pub pulse: &'a Pulse,
+    /// How long nothing at all may move.
+    pub stall_ms: Option<u64>,
+}
+
+impl Waits<'_> {
+    fn begin(&self) {
+        self.pulse
+            .expect_by(self.stall_ms.map(|stall_ms| self.worker.tick_ms() + stall_ms));
+    }
+
+    /// Reads once; 0 is the end of the stream.
+    pub(super) async fn fill<R: AsyncRead + Unpin>(&self, buffer: &mut Buffer, source: &mut R) -> io::Result<usize> {
+        self.begin();
+        let read = self.pulse.until(|context| buffer.poll_fill(source, context)).await;
+        read.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Writes everything; an error says how many bytes were taken before it.
+    pub(super) async fn write<W: AsyncWrite + Unpin>(&self, sink: &mut W, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
+        let mut done = 0;
+        while done < bytes.len() {
+            self.begin();
+            let written = self
+                .pulse
+                .until(|context| Pin::new(&mut *sink).poll_write(context, &bytes[done..]))
+                .await;
+            match written {
+                Ok(Ok(0)) => return Err((done, io::ErrorKind::WriteZero.into())),
+                Ok(Ok(count)) => done += count,
+                Ok(Err(error)) => return Err((done, error)),
+                Err(_late) => return Err((done, io::ErrorKind::TimedOut.into())),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which side ended a transfer.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The side that the bytes come from.
+    Source(io::Error),
+    /// The side that they go to.
+    Sink(io::Error),
+}
+
+fn sink((_, error): (usize, io::Error)) -> Broken {
+    Broken::Sink(error)
+}
+
+fn ended() -> Broken {
+    Broken::Source(io::ErrorKind::UnexpectedEof.into())
+}
+
+fn garbled(error: impl std::error::Error + Send + Sync + 'static) -> Broken {
+    Broken::Source(io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// A body of a request, part of which may be here already.
+#[derive(Debug)]
+pub(super) enum Upload {
+    Exact(u64),
+    Chunks(ChunkRelay),
+    Done,
+}
+
+impl Upload {
+    pub(super) fn of(body: Body) -> Self {
+        match body {
+            Body::Exact(0) | Body::None | Body::UntilClose => Self::Done,
+            Body::Exact(length) => Self::Exact(length),
+            Body::Chunked => Self::Chunks(ChunkRelay::default()),
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+
+    /// Moves what `input` holds of the body to `out`; gives back how much of `input` that was.
+    pub(super) fn take(&mut self, input: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+        match self {
+            Self::Done => Ok(0),
+            Self::Exact(left) => {
+                let count = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                out.extend_from_slice(&input[..count]);
+                *left -= count as u64;
+                if *left == 0 {
+                    *self = Self::Done;
+                }
+                Ok(count)
+            }
+            Self::Chunks(relay) => {
+                let progress = relay
+                    .relay(input, out, Form::Chunked)
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                if progress.done {
+                    *self = Self::Done;
+                }
+                Ok(progress.consumed)
+            }
+        }
+    }
+}
+
+/// Sends the rest of a request's body as it comes.
+pub(super) async fn upload<R, W>(
+    waits: Waits<'_>,
+    caller: &mut R,
+    endpoint: &mut W,
+    input: &mut Buffer,
+    out: &mut Vec<u8>,
+    body: &mut Upload,
+    received: &Counter,
+    done: &Cell<bool>,
+) -> Result<(), Broken>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    while !body.is_done() {
+        if input.is_empty() {
+            match waits.fill(input, caller).await.map_err(Broken::Source)? {
+                0 => return Err(ended()),
+                count => received.add(count as u64),
+            }
+        }
+        out.clear();
+        let used = body.take(input.bytes(), out).map_err(Broken::Source)?;
+        input.consume(used);
+        waits.write(endpoint, out).await.map_err(sink)?;
+    }
+    done.set(true);
+    waits.pulse.expect_by(None);
+    Ok(())
+}
+
+/// Passes a response's body on to the caller; `out` holds its head, which goes with the first bytes. Gives back whether the
+/// endpoint's connection is at a message boundary afterwards, and how many bytes went to the caller.
+pub(super) async fn download<R, W>(
+    waits: Waits<'_>,
+    endpoint: &mut R,
+    caller: &mut W,
+    reply: &mut Buffer,
+    out: &mut Vec<u8>,
+    body: Body,
+    framing: Framing,
+) -> Result<(bool, u64), Broken>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut sent = 0;
+    match body {
+        Body::None => {}
+        Body::Exact(length) => {
+            let mut left = length;
+            let count = reply.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            out.extend_from_slice(&reply.bytes()[..count]);
+            reply.consume(count);
+            left -= count as u64;
+            waits.write(caller, out).await.map_err(sink)?;
+            sent += out.len() as u64;
+            out.clear();
+            while left > 0 {
+                if waits.fill_free(reply, endpoint).await? == 0 {
+                    return Err(ended());
+                }
+                let count = reply.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                waits.write(caller, &reply.bytes()[..count]).await.map_err(sink)?;
+                reply.consume(count);
+                left -= count as u64;
+                sent += count as u64;
+            }
+        }
+        Body::Chunked => {
+            let form = match framing {
+                Framing::UntilClose => Form::Plain,
+                _ => Form::Chunked,
+            };
+            let mut relay = ChunkRelay::default();
+            loop {
+                let progress = relay.relay(reply.bytes(), out, form).map_err(garbled)?;
+                reply.consume(progress.consumed);
+                waits.write(caller, out).await.map_err(sink)?;
+                sent += out.len() as u64;
+                out.clear();
+                if progress.done {
+                    break;
+                }
+                if waits.fill_free(reply, endpoint).await? == 0 {
+                    return Err(ended());
+                }
+            }
+        }
+        Body::UntilClose => {
+            loop {
+                if !reply.is_empty() {
+                    push_piece(out, reply.bytes(), framing);
+                    reply.clear();
+                }
+                waits.write(caller, out).await.map_err(sink)?;
+                sent += out.len() as u64;
+                out.clear();
+                if waits.fill_free(reply, endpoint).await? == 0 {
+                    break;
+                }
+            }
+            if framing == Framing::IntoChunks {
+                out.extend_from_slice(b"0\r\n\r\n");
+            }
+        }
+    }
+    if !out.is_empty() {
+        waits.write(caller, out).await.map_err(sink)?;
+        sent += out.len() as u64;
+    }
+    waits.pulse.expect_by(None);
+    Ok((reply.is_empty() && body != Body::UntilClose, sent))
+}
+
+impl Waits<'_> {
+    /// Reads from an endpoint, which may be silent for as long as the request may take.
+    async fn fill_free<R: AsyncRead + Unpin>(&self, buffer: &mut Buffer, endpoint: &mut R) -> Result<usize, Broken> {
+        self.pulse.expect_by(None);
+        let read = self.pulse.until(|context| buffer.poll_fill(endpoint, context)).await;
+        read.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(Broken::Source)
+    }
+}
+
+fn push_piece(out: &mut Vec<u8>, bytes: &[u8], framing: Framing) {
+    if framing == Framing::IntoChunks {
+        push_chunk_size(out, bytes.len());
+        out.extend_from_slice(bytes);
+        out.extend_from_slice(b"\r\n");
+    } else {
+        out.extend_from_slice(bytes);
+    }
+}
+
+fn push_chunk_size(out: &mut Vec<u8>, size: usize) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
+    for place in (0..digits).rev() {
+        out.push(HEX[(size >> (place * 4)) & 15]);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunk_sizes_are_hexadecimal() {
+        for size in [1, 15, 16, 255, 4096, 16_384, 1 << 40] {
+            let mut out = Vec::new();
+            push_chunk_size(&mut out, size);
+            assert_eq!(out, format!("{size:x}\r\n").into_bytes());
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The head of a request as the endpoint gets it.
+
+use super::response::{push_content_length, push_decimal};
+use crate::route::Hop;
+use crate::wire::h1::{Body, Header, Known, RequestHead, Version};
+
+/// Whether a header field is for the next hop as it came; the others are dropped or written anew.
+fn passes(header: &Header, clear_context: bool) -> bool {
+    match header.known {
+        // Hop-by-hop fields (RFC 9110 §7.6.1), framing, and what we write ourselves.
+        Known::Connection
+        | Known::KeepAlive
+        | Known::ProxyConnection
+        | Known::ProxyAuthenticate
+        | Known::ProxyAuthorization
+        | Known::Te
+        | Known::Trailer
+        | Known::TransferEncoding
+        | Known::Upgrade
+        | Known::ContentLength
+        | Known::Host
+        | Known::Expect
+        | Known::Via
+        | Known::L5dCtxTrace
+        | Known::L5dCtxDtab
+        | Known::L5dCtxDeadline
+        | Known::L5dDtab
+        | Known::L5dSample
+        | Known::L5dReqid
+        | Known::L5dDstService
+        | Known::L5dDstClient
+        | Known::L5dDstResidual
+        | Known::ForwardedClientCert => false,
+        Known::Other => !header.named_by_connection,
+        known => !(header.named_by_connection || clear_context && known.is_l5d()),
+    }
+}
+
+/// What the head is made from, besides the request itself.
+pub(super) struct HeadParts<'a> {
+    pub head: &'a RequestHead,
+    /// The bytes that `head` points into.
+    pub bytes: &'a [u8],
+    /// What an identifier left of the target (`consume`).
+    pub target: Option<&'a [u8]>,
+    pub clear_context: bool,
+    /// The name of the header that gets the time of receipt.
+    pub timestamp_header: Option<&'a str>,
+    /// Where the request goes, for the `Host` of an HTTP/1.0 request that had none.
+    pub endpoint: &'a str,
+    /// The protocol that the caller asks to change to.
+    pub upgrade: Option<&'a [u8]>,
+}
+
+/// Writes the request line and the fields that pass, in the order in which they came.
+pub(super) fn push_head(out: &mut Vec<u8>, parts: &HeadParts<'_>) {
+    let HeadParts { head, bytes, .. } = parts;
+    out.extend_from_slice(head.method_span.get(bytes));
+    out.push(b' ');
+    out.extend_from_slice(match (parts.target, &head.absolute) {
+        (Some(target), _) => target,
+        (None, Some(absolute)) => match absolute.path.get(bytes) {
+            [] => b"/",
+            path => path,
+        },
+        (None, None) => head.target.get(bytes),
+    });
+    out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+    let host = head.absolute.as_ref().map(|absolute| absolute.authority).or(head.host);
+    out.extend_from_slice(host.map_or(parts.endpoint.as_bytes(), |host| host.get(bytes)));
+    out.extend_from_slice(b"\r\n");
+    push_passing(out, &head.headers, bytes, |header| passes(header, parts.clear_context));
+    push_via(out, head, bytes);
+    if let Some(name) = parts.timestamp_header {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b": ");
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        push_decimal(out, now.map_or(0, |since| since.as_millis() as u64));
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Some(protocol) = parts.upgrade {
+        out.extend_from_slice(b"Connection: upgrade\r\nUpgrade: ");
+        out.extend_from_slice(protocol);
+        out.extend_from_slice(b"\r\n");
+    }
+    match head.body {
+        Body::Exact(length) => push_content_length(out, length),
+        Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        _ => {}
+    }
+}
+
+/// Writes what depends on where this attempt goes, and ends the head.
+pub(super) fn push_hop(out: &mut Vec<u8>, hop: &Hop<'_>) {
+    out.extend_from_slice(&hop.leaf.lines);
+    if !hop.answered.context.is_empty() {
+        out.extend_from_slice(b"l5d-ctx-dtab: ");
+        out.extend_from_slice(hop.answered.context.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Copies the lines of the fields that pass; neighbours go in one piece.
+pub(super) fn push_passing(out: &mut Vec<u8>, headers: &[Header], bytes: &[u8], passes: impl Fn(&Header) -> bool) {
+    let mut run: Option<(u32, u32)> = None;
+    for header in headers {
+        let (start, end) = (header.line.start, header.line.end);
+        match (&mut run, passes(header)) {
+            (Some((_, until)), true) if *until == start => *until = end,
+            (_, true) => {
+                if let Some((from, until)) = run.replace((start, end)) {
+                    out.extend_from_slice(&bytes[from as usize..until as usize]);
+                }
+            }
+            (_, false) => {}
+        }
+    }
+    if let Some((from, until)) = run {
+        out.extend_from_slice(&bytes[from as usize..until as usize]);
+    }
+}
+
+/// Writes one `Via` of all that came and our own entry.
+fn push_via(out: &mut Vec<u8>, head: &RequestHead, bytes: &[u8]) {
+    out.extend_from_slice(b"Via: ");
+    if head.via_entries > 0 {
+        for header in head.headers.iter().filter(|header| header.known == Known::Via) {
+            out.extend_from_slice(header.value.get(bytes));
+            out.extend_from_slice(b", ");
+        }
+    }
+    out.extend_from_slice(match head.version {
+        Version::Http10 => b"1.0 linkerd\r\n",
+        Version::Http11 => b"1.1 linkerd\r\n",
+    });
+}

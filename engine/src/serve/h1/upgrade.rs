@@ -1,0 +1,26 @@
+//! After a 101: bytes both ways, in whatever protocol the two sides have agreed on.
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+/// Bytes that each direction holds at the most.
+const TUNNEL_BYTES: usize = 16 * 1024;
+
+/// Copies until both sides have ended or one has failed. `early` was sent by the caller before the protocol changed and
+/// `late` by the endpoint together with its 101; gives back the bytes copied (to the endpoint, to the caller).
+pub(super) async fn tunnel(
+    caller: &mut TcpStream,
+    endpoint: &mut TcpStream,
+    early: &[u8],
+    late: &[u8],
+) -> std::io::Result<(u64, u64)> {
+    endpoint.write_all(early).await?;
+    caller.write_all(late).await?;
+    // A tunnel may be silent for hours: only the kernel can find out that the other side has vanished.
+    for stream in [&*caller, &*endpoint] {
+        socket2::SockRef::from(stream).set_keepalive(true)?;
+    }
+    let (sent, received) =
+        tokio::io::copy_bidirectional_with_sizes(caller, endpoint, TUNNEL_BYTES, TUNNEL_BYTES).await?;
+    Ok((sent + early.len() as u64, received + late.len() as u64))
+}

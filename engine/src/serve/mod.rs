@@ -1,0 +1,5 @@
+//! Connections from callers: reads requests, takes each down the road, and writes what comes back.
+
+pub mod buffer;
+pub mod h1;
+pub mod pulse;

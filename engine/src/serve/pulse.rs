@@ -1,0 +1,91 @@
+//! When a connection has waited too long.
+//!
+//! A timer per request would cost more than the request: instead each connection writes down by when it must have moved on,
+//! and the worker, a few times a second, wakes those that have not.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::task::{Context, Poll, Waker};
+
+/// No deadline.
+const NEVER: u64 = u64::MAX;
+
+/// What ended a wait before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// The deadline has passed.
+    Expired,
+    /// The process is stopping and the connection has nothing under way.
+    Draining,
+}
+
+/// The life signs of one connection, seen by the connection and by its worker.
+#[derive(Debug)]
+pub struct Pulse {
+    waker: RefCell<Option<Waker>>,
+    deadline_ms: Cell<u64>,
+    expired: Cell<bool>,
+    /// Nothing is under way: the connection may be closed at any time.
+    pub idle: Cell<bool>,
+    draining: Cell<bool>,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self {
+            waker: RefCell::new(None),
+            deadline_ms: Cell::new(NEVER),
+            expired: Cell::new(false),
+            idle: Cell::new(true),
+            draining: Cell::new(false),
+        }
+    }
+}
+
+impl Pulse {
+    /// Sets by when, on the worker's clock, the present wait must be over; `None` for never.
+    pub fn expect_by(&self, deadline_ms: Option<u64>) {
+        self.deadline_ms.set(deadline_ms.unwrap_or(NEVER));
+        self.expired.set(false);
+    }
+
+    /// Waits for `ready`, but no longer than until the deadline.
+    pub async fn until<T>(&self, mut ready: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Interrupt> {
+        poll_fn(|context| {
+            if let Poll::Ready(value) = ready(context) {
+                return Poll::Ready(Ok(value));
+            }
+            if self.expired.get() {
+                return Poll::Ready(Err(Interrupt::Expired));
+            }
+            if self.draining.get() && self.idle.get() {
+                return Poll::Ready(Err(Interrupt::Draining));
+            }
+            let mut waker = self.waker.borrow_mut();
+            if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                *waker = Some(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Called by the worker: wakes the connection if its deadline has passed.
+    pub fn check(&self, now_ms: u64) {
+        if now_ms >= self.deadline_ms.get() && !self.expired.replace(true) {
+            self.wake();
+        }
+    }
+
+    /// Called by the worker: from now on the connection closes as soon as it is idle.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}

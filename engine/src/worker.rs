@@ -1,0 +1,248 @@
+//! A worker: one thread with its own runtime, listeners, path cache and pools.
+//!
+//! Nothing here is shared or locked; what workers have in common is in `Router`, behind atomics.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::TcpListener as StdListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::runtime::LocalOptions;
+use tokio::sync::watch;
+
+use crate::bind::Name;
+use crate::endpoint::pool::Pools;
+use crate::mail::{Level, Outbox};
+use crate::router::{Router, Server};
+use crate::serve::h1::{self, Scratch};
+use crate::serve::pulse::Pulse;
+
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// Idle connections and retired names are looked at every so many ticks.
+const TICKS_PER_SWEEP: u64 = 10;
+/// Working memory that is kept for the next requests.
+const SPARE_SCRATCHES: usize = 64;
+/// A worker's own path cache may outgrow the router's table only until the next sweep.
+const CACHE_SLACK: usize = 1024;
+
+type PathCache = HashMap<Box<[u8]>, Arc<Name>, foldhash::fast::RandomState>;
+
+/// What one thread of the engine works with.
+#[derive(Debug)]
+pub struct Worker {
+    pub index: usize,
+    pub outbox: Arc<Outbox>,
+    pub random: RefCell<fastrand::Rng>,
+    pub pools: RefCell<Pools>,
+    epoch: Instant,
+    tick_ms: Cell<u64>,
+    caches: RefCell<Vec<(PathCache, u64)>>,
+    scratches: RefCell<Vec<Box<Scratch>>>,
+    pulses: RefCell<Vec<Rc<Pulse>>>,
+    draining: Cell<bool>,
+}
+
+impl Worker {
+    fn new(index: usize, epoch: Instant, routers: usize, outbox: Arc<Outbox>) -> Self {
+        Self {
+            index,
+            outbox,
+            random: RefCell::new(fastrand::Rng::new()),
+            pools: RefCell::default(),
+            epoch,
+            tick_ms: Cell::new(0),
+            caches: RefCell::new((0..routers).map(|_| (PathCache::default(), 0)).collect()),
+            scratches: RefCell::default(),
+            pulses: RefCell::default(),
+            draining: Cell::new(false),
+        }
+    }
+
+    /// Microseconds since the engine started.
+    pub fn now_us(&self) -> u64 {
+        self.epoch.elapsed().as_micros() as u64
+    }
+
+    /// Milliseconds since the engine started, at most a tick ago: for deadlines, which costs no look at the clock.
+    pub fn tick_ms(&self) -> u64 {
+        self.tick_ms.get()
+    }
+
+    /// Whether the process is stopping.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Looks up a name in this worker's cache.
+    pub fn cached(&self, router: usize, key: &[u8]) -> Option<Arc<Name>> {
+        let mut caches = self.caches.borrow_mut();
+        let (cache, _) = caches.get_mut(router)?;
+        let name = cache.get(key)?;
+        if name.is_retired() {
+            cache.remove(key);
+            return None;
+        }
+        Some(name.clone())
+    }
+
+    /// Keeps a name in this worker's cache.
+    pub fn remember(&self, router: &Router, key: &[u8], name: &Arc<Name>) {
+        let mut caches = self.caches.borrow_mut();
+        let Some((cache, _)) = caches.get_mut(router.index) else {
+            return;
+        };
+        if cache.len() >= router.plan.binding_cache.paths + CACHE_SLACK {
+            cache.retain(|_, name| !name.is_retired());
+        }
+        if cache.len() < router.plan.binding_cache.paths + CACHE_SLACK {
+            cache.insert(key.into(), name.clone());
+        }
+    }
+
+    /// Gives working memory for one request.
+    pub fn scratch(&self, server: &Server) -> Box<Scratch> {
+        let spare = self.scratches.borrow_mut().pop();
+        match spare {
+            Some(scratch) if scratch.holds(server.head_room) => scratch,
+            _ => Box::new(Scratch::new(server.head_room)),
+        }
+    }
+
+    /// Takes working memory back.
+    pub fn reuse(&self, mut scratch: Box<Scratch>) {
+        let mut scratches = self.scratches.borrow_mut();
+        if scratches.len() < SPARE_SCRATCHES {
+            scratch.reset();
+            scratches.push(scratch);
+        }
+    }
+
+    fn sweep(&self, routers: &[Arc<Router>]) {
+        self.pools.borrow_mut().sweep(self.tick_ms());
+        let mut caches = self.caches.borrow_mut();
+        for (router, (cache, seen)) in routers.iter().zip(caches.iter_mut()) {
+            let retirements = router.names.retirements.load(Relaxed);
+            if *seen != retirements {
+                *seen = retirements;
+                cache.retain(|_, name| !name.is_retired());
+            }
+        }
+        self.pulses.borrow_mut().retain(|pulse| Rc::strong_count(pulse) > 1);
+    }
+}
+
+/// How a worker is told to stop: `None` while it runs, then the grace in milliseconds.
+pub type Stop = watch::Receiver<Option<u64>>;
+
+/// Runs one worker until it is told to stop and has drained; gives back how many connections were cut off.
+pub fn run(
+    index: usize,
+    epoch: Instant,
+    routers: &Arc<[Arc<Router>]>,
+    listeners: Vec<(Arc<Server>, StdListener)>,
+    outbox: &Arc<Outbox>,
+    mut stop: Stop,
+) -> std::io::Result<usize> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build_local(LocalOptions::default())?;
+    let worker = Rc::new(Worker::new(index, epoch, routers.len(), outbox.clone()));
+    runtime.block_on(async {
+        let mut accepting = Vec::new();
+        for (server, listener) in listeners {
+            let listener = TcpListener::from_std(listener)?;
+            accepting.push(tokio::task::spawn_local(accept(worker.clone(), server, listener)));
+        }
+        let ticking = tokio::task::spawn_local(tick(worker.clone(), routers.clone()));
+        // An error means that the engine itself is gone: stop at once.
+        let grace_ms = match stop.wait_for(Option::is_some).await {
+            Ok(grace_ms) => grace_ms.unwrap_or(0),
+            Err(_) => 0,
+        };
+        for accept in accepting {
+            accept.abort();
+        }
+        let unfinished = drain(&worker, grace_ms, &mut stop).await;
+        ticking.abort();
+        Ok(unfinished)
+    })
+}
+
+async fn accept(worker: Rc<Worker>, server: Arc<Server>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                if !server.admit_connection() {
+                    server.stats[worker.index].closes.add(1);
+                    continue;
+                }
+                let pulse = Rc::new(Pulse::default());
+                worker.pulses.borrow_mut().push(pulse.clone());
+                tokio::task::spawn_local(h1::serve(worker.clone(), server.clone(), stream, peer, pulse));
+            }
+            Err(error) => {
+                // Mostly EMFILE: trying again at once would only burn CPU until a connection closes.
+                let message = format!("cannot accept on {}: {error}", server.address);
+                worker.outbox.note(Level::Warning, "server", message);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn tick(worker: Rc<Worker>, routers: Arc<[Arc<Router>]>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = 0u64;
+    loop {
+        interval.tick().await;
+        ticks += 1;
+        let now_ms = worker.now_us() / 1000;
+        worker.tick_ms.set(now_ms);
+        for pulse in worker.pulses.borrow().iter() {
+            pulse.check(now_ms);
+        }
+        if ticks % TICKS_PER_SWEEP == 0 {
+            worker.sweep(&routers);
+            if worker.index == 0 {
+                for router in routers.iter() {
+                    router.expire_names(now_ms);
+                }
+            }
+        }
+    }
+}
+
+/// Lets requests finish within the grace, or until `stop` is set to a grace of 0.
+async fn drain(worker: &Worker, grace_ms: u64, stop: &mut Stop) -> usize {
+    worker.draining.set(true);
+    worker.pools.borrow_mut().clear();
+    for pulse in worker.pulses.borrow().iter() {
+        pulse.drain();
+    }
+    let open = || {
+        let mut pulses = worker.pulses.borrow_mut();
+        pulses.retain(|pulse| Rc::strong_count(pulse) > 1);
+        pulses.len()
+    };
+    let deadline = Instant::now() + Duration::from_millis(grace_ms);
+    let at_once = stop.wait_for(|grace_ms| *grace_ms == Some(0));
+    tokio::pin!(at_once);
+    let mut told = false;
+    while open() > 0 && Instant::now() < deadline {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(10)) => {}
+            _ = &mut at_once, if !told => {
+                told = true;
+                break;
+            }
+        }
+    }
+    open()
+}

@@ -1,0 +1,5 @@
+"""`python -m biandou` is the command `biandou`."""
+
+from biandou.cli import main
+
+main()

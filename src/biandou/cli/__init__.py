@@ -1,0 +1,26 @@
+"""The command `biandou`: a file a subcommand.
+
+`biandou linker` is dispatched by hand: a linker runs for months, and shall not carry the libraries that draw the other
+commands' help.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import biandou
+
+
+def main() -> None:
+    """Run the command line of this process; ends it with the subcommand's exit status."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["linker"]:
+        from biandou.cli import linker  # noqa: PLC0415 - each command loads only what it uses
+
+        sys.exit(linker.run(arguments[1:]))
+    if arguments in (["--version"], ["-version"], ["version"]):
+        sys.stdout.write(f"biandou {biandou.__version__}\n")
+        return
+    from biandou.cli.commands import application  # noqa: PLC0415 - typer and rich, which a linker does without
+
+    application()

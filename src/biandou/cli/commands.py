@@ -1,0 +1,48 @@
+"""The commands for people, drawn by typer; `biandou linker` is listed here and run by `cli/linker.py`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import biandou
+from biandou.cli import linker as linker_command
+from biandou.cli.demo import demo
+
+application = typer.Typer(
+    name="biandou",
+    help="A service mesh for virtual machines, bare metal and Kubernetes, compatible with Linkerd 1.x and namerd.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"biandou {biandou.__version__}\n")
+        raise typer.Exit
+
+
+@application.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@application.command(
+    "linker",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def _linker(context: typer.Context) -> None:
+    """Run the data plane: biandou linker linkerd.yaml."""
+    raise typer.Exit(linker_command.run(context.args))
+
+
+application.command("demo")(demo)

@@ -1,0 +1,1 @@
+"""The demonstration behind `biandou demo`: services, two linkers, traffic, and a story that moves it."""

@@ -1,0 +1,37 @@
+"""A small HTTP service of the demonstration: says who it is. `python -m biandou.demo.service web v1 web-v1-a`.
+
+Prints the port that it listens on, then serves until it is ended or its standard input is closed: a service never outlives the
+demonstration that started it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from aiohttp import web
+
+INSTANCE_HEADER = "X-Instance"
+
+
+async def serve(service: str, version: str, instance: str) -> None:
+    """Serve on a free port of 127.0.0.1."""
+
+    async def answer(request: web.Request) -> web.Response:
+        text = f"{service} {version}, instance {instance}, was asked for {request.path}\n"
+        return web.Response(text=text, headers={INSTANCE_HEADER: instance})
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    sys.stdout.write(f"{runner.addresses[0][1]}\n")
+    sys.stdout.flush()
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(*sys.argv[1:4]))

@@ -1,0 +1,132 @@
+"""The demonstration's traffic: a steady stream of requests through the outgoing linker, and what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+
+from biandou.demo.service import INSTANCE_HEADER
+
+CALLERS: Final = 8
+REQUESTS_PER_SECOND: Final = 160.0
+WINDOW_SECONDS: Final = 2.0
+TIMEOUT: Final = aiohttp.ClientTimeout(total=5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One request: when it ended (monotonic seconds), how long it took, who answered (`None` for a failure) and its service."""
+
+    ended: float
+    seconds: float
+    service: str
+    instance: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The last two seconds."""
+
+    requests_per_second: float
+    success: float
+    p50_ms: float
+    p99_ms: float
+    instances: Counter[str]
+
+
+class Traffic:
+    """Calls `web` three times as often as `users`; counts every request, and remembers the latest for the view."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/"
+        self._recent: deque[Outcome] = deque()
+        self._resumed = asyncio.Event()
+        self._resumed.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._running = 0
+        self.requests = 0
+        self.failures: Counter[str] = Counter()
+        self.by_phase: dict[str, Counter[str]] = {}
+        self.phase = ""
+
+    async def run(self) -> None:
+        """Call until cancelled."""
+        connector = aiohttp.TCPConnector(limit=CALLERS)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session,
+            asyncio.TaskGroup() as callers,
+        ):
+            for number in range(CALLERS):
+                callers.create_task(self._call(session, number))
+
+    @contextlib.asynccontextmanager
+    async def between_requests(self) -> AsyncIterator[None]:
+        """Hold new requests back, and enter when none is on its way."""
+        self._resumed.clear()
+        try:
+            await self._idle.wait()
+            yield
+        finally:
+            self._resumed.set()
+
+    def recent(self) -> Recent:
+        """Sum up the last two seconds."""
+        now = time.monotonic()
+        while self._recent and self._recent[0].ended < now - WINDOW_SECONDS:
+            self._recent.popleft()
+        outcomes = list(self._recent)
+        latencies = sorted(outcome.seconds * 1000 for outcome in outcomes)
+        answered = [outcome.instance for outcome in outcomes if outcome.instance is not None]
+        return Recent(
+            requests_per_second=len(outcomes) / WINDOW_SECONDS,
+            success=len(answered) / len(outcomes) if outcomes else 1.0,
+            p50_ms=latencies[len(latencies) // 2] if latencies else 0.0,
+            p99_ms=latencies[len(latencies) * 99 // 100] if latencies else 0.0,
+            instances=Counter(answered),
+        )
+
+    async def _call(self, session: aiohttp.ClientSession, number: int) -> None:
+        pause = CALLERS / REQUESTS_PER_SECOND
+        await asyncio.sleep(pause * number / CALLERS)
+        while True:
+            number += 1
+            began = time.monotonic()
+            await self._resumed.wait()
+            self._running += 1
+            self._idle.clear()
+            try:
+                await self._ask(session, "users" if number % 4 == 0 else "web")
+            finally:
+                self._running -= 1
+                if self._running == 0:
+                    self._idle.set()
+            await asyncio.sleep(max(0.0, began + pause - time.monotonic()))
+
+    async def _ask(self, session: aiohttp.ClientSession, service: str) -> None:
+        began = time.monotonic()
+        instance: str | None = None
+        failure = ""
+        try:
+            async with session.get(self._url, headers={"Host": service}) as answer:
+                text = await answer.text()
+                instance = answer.headers.get(INSTANCE_HEADER)
+                if answer.status != 200 or instance is None:
+                    instance = None
+                    failure = f"{answer.status} {answer.headers.get('l5d-err', '') or text}".strip()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            failure = f"{type(error).__name__}: {error}"
+        ended = time.monotonic()
+        self.requests += 1
+        if failure:
+            self.failures[failure[:200]] += 1
+        else:
+            self.by_phase.setdefault(self.phase, Counter())[instance or ""] += 1
+        self._recent.append(Outcome(ended, ended - began, service, instance))

@@ -1,0 +1,1 @@
+"""The linker: the data plane's process, and the road of a name through the Python rooms."""
