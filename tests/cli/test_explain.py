@@ -94,9 +94,7 @@ def test_colour_is_put_on_what_is_not_taken_only_when_asked_for() -> None:
         name="/svc/a",
         binding=Node(path="/svc/a", outcome="bound", taken=True, next=[Node(path="/b", outcome="~", taken=False)]),
         resolution=[client],
-        transformation=[
-            Transformation(transformer="/%/t", after=[Client(client="/%/t/#/a", share=1.0, state="negative")])
-        ],
+        transformation=[Transformation(transformer="/%/t", after=[gone])],
         balancing=[Balancing(client="/#/a", share=1.0, balancer="p2c", endpoints=["127.0.0.1:80"])],
         problem="502: x",
     )
