@@ -30,7 +30,12 @@ mod _engine {
         fn new(plan: &[u8], bell: i32) -> PyResult<Self> {
             let plan: Plan = read(plan, "plan")?;
             let mut inherited = Inherited::new();
-            for fd in plan.routers.iter().flat_map(|router| &router.servers).flat_map(|server| &server.fds) {
+            for fd in plan
+                .routers
+                .iter()
+                .flat_map(|router| &router.servers)
+                .flat_map(|server| &server.fds)
+            {
                 inherited.insert(*fd, TcpListener::from(take_fd(*fd)?));
             }
             let bell = take_fd(bell)?;
@@ -40,7 +45,9 @@ mod _engine {
         }
 
         fn start(&self, py: Python<'_>) -> PyResult<Vec<(String, String, u16)>> {
-            let serving = py.detach(|| self.engine.start()).map_err(|error| PyOSError::new_err(error.to_string()))?;
+            let serving = py
+                .detach(|| self.engine.start())
+                .map_err(|error| PyOSError::new_err(error.to_string()))?;
             Ok(serving
                 .into_iter()
                 .map(|(router, address)| (router, address.ip().to_string(), address.port()))

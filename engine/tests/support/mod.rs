@@ -105,7 +105,10 @@ impl Mesh {
         thread::spawn(move || {
             loop {
                 let mut fds = [rustix::event::PollFd::new(&heard, rustix::event::PollFlags::IN)];
-                let soon = rustix::event::Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+                let soon = rustix::event::Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 50_000_000,
+                };
                 let _ready = rustix::event::poll(&mut fds, Some(&soon));
                 let Some(engine) = weak.upgrade() else { return };
                 for letter in engine.mail() {
@@ -185,7 +188,11 @@ impl Peer {
             }
             let mut bytes = [0; 65536];
             let count = self.stream.read(&mut bytes).expect("bytes come in time");
-            assert!(count > 0, "the peer ended before {mark:?}; it sent {:?}", String::from_utf8_lossy(&self.pending));
+            assert!(
+                count > 0,
+                "the peer ended before {mark:?}; it sent {:?}",
+                String::from_utf8_lossy(&self.pending)
+            );
             self.pending.extend_from_slice(&bytes[..count]);
         }
     }
@@ -254,11 +261,16 @@ impl Origin {
                 let (serve, tell) = (serve.clone(), tell.clone());
                 thread::spawn(move || {
                     // A caller that went away ends the connection, not the test.
-                    let _ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| serve(Peer::new(stream), &tell)));
+                    let _ended =
+                        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| serve(Peer::new(stream), &tell)));
                 });
             }
         });
-        Self { address, heads, accepted }
+        Self {
+            address,
+            heads,
+            accepted,
+        }
     }
 
     /// Answers every request head with the same bytes, on one connection after another.
@@ -298,4 +310,3 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
         thread::sleep(Duration::from_millis(10));
     }
 }
-
