@@ -93,7 +93,7 @@ def _check_ports(config: LinkerConfig, reading: Reading) -> None:
         (server, server.ip, server.port) for router in config.routers for server in router.servers
     ]
     listeners.append((config.admin, config.admin.ip, config.admin.port))
-    seen: dict[tuple[str, int], object] = msgspec.field(default_factory=dict)
+    seen: dict[tuple[str, int], object] = {}
     for listener, ip, port in listeners:
         # Port 0 is another port each time.
         if port != 0 and (ip, port) in seen:
