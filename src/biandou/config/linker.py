@@ -16,7 +16,7 @@ from biandou.config.values import NotAKey, Room
 from biandou.kinds import Kind, kind_name
 from biandou.namers.interface import NamerKind
 from biandou.policies import Keys
-from biandou.standard import rooms
+from biandou.standard import ROOMS
 
 
 class LinkerConfig(Keys, frozen=True, kw_only=True):
@@ -39,7 +39,7 @@ def load(path: str | os.PathLike[str]) -> LinkerConfig:
 def parse(text: str | bytes, file: str = "<text>") -> LinkerConfig:
     """Read a text; raises `ConfigError` with all mistakes, which name `file`."""
     document = read_document(text.encode(errors="surrogatepass") if isinstance(text, str) else text, file)
-    reading = Reading(file, rooms())
+    reading = Reading(file, ROOMS)
     config = reading.read(document, LinkerConfig)
     if config is not None:
         _check(config, reading)

@@ -29,7 +29,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """An object of one of a room's kinds: `name` is an attribute of `standard.Rooms`, or the register itself.
+    """An object of one of a room's kinds: `name` is a key of `standard.ROOMS`, or the register itself.
 
     `default` is the kind of an object that names none; without it the kind must be named.
     """
