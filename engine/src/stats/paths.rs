@@ -84,12 +84,11 @@ impl PathStats {
     }
 
     /// Adds up the workers' blocks.
-    pub fn collect<'a>(scope: &[&str], blocks: impl Iterator<Item = &'a Arc<Self>>) -> Scope {
-        let blocks: Vec<Arc<Self>> = blocks.cloned().collect();
+    pub fn collect(scope: &[&str], blocks: &[Arc<Self>]) -> Scope {
         let mut scope = Scope::new(scope);
-        scope.results(&blocks, |block| &block.success, |block| &block.failures);
-        scope.level("pending", &blocks, |block| &block.pending);
-        scope.merge("request_latency_ms", &blocks, MICROSECONDS_PER_MILLISECOND, |block| &block.latency);
+        scope.results(blocks, |block| &block.success, |block| &block.failures);
+        scope.level("pending", blocks, |block| &block.pending);
+        scope.merge("request_latency_ms", blocks, MICROSECONDS_PER_MILLISECOND, |block| &block.latency);
         scope
     }
 }
