@@ -1,17 +1,15 @@
-//! Adding up what all workers have counted, and showing what the engine holds: the tally that Python asks for.
+//! Counts up what the workers have counted, for Python.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bind::Bound;
-use crate::endpoint::{EndpointSet, Status};
+use crate::endpoint::Status;
 use crate::resolve::{Client, Resolved};
 use crate::router::{Router, Server};
-use crate::stats::{self, ClientStats, PathStats, ServerStats, ServiceStats};
+use crate::stats::{PathStats, ServerStats, ServiceStats, balancing};
 use crate::tally::{ClientView, EndpointView, Scope, Tally};
 
-/// Counts up everything; `epoch` is when the engine's clock began.
+/// Gives the metrics of all servers, services and clients, under the names of reference/linker.md §8.6.
 pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant) -> Tally {
     let now_us = epoch.elapsed().as_micros() as u64;
     let mut tally = Tally::default();
@@ -22,83 +20,66 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
     }
     for router in routers {
         let label = router.plan.label.as_str();
-        tally.scopes.push(router.names.stats.collect(&["rt", label, "bindcache"]));
+        if router.plan.originator {
+            let mut scope = Scope::new(&["rt", label]);
+            scope.gauges.insert("originator".into(), 1.0);
+            tally.scopes.push(scope);
+        }
+        tally
+            .scopes
+            .push(router.names.stats.collect(&["rt", label, "bindcache", "path"]));
         for service in router.names.services() {
-            let scope = ["rt", label, "service", shown(&service.path)];
+            let path = service.path.trim_start_matches('/');
+            let scope = ["rt", label, "service", path];
             tally.scopes.push(ServiceStats::collect(&scope, &service.stats));
+            for (client, stats) in service.through() {
+                let client = client.trim_start_matches('/').to_owned();
+                let scope = ["rt", label, "client", &client, "service", path];
+                tally.scopes.push(PathStats::collect(&scope, stats.iter()));
+            }
         }
         for client in router.clients.all() {
-            let mut scope = ClientStats::collect(&["rt", label, "client", shown(&client.id)], &client.stats);
-            let resolved = client.resolved.load();
-            if let Resolved::Endpoints(set) = &**resolved {
-                stats::balancing(&mut scope, set, &client.balancer, now_us);
-            }
-            tally.scopes.push(scope);
-            tally.clients.push(view(label, &client, &resolved, now_us));
+            tally.scopes.push(client_scope(label, &client, now_us));
+            tally.clients.push(client_view(label, &client, now_us));
         }
-        tally.scopes.extend(paths(router));
     }
     tally
 }
 
-/// A path as an element of a metric's name.
-fn shown(path: &str) -> &str {
-    path.strip_prefix('/').unwrap_or(path)
-}
-
-/// The logical paths through each client, over all names that share them.
-fn paths(router: &Router) -> Vec<Scope> {
-    let mut blocks: BTreeMap<(String, String), Vec<Arc<PathStats>>> = BTreeMap::new();
-    for name in router.names.all() {
-        let answered = name.answered.load();
-        let Some(Bound::Tree(tree)) = answered.as_ref().map(|answered| &answered.bound) else {
-            continue;
-        };
-        for leaf in tree.leaves() {
-            let Some(client) = &leaf.client else {
-                continue;
-            };
-            let blocks = blocks.entry((client.id.to_string(), name.service.path.to_string())).or_default();
-            for block in &leaf.stats {
-                // Two branches of one name may share their counters.
-                if !blocks.iter().any(|other| Arc::ptr_eq(other, block)) {
-                    blocks.push(block.clone());
-                }
-            }
-        }
+fn client_scope(label: &str, client: &Client, now_us: u64) -> Scope {
+    let scope = ["rt", label, "client", client.id.trim_start_matches('/')];
+    let mut scope = crate::stats::ClientStats::collect(&scope, &client.stats);
+    if let Resolved::Endpoints(set) = &**client.resolved.load() {
+        balancing(&mut scope, set, &client.balancer, now_us);
     }
-    let collected = blocks.into_iter().map(|((client, path), blocks)| {
-        let scope = ["rt", &router.plan.label, "client", shown(&client), "service", shown(&path)];
-        PathStats::collect(&scope, &blocks)
-    });
-    collected.collect()
+    scope
 }
 
-fn view(router: &str, client: &Client, resolved: &Resolved, now_us: u64) -> ClientView {
-    let (state, endpoints) = match resolved {
-        Resolved::Pending => ("pending".to_owned(), Vec::new()),
-        Resolved::Endpoints(set) if set.endpoints.is_empty() => ("negative".to_owned(), Vec::new()),
-        Resolved::Endpoints(set) => ("bound".to_owned(), endpoints(set, now_us)),
-        Resolved::Failed(message) => (format!("failed: {message}"), Vec::new()),
+fn client_view(label: &str, client: &Client, now_us: u64) -> ClientView {
+    let (state, endpoints) = match &**client.resolved.load() {
+        Resolved::Pending => ("Pending".to_owned(), Vec::new()),
+        Resolved::Failed(message) => (format!("Failed: {message}"), Vec::new()),
         Resolved::Status(code) => (format!("status {code}"), Vec::new()),
+        Resolved::Endpoints(set) => {
+            let endpoints = set
+                .weighted()
+                .map(|(endpoint, weight)| EndpointView {
+                    address: endpoint.text.to_string(),
+                    weight,
+                    pending: endpoint.pending(),
+                    state: match endpoint.status(now_us) {
+                        Status::Open => "open".to_owned(),
+                        Status::Busy => "busy".to_owned(),
+                    },
+                })
+                .collect();
+            ("bound".to_owned(), endpoints)
+        }
     };
     ClientView {
-        router: router.to_owned(),
+        router: label.to_owned(),
         client: client.id.to_string(),
         state,
         endpoints,
     }
-}
-
-fn endpoints(set: &EndpointSet, now_us: u64) -> Vec<EndpointView> {
-    let views = set.weighted().map(|(endpoint, weight)| EndpointView {
-        address: endpoint.text.to_string(),
-        weight,
-        pending: endpoint.pending(),
-        state: match endpoint.status(now_us) {
-            Status::Open => "open".to_owned(),
-            Status::Busy => "busy".to_owned(),
-        },
-    });
-    views.collect()
 }
