@@ -63,7 +63,7 @@ check-rust: $(VENV)/.dependencies
 test-python: build
 	$(BIN)/python -m pytest
 
-test-rust:
+test-rust: $(VENV)/.dependencies
 	cargo test --locked --workspace --quiet
 
 fuzz: fuzz-python fuzz-rust ## each fuzz target for FUZZ_SECONDS (20)
