@@ -55,7 +55,10 @@ impl EndpointSet {
             .weighted()
             .map(|(endpoint, weight)| (endpoint.address, (endpoint, weight)))
             .collect();
-        let cursor = self.classes.first().map_or(0, |class| class.cursor.load(Relaxed));
+        let cursor = self
+            .classes
+            .first()
+            .map_or(0, |class| class.cursor.load(Relaxed));
         Self::build(addresses, self.treatment.clone(), &known, cursor)
     }
 
@@ -69,14 +72,21 @@ impl EndpointSet {
         let mut members: Vec<(Arc<Endpoint>, f64)> = Vec::with_capacity(addresses.len());
         let mut added = 0;
         for &(address, weight) in addresses {
-            let weight = if weight.is_finite() { weight.max(0.0) } else { 0.0 };
+            let weight = if weight.is_finite() {
+                weight.max(0.0)
+            } else {
+                0.0
+            };
             if let Some(&nth) = chosen.get(&address) {
                 members[nth].1 = weight;
                 continue;
             }
             chosen.insert(address, members.len());
             // One that failed on probation is gone; if discovery tells of it again, it begins anew.
-            let endpoint = match known.get(&address).filter(|(endpoint, _)| !endpoint.is_retired()) {
+            let endpoint = match known
+                .get(&address)
+                .filter(|(endpoint, _)| !endpoint.is_retired())
+            {
                 Some((endpoint, _)) => {
                     endpoint.restore();
                     Arc::clone(endpoint)
@@ -154,12 +164,19 @@ impl EndpointSet {
 
     /// All requests that are under way to them.
     pub fn load(&self) -> u64 {
-        self.endpoints.iter().map(|endpoint| u64::from(endpoint.pending())).sum()
+        self.endpoints
+            .iter()
+            .map(|endpoint| u64::from(endpoint.pending()))
+            .sum()
     }
 
     /// The mean of their weights; 0 if there are none.
     pub fn mean_weight(&self) -> f64 {
-        let sum: f64 = self.classes.iter().map(|class| class.weight * class.range.len() as f64).sum();
+        let sum: f64 = self
+            .classes
+            .iter()
+            .map(|class| class.weight * class.range.len() as f64)
+            .sum();
         sum / (self.endpoints.len() as f64).max(1.0)
     }
 }
