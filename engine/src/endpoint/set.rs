@@ -36,9 +36,10 @@ pub struct WeightClass {
 pub struct EndpointSet {
     pub endpoints: Vec<Arc<Endpoint>>,
     pub classes: Vec<WeightClass>,
-    /// How many endpoints this set has that the one before had not, and the other way round.
-    pub added: usize,
-    pub removed: usize,
+    /// Endpoints that came, those that went, and words from discovery, since the first set.
+    pub adds: u64,
+    pub removes: u64,
+    pub updates: u64,
     treatment: Treatment,
 }
 
@@ -55,11 +56,14 @@ impl EndpointSet {
             .weighted()
             .map(|(endpoint, weight)| (endpoint.address, (endpoint, weight)))
             .collect();
-        let cursor = self
-            .classes
-            .first()
-            .map_or(0, |class| class.cursor.load(Relaxed));
-        Self::build(addresses, self.treatment.clone(), &known, cursor)
+        let cursor = self.classes.first().map_or(0, |class| class.cursor.load(Relaxed));
+        let next = Self::build(addresses, self.treatment.clone(), &known, cursor);
+        Self {
+            adds: self.adds + next.adds,
+            removes: self.removes + next.removes,
+            updates: self.updates + next.updates,
+            ..next
+        }
     }
 
     fn build(
@@ -70,35 +74,28 @@ impl EndpointSet {
     ) -> Self {
         let mut chosen: HashMap<SocketAddr, usize> = HashMap::with_capacity(addresses.len());
         let mut members: Vec<(Arc<Endpoint>, f64)> = Vec::with_capacity(addresses.len());
-        let mut added = 0;
+        let mut adds = 0;
         for &(address, weight) in addresses {
-            let weight = if weight.is_finite() {
-                weight.max(0.0)
-            } else {
-                0.0
-            };
+            let weight = if weight.is_finite() { weight.max(0.0) } else { 0.0 };
             if let Some(&nth) = chosen.get(&address) {
                 members[nth].1 = weight;
                 continue;
             }
             chosen.insert(address, members.len());
             // One that failed on probation is gone; if discovery tells of it again, it begins anew.
-            let endpoint = match known
-                .get(&address)
-                .filter(|(endpoint, _)| !endpoint.is_retired())
-            {
+            let endpoint = match known.get(&address).filter(|(endpoint, _)| !endpoint.is_retired()) {
                 Some((endpoint, _)) => {
                     endpoint.restore();
                     Arc::clone(endpoint)
                 }
                 None => {
-                    added += 1;
+                    adds += 1;
                     Endpoint::new(address, &treatment)
                 }
             };
             members.push((endpoint, weight));
         }
-        let mut removed = 0;
+        let mut removes = 0;
         for (address, (endpoint, weight)) in known {
             if chosen.contains_key(address) && !endpoint.is_retired() {
                 continue;
@@ -108,7 +105,7 @@ impl EndpointSet {
                 members.push((Arc::clone(endpoint), *weight));
             } else {
                 endpoint.retire();
-                removed += 1;
+                removes += 1;
             }
         }
         members.sort_by(|one, other| other.1.partial_cmp(&one.1).unwrap_or(Order::Equal));
@@ -116,8 +113,9 @@ impl EndpointSet {
         Self {
             endpoints: members.into_iter().map(|(endpoint, _)| endpoint).collect(),
             classes,
-            added,
-            removed,
+            adds,
+            removes,
+            updates: 1,
             treatment,
         }
     }
@@ -164,19 +162,12 @@ impl EndpointSet {
 
     /// All requests that are under way to them.
     pub fn load(&self) -> u64 {
-        self.endpoints
-            .iter()
-            .map(|endpoint| u64::from(endpoint.pending()))
-            .sum()
+        self.endpoints.iter().map(|endpoint| u64::from(endpoint.pending())).sum()
     }
 
     /// The mean of their weights; 0 if there are none.
     pub fn mean_weight(&self) -> f64 {
-        let sum: f64 = self
-            .classes
-            .iter()
-            .map(|class| class.weight * class.range.len() as f64)
-            .sum();
+        let sum: f64 = self.classes.iter().map(|class| class.weight * class.range.len() as f64).sum();
         sum / (self.endpoints.len() as f64).max(1.0)
     }
 }

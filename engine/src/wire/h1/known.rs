@@ -52,6 +52,11 @@ impl Known {
         self as u8 >= Self::L5dCtxTrace as u8
     }
 
+    /// Whether the header brings something of the request's context: its trace, its deadline or its dtab.
+    pub fn is_context(self) -> bool {
+        (Self::L5dCtxTrace as u8..=Self::L5dSample as u8).contains(&(self as u8))
+    }
+
     /// Classifies a name; case does not matter.
     pub(super) fn of(name: &[u8]) -> Self {
         // The first letter and the length leave at most three candidates.
