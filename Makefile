@@ -28,7 +28,8 @@ $(VENV)/.dependencies: requirements-dev.lock
 	@touch $@
 
 $(VENV)/.engine: $(VENV)/.dependencies pyproject.toml $(RUST_SOURCES)
-	$(BIN)/maturin develop --release --locked --quiet
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation \
+		--config-settings build-args="--locked" --editable .
 	@touch $@
 
 # ── Using ────────────────────────────────────────────────────────────────────────────────────────────────────────────

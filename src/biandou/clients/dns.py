@@ -1,8 +1,8 @@
 """Host names as the system resolves them, kept current while somebody observes them.
 
-`getaddrinfo` in a few threads, not dnspython: it reads `/etc/hosts`, `nsswitch.conf` and search domains, as the JVM did, and
-operators of virtual machines live by those. It hides record TTLs, so a name is asked for again every few seconds; a caching
-resolver on the host bears that.
+`getaddrinfo` in a few threads, not dnspython: it reads `/etc/hosts`, `nsswitch.conf` and search domains, as the JVM
+did, and operators of virtual machines live by those. It hides record TTLs, so a name is asked for again every few
+seconds; a caching resolver on the host bears that.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Files and directories whose names and contents are followed, whatever way they are replaced.
 
 A name is looked at again when inotify says that something in its directory changed: so an atomic rename, a swapped
-symbolic link (Kubernetes swaps `..data` and leaves the names alone), a directory that was deleted and made again and a lost event are
-all the same case. For a link every directory that its resolution touches is watched; for the root, each directory above it.
-Only what somebody observes is watched or read.
+symbolic link (Kubernetes swaps `..data` and leaves the names alone), a directory that was deleted and made again and
+a lost event are all the same case. For a link every directory that its resolution touches is watched; for the root,
+each directory above it. Only what somebody observes is watched or read.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ class Directory:
         state["names"] = {name: entry.describe() for name, entry in sorted(self._open_entries.items())}
         return state
 
-    # ── Used by the entries ──────────────────────────────────────────────────────────────────────────────────────────
-
     def retain(self, entry: Entry) -> None:
+        """Follow the directory for this entry (entries call it themselves)."""
         self._open_entries[entry.name] = entry
         if len(self._open_entries) == 1:
             self._follow()
 
     def release(self, entry: Entry) -> None:
+        """Stop following the directory for this entry."""
         self._open_entries.pop(entry.name, None)
         if not self._open_entries:
             self._unfollow()
@@ -90,8 +90,6 @@ class Directory:
         if self._real is None:
             raise self._error or ResolutionError(f"{self.path} is not a directory")
         return self._real
-
-    # ── Following ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _follow(self) -> None:
         """Find the directory and watch it, and everything on the way to it."""
@@ -205,8 +203,6 @@ class Entry(Live["File | Directory | None"]):
                 return {"state": "failed", "cause": str(error)}
         return {"state": "pending"}
 
-    # Observing the name and observing the file both hold the directory open.
-
     def _open(self) -> None:
         self.retain()
         self.check()
@@ -215,11 +211,13 @@ class Entry(Live["File | Directory | None"]):
         self.release()
 
     def retain(self) -> None:
+        """Hold the directory open; who observes the name does so, and who observes the file."""
         self._holders += 1
         if self._holders == 1:
             self.directory.retain(self)
 
     def release(self) -> None:
+        """Let go of the directory."""
         self._holders -= 1
         if self._holders == 0:
             self._drop_links()
@@ -313,10 +311,10 @@ def watch_path(
 ) -> str | None:
     """Resolve an absolute path by hand and watch each name on the way, in the directory where it stands.
 
-    `changed` is called with the event's bits when one of the names may have another meaning (or, if `mask` says so, other
-    contents). The watches are appended to `watches` as they are made, before the name is looked at: nothing is missed in
-    between. A directory that we may pass but not read is not watched. Gives the path without links, or `None` if it
-    does not exist. Raises `OSError`.
+    `changed` is called with the event's bits when one of the names may have another meaning (or, if `mask` says so,
+    other contents). The watches are appended to `watches` as they are made, before the name is looked at: nothing is
+    missed in between. A directory that we may pass but not read is not watched. Gives the path without links, or
+    `None` if it does not exist. Raises `OSError`.
     """
     here = "/"
     names = [name for name in path.split("/") if name not in ("", ".")][::-1]

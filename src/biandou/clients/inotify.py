@@ -1,7 +1,7 @@
 """Linux inotify on the event loop: who wants to know of a directory is called when something in it changes.
 
-Of our own, on libc: the packages for it bring a thread or a loop of theirs, and this is four calls. Several watches of one
-directory share the kernel's one; the descriptor is open only while something is watched.
+Of our own, on libc: the packages for it bring a thread or a loop of theirs, and this is four calls. Several watches
+of one directory share the kernel's one; the descriptor is open only while something is watched.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Inotify:
     def watch(self, directory: str, mask: int, notify: Notify) -> Watch:
         """Call `notify` for the events of `mask`, `OVERFLOW` and `IGNORED` until the watch is closed.
 
-        Must be called on a running loop. Raises `OSError` if the directory cannot be watched: `ENOENT`, `ENOTDIR`, `EACCES`,
-        or `ENOSPC` when the user's limit of watches (`fs.inotify.max_user_watches`) is reached.
+        Must be called on a running loop. Raises `OSError` if the directory cannot be watched: `ENOENT`, `ENOTDIR`,
+        `EACCES`, or `ENOSPC` when the user's limit of watches (`fs.inotify.max_user_watches`) is reached.
         """
         libc = self._opened()
         descriptor = self._add(libc, directory, mask)
@@ -124,7 +124,8 @@ class Inotify:
             return
         offset = 0
         opening = self._opening
-        # Whoever is called may close the last watch and open another: then the rest speaks of directories that nobody watches.
+        # Whoever is called may close the last watch and open another: then the rest speaks of directories that nobody
+        # watches.
         while offset + _HEADER.size <= len(data) and opening == self._opening and self._descriptor >= 0:
             descriptor, mask, _cookie, length = _HEADER.unpack_from(data, offset)
             offset += _HEADER.size

@@ -1,4 +1,4 @@
-"""The namers that only give a path another form, `/$/io.buoyant.…` (reference/naming.md §1.2, reference/linker.md §3.7)."""
+"""The namers that only give a path another form, `/$/io.buoyant.…` (reference/naming.md §1.2)."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _host_port(path: Path, *, port_first: bool) -> Path | None:
 
 
 def _below_prefix(rewrite: Rewrite) -> Rewrite:
-    """The same behind a first segment that stays: `/<pfx>/<host>/…`."""
+    """Do the same behind a first segment that stays: `/<pfx>/<host>/…`."""
 
     def below(path: Path) -> Path | None:
         rewritten = rewrite(path.drop(1)) if len(path) > 0 else None

@@ -1,1 +1,1 @@
-"""The test kit: what plugin authors and our own tests run on loopback."""
+"""The shipped test kit: back ends, engines and processes that a plugin's author can test against."""

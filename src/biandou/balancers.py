@@ -1,0 +1,41 @@
+"""⑤ Load balancing: which endpoint gets a request. The engine runs these kinds; here they are only declared."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from biandou.kinds import Kind
+
+
+class BalancerKind(Kind, frozen=True, kw_only=True):
+    """The key that all balancers have (reference/linker.md §2.8).
+
+    With `enableProbation`, an endpoint that discovery has removed is kept until it fails.
+    """
+
+    enable_probation: bool = False
+
+
+Effort = Annotated[int, Meta(ge=1, le=1000)]
+"""How often to pick again while the picked endpoint is not fit to serve."""
+
+
+class P2cBalancer(BalancerKind, frozen=True, kw_only=True, tag="p2c"):
+    """Of two endpoints at random, the one with fewer requests under way."""
+
+    max_effort: Effort = 5
+
+
+class EwmaBalancer(BalancerKind, frozen=True, kw_only=True, tag="ewma"):
+    """Of two endpoints at random, the one whose peak latency, averaged over `decayTimeMs`, times its load is less."""
+
+    max_effort: Effort = 5
+    decay_time_ms: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 10_000
+
+
+class RoundRobinBalancer(BalancerKind, frozen=True, kw_only=True, tag="roundRobin"):
+    """Each endpoint in its turn."""
+
+    max_effort: Effort = 5

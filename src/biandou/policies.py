@@ -1,0 +1,153 @@
+"""Around the steps ② to ⑤: when an endpoint is given a rest, what is tried again, what counts as a success, and TLS.
+
+The engine runs these; here they are only declared. What the engine does not do yet is refused where `config/` reads it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from biandou.kinds import Kind
+
+Milliseconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""A time, as Linkerd's 32-bit keys hold it."""
+
+
+class Keys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """An object without a kind; keys are written in camelCase."""
+
+
+# ── Backoff ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ConstantBackoff(Kind, frozen=True, kw_only=True, tag="constant"):
+    """The same wait each time."""
+
+    ms: Milliseconds = 0
+
+
+class JitteredBackoff(Kind, frozen=True, kw_only=True, tag="jittered"):
+    """First `minMs`, then at random between `minMs` and three times the last wait, `maxMs` at most."""
+
+    min_ms: Milliseconds | None = None
+    max_ms: Milliseconds | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` unless 0 < minMs ≤ maxMs."""
+        if self.min_ms is None:
+            raise ValueError("'minMs' must be specified")
+        if self.max_ms is None:
+            raise ValueError("'maxMs' must be specified")
+        if not 0 < self.min_ms <= self.max_ms:
+            raise ValueError(f"minMs must be above 0 and not above maxMs, found {self.min_ms} and {self.max_ms}")
+
+
+Backoff = ConstantBackoff | JitteredBackoff
+
+# ── Failure accrual ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class FailureAccrualKind(Kind, frozen=True, kw_only=True):
+    """When an endpoint is taken for dead, and how long it rests (reference/linker.md §2.9).
+
+    Without `backoff` the rests grow from 5 s to 300 s, with jitter.
+    """
+
+    backoff: Backoff | None = None
+
+
+class ConsecutiveFailures(FailureAccrualKind, frozen=True, kw_only=True, tag="io.l5d.consecutiveFailures"):
+    """Dead after `failures` failures in a row; 0, or nothing, means after the first, as in Linkerd."""
+
+    failures: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+
+
+class NoFailureAccrual(FailureAccrualKind, frozen=True, kw_only=True, tag="none"):
+    """Never dead."""
+
+
+# ── Retries ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Budget(Keys, frozen=True, kw_only=True):
+    """How many requests may be sent again (reference/linker.md §2.7); `percentCanRetry` is a fraction, 0.2 is 20 %."""
+
+    min_retries_per_sec: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 10
+    percent_can_retry: Annotated[float, Meta(ge=0, le=1000)] = 0.2
+    ttl_secs: Annotated[int, Meta(ge=1, le=60)] = 10
+
+
+class Retries(Keys, frozen=True, kw_only=True):
+    """How a request is tried again when its response says that it may be."""
+
+    backoff: Backoff | None = None
+    budget: Budget | None = None
+
+
+# ── Response classifiers ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ResponseClassifierKind(Kind, frozen=True, kw_only=True):
+    """What counts as a success, and what may be tried again (reference/linker.md §2.10)."""
+
+
+class NonRetryable5xx(ResponseClassifierKind, frozen=True, kw_only=True, tag="io.l5d.http.nonRetryable5XX"):
+    """A 5xx is a failure and is not tried again: what holds anyway."""
+
+
+# ── Trace propagators ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class TracePropagatorKind(Kind, frozen=True, kw_only=True):
+    """How a trace's ids travel in headers (reference/linker.md §5.3)."""
+
+
+class DefaultTracePropagator(TracePropagatorKind, frozen=True, kw_only=True, tag="io.l5d.default"):
+    """In `l5d-ctx-trace` and `l5d-sample`: what holds anyway."""
+
+
+# ── TLS ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ClientAuth(Keys, frozen=True, kw_only=True):
+    """The certificate that we show; PEM files, the key as PKCS#8."""
+
+    cert_path: str
+    key_path: str
+    intermediate_certs_path: str | None = None
+
+
+class ClientTls(Keys, frozen=True, kw_only=True):
+    """TLS towards endpoints (reference/linker.md §2.8); `{captures}` of the prefix are put into `commonName`."""
+
+    enabled: bool = True
+    common_name: str | None = None
+    disable_validation: bool = False
+    trust_certs: tuple[str, ...] = ()
+    trust_certs_bundle: str | None = None
+    client_auth: ClientAuth | None = None
+    protocols: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` if keys contradict each other."""
+        if self.disable_validation and self.client_auth is not None:
+            raise ValueError("disableValidation: true is incompatible with clientAuth")
+        if self.trust_certs and self.trust_certs_bundle is not None:
+            raise ValueError("Both trustCerts and trustCertsBundle have been set. Please use only trustCertsBundle.")
+        if self.enabled and not self.disable_validation and self.common_name is None:
+            raise ValueError("tls is configured with validation but `commonName` is not set")
+
+
+class ServerTls(Keys, frozen=True, kw_only=True):
+    """TLS towards callers (reference/linker.md §2.5); PEM files, the key as PKCS#8."""
+
+    cert_path: str
+    key_path: str
+    intermediate_certs_path: str | None = None
+    ca_cert_path: str | None = None
+    require_client_auth: bool = False
+    ciphers: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ()

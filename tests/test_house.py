@@ -1,0 +1,123 @@
+"""The rules of the house hold: a kind has its line, test, page and example; files are small and say what they are."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from biandou import standard
+from biandou.kinds import Register, kind_name
+
+ROOT = Path(__file__).parents[1]
+MAX_LINES = 600
+
+PYTHON = sorted((ROOT / "src").rglob("*.py"))
+RUST = sorted([*(ROOT / "engine" / "src").rglob("*.rs"), *(ROOT / "boundary" / "src").rglob("*.rs")])
+EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def registers() -> list[Register[msgspec.Struct]]:
+    """Give the rooms' registers of built-in kinds."""
+    return [value for value in vars(standard).values() if isinstance(value, Register)]
+
+
+KINDS = [(register.room, kind) for register in registers() for kind in register]
+NAMES = [f"{room}: {kind_name(kind)}" for room, kind in KINDS]
+
+
+def shown(path: Path) -> str:
+    """Give a path as a reader would write it."""
+    return str(path.relative_to(ROOT))
+
+
+def test_there_are_kinds_to_check() -> None:
+    assert len(KINDS) >= 15
+    assert len(EXAMPLES) >= 5
+
+
+@pytest.mark.parametrize(("room", "kind"), KINDS, ids=NAMES)
+def test_a_kind_has_its_line_in_the_one_list(room: str, kind: type[msgspec.Struct]) -> None:
+    lines = [line for line in inspect.getsource(standard).splitlines() if not line.startswith(("from ", "import "))]
+    assert any(re.search(rf"\b{kind.__name__}\b", line) for line in lines), f"{kind.__name__} of {room}"
+
+
+@pytest.mark.parametrize(("room", "kind"), KINDS, ids=NAMES)
+def test_a_kind_has_a_test_that_names_it(room: str, kind: type[msgspec.Struct]) -> None:
+    words = re.compile(rf"\b{kind.__name__}\b|{re.escape(kind_name(kind))}(?![\w.])")
+    tests = [file for file in (ROOT / "tests").rglob("test_*.py") if file != Path(__file__)]
+    engine = [file for file in (ROOT / "engine").rglob("*.rs") if "#[test]" in file.read_text()]
+    assert any(words.search(file.read_text()) for file in [*tests, *engine]), (
+        f"no test names {kind_name(kind)} of {room}"
+    )
+
+
+@pytest.mark.parametrize(("room", "kind"), KINDS, ids=NAMES)
+def test_a_kind_has_a_page_with_an_example(room: str, kind: type[msgspec.Struct]) -> None:
+    page = ROOT / "docs" / "kinds" / f"{kind_name(kind)}.md"
+    assert page.exists(), f"{kind_name(kind)} of {room} has no page"
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert any(f"kind: {kind_name(kind)}" in block for block in blocks), f"{shown(page)} shows no example"
+
+
+@pytest.mark.parametrize("file", [*PYTHON, *RUST], ids=shown)
+def test_a_source_file_is_small(file: Path) -> None:
+    assert len(file.read_text().splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("file", PYTHON, ids=shown)
+def test_a_python_module_says_what_it_is(file: Path) -> None:
+    text = file.read_text()
+    assert not text.strip() or ast.get_docstring(ast.parse(text))
+
+
+@pytest.mark.parametrize("file", RUST, ids=shown)
+def test_a_rust_module_says_what_it_is(file: Path) -> None:
+    assert file.read_text().startswith("//! ")
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=shown)
+def test_an_example_is_run_by_a_test(file: Path) -> None:
+    tests = "".join(test.read_text() for test in (ROOT / "tests" / "mesh").rglob("test_*.py"))
+    assert f'"{file.name}"' in tests
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown)
+def test_a_page_links_to_files_that_exist(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link and not link.startswith("#")]
+    assert [link for link in links if not (page.parent / link.partition("#")[0]).exists()] == []
+
+
+def test_both_readmes_show_the_same_commands() -> None:
+    english, chinese = (_commands((ROOT / name).read_text()) for name in ("README.md", "README.zh-CN.md"))
+    assert english == chinese
+
+
+def _commands(text: str) -> list[str]:
+    """Give the lines of a page's commands and configurations, without their comments."""
+    blocks = re.findall(r"^```(?:sh|yaml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [re.sub(r"\s+#.*", "", line) for block in blocks for line in block.splitlines()]
+
+
+def test_the_engine_knows_no_python_and_no_unsafe_code() -> None:
+    engine = tomllib.loads((ROOT / "engine" / "Cargo.toml").read_text())
+    workspace = tomllib.loads((ROOT / "Cargo.toml").read_text())
+    assert not [name for name in engine["dependencies"] if name.startswith("pyo3")]
+    assert engine["lints"] == {"workspace": True}
+    assert workspace["workspace"]["lints"]["rust"]["unsafe_code"] == "forbid"
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock", "benchmarks/requirements.lock"])
+def test_a_lock_pins_and_hashes_every_package_and_names_no_server(name: str) -> None:
+    text = re.sub(r"^ *#.*\n", "", (ROOT / name).read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    entries = [line for line in text.splitlines() if line.strip()]
+    assert entries
+    assert [line for line in entries if not re.match(r"\S+==\S+.* --hash=sha256:[0-9a-f]{64}", line)] == []
+    assert "://" not in text
