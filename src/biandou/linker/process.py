@@ -79,7 +79,7 @@ class Linker:
         self._admin = self._open_admin(Parts(self._config, self._binder, self._door, self.ask_to_stop))
         for line in await self._admin.start():
             _log.info("%s", line)
-        for server in self._door.start(self._binder):
+        for server in self._door.start(self._binder.take):
             _log.info("serving %s on %s", server.router, show_address(server.ip, server.port))
         # What start-up has made stays: the collector need not look at it again.
         gc.collect()
