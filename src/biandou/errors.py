@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 Room = Literal[
@@ -29,11 +31,36 @@ class BiandouError(Exception):
     retry: ClassVar[bool] = False
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a configuration: where it is and what it is.
+
+    `line` and `column` count from 1; 0 when there is no such place. `path` is the key's (`routers[0].servers[1].port`).
+    """
+
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        place = [self.file] if self.file else []
+        if self.line:
+            place += [str(self.line), str(self.column)]
+        prefix = ":".join(place)
+        return ": ".join(part for part in (prefix, self.path, self.message) if part)
+
+
 class ConfigError(BiandouError):
-    """The configuration cannot be used; the message says where and why."""
+    """The configuration cannot be used; each of `problems` says where and why, and the text is all of them."""
 
     room = "configuration"
     fault = "user"
+
+    def __init__(self, problems: str | Sequence[Problem]) -> None:
+        self.problems = [Problem(problems)] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(map(str, self.problems)))
 
 
 class BindingError(BiandouError):
