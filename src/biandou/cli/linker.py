@@ -10,7 +10,7 @@ from typing import Final
 
 import biandou
 from biandou.cli.linker_flags import USAGE, LinkerFlags, UsageError, parse_flags
-from biandou.config import LinkerConfig, load
+from biandou.config.linker import LinkerConfig, load
 from biandou.errors import ConfigError
 from biandou.linker.log import start_logging
 from biandou.linker.resources import default_workers
@@ -81,3 +81,33 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return EX_CONFIG
     return 0 if flags.validate else _serve(config, flags)
+
+
+def _serve(config: LinkerConfig, flags: LinkerFlags) -> int:
+    """Run a linker until it is told to stop; gives the exit status."""
+    # Not above: --validate and --help need none of it.
+    import uvloop  # noqa: PLC0415
+
+    from biandou.linker.process import EXIT_FAILED, Linker  # noqa: PLC0415
+
+    try:
+        handler = start_logging(flags.log)
+    except OSError as error:
+        sys.stderr.write(f"biandou linker: cannot log to {flags.log.output}: {error.strerror or error}\n")
+        return EXIT_FAILED
+    _log.info("biandou %s", biandou.__version__)
+    for warning in flags.warnings:
+        _log.warning("%s", warning)
+
+    async def live() -> int:
+        return await Linker(config, flags.workers or default_workers(), open_admin).run()
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(live())
+    except Exception as error:
+        # A start that fails is explained in one line; `--log-level DEBUG` adds the traceback.
+        _log.error("cannot start: %s", error, exc_info=_log.isEnabledFor(logging.DEBUG))
+        return EXIT_FAILED
+    finally:
+        handler.close()

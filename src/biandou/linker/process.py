@@ -14,9 +14,10 @@ from typing import Final, Protocol
 import msgspec
 
 from biandou.boundary import EngineDoor
-from biandou.config import LinkerConfig
+from biandou.config.linker import LinkerConfig
 from biandou.config.plan import Plan
 from biandou.config.planning import plan_linker
+from biandou.linker.assembly import Assembled, assemble
 from biandou.linker.binder import Binder
 from biandou.linker.resources import raise_file_limit
 from biandou.linker.systemd import InheritedSocket, inherited_sockets, notify, take_matching
@@ -45,6 +46,7 @@ class Parts:
     """What an admin server shows of a linker; `stop` ends the linker, its grace in milliseconds or as configured."""
 
     config: LinkerConfig
+    assembled: Assembled
     binder: Binder
     door: EngineDoor
     stop: Callable[[int | None], None]
@@ -73,10 +75,11 @@ class Linker:
         """Bring up the parts, the admin server first; when this returns, requests are served."""
         self._handle_signals()
         _log.info("%d workers, %d files may be open", self._workers, raise_file_limit())
+        assembled = assemble(self._config)
         inherited = inherited_sockets(os.environ, os.getpid())
         self._door = EngineDoor(with_inherited(plan_linker(self._config, self._workers), inherited))
-        self._binder = Binder(self._config, self._door)
-        self._admin = self._open_admin(Parts(self._config, self._binder, self._door, self.ask_to_stop))
+        self._binder = Binder(assembled.routers, self._door)
+        self._admin = self._open_admin(Parts(self._config, assembled, self._binder, self._door, self.ask_to_stop))
         for line in await self._admin.start():
             _log.info("%s", line)
         for server in self._door.start(self._binder.take):
