@@ -5,8 +5,8 @@
 
 use serde::Deserialize;
 
-use crate::balance::BalancerPlan;
-use crate::endpoint::accrual::AccrualPlan;
+use crate::balance::Kind;
+use crate::endpoint::Policy;
 use crate::identify::Identifier;
 
 /// All that the engine runs.
@@ -115,8 +115,8 @@ pub struct PoolPlan {
 /// What holds for one client name.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ClientPolicy {
-    pub balancer: BalancerPlan,
-    pub failure_accrual: AccrualPlan,
+    pub balancer: Kind,
+    pub failure_accrual: Policy,
     pub pool: PoolPlan,
     pub socket: SocketOptions,
     pub connect_timeout_ms: u64,

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::balance::Balancer;
-use crate::endpoint::EndpointSet;
+use crate::endpoint::{AccrualShared, EndpointSet, Treatment};
 use crate::mail::{Endpoints, EndpointsState, lock};
 use crate::plan::ClientPolicy;
 use crate::stats::ClientStats;
@@ -35,18 +35,25 @@ pub struct Client {
     pub changed: Notify,
     pub balancer: Balancer,
     pub policy: ClientPolicy,
+    treatment: Treatment,
     /// One block a worker.
     pub stats: Box<[Arc<ClientStats>]>,
 }
 
 impl Client {
     fn new(id: &str, policy: ClientPolicy, workers: usize) -> Self {
+        let treatment = Treatment {
+            accrual: AccrualShared::new(policy.failure_accrual.clone()),
+            decay_us: policy.balancer.decay_us(),
+            probation: policy.balancer.probation(),
+        };
         Self {
             id: id.into(),
             resolved: ArcSwap::from_pointee(Resolved::Pending),
             changed: Notify::new(),
-            balancer: Balancer::new(&policy.balancer),
+            balancer: Balancer::new(policy.balancer.clone()),
             policy,
+            treatment,
             stats: (0..workers).map(|_| Arc::new(ClientStats::default())).collect(),
         }
     }
@@ -77,7 +84,7 @@ impl Client {
             .collect();
         match former {
             Resolved::Endpoints(set) => set.updated(&addresses),
-            _ => EndpointSet::new(&addresses, &self.policy.failure_accrual),
+            _ => EndpointSet::new(&addresses, self.treatment.clone()),
         }
     }
 

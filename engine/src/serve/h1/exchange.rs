@@ -9,21 +9,20 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::answer::{Answer, Lost, Relayed};
 use super::relay::{self, Broken, Upload, Waits};
 use super::request::{self, HeadParts};
-use super::response::{self, Framing};
 use super::{Connection, Next, Scratch, cause_of, upgrade};
 use crate::context::{Deadline, Trace};
-use crate::endpoint::{Outcome, connect};
+use crate::endpoint::{InFlight, Outcome, connect};
 use crate::failure::{Cause, Failure};
+use crate::mail::Level;
 use crate::route::{Exchange, Hop, Served, Unsent};
 use crate::router::Server;
-use crate::serve::buffer::Buffer;
-use crate::wire::h1::{Known, Limits, Method, Parse, RequestHead, ResponseHead};
+use crate::wire::h1::{Known, Method};
 use crate::worker::Worker;
 
 /// A request that was read as far as its head, and all that it takes to answer it.
@@ -135,13 +134,22 @@ impl<'a> H1Exchange<'a> {
         self.deadline = deadline;
     }
 
-    /// A connection to the endpoint, and whether it was used before.
-    async fn connect(&self, hop: &Hop<'_>) -> Result<(TcpStream, bool), Unsent> {
+    /// Notes what an attempt says of its endpoint, and tells the operator when that makes it dead or alive again.
+    fn record(&self, in_flight: &mut InFlight, outcome: Outcome, at_us: u64, hop: &Hop<'_>) {
+        let mut random = self.worker.random.borrow_mut();
+        if let Some(transition) = in_flight.record(outcome, at_us, &mut random) {
+            let message = format!("{} of {}: {transition:?}", hop.endpoint.text, hop.client.id);
+            self.worker.outbox.note(Level::Info, "endpoint", message);
+        }
+    }
+
+    /// A connection to the endpoint: an idle one, or a new one.
+    async fn connect(&self, hop: &Hop<'_>) -> Result<TcpStream, Unsent> {
         let stats = &hop.client.stats[self.worker.index];
         if self.attempts <= 1
             && let Some(stream) = self.worker.pools.borrow_mut().take(hop.endpoint)
         {
-            return Ok((stream, true));
+            return Ok(stream);
         }
         let policy = &hop.client.policy;
         let started_us = self.worker.now_us();
@@ -149,16 +157,10 @@ impl<'a> H1Exchange<'a> {
             Ok(stream) => {
                 stats.connects.add(1);
                 stats.connect_latency.record(self.worker.now_us() - started_us);
-                Ok((stream, false))
+                Ok(stream)
             }
             Err(error) => {
                 stats.connect_failures.add(1);
-                hop.endpoint.report(
-                    Outcome::Failure,
-                    self.worker.now_us(),
-                    0,
-                    &mut self.worker.random.borrow_mut(),
-                );
                 Err(Unsent {
                     failure: Failure::endpoint(Cause::ConnectFailed, error.to_string()),
                     repeatable: !self.body_lost,
@@ -210,7 +212,7 @@ impl<'a> H1Exchange<'a> {
         total.into_iter().chain(attempt).min_by_key(|(by, _)| *by)
     }
 
-    async fn exchange(&mut self, hop: &Hop<'_>, endpoint: &mut TcpStream, reused: bool) -> Result<Relayed, Lost> {
+    async fn exchange(&mut self, hop: &Hop<'_>, endpoint: &mut TcpStream) -> Result<Relayed, Lost> {
         let deadline = self.head_deadline(hop);
         let server = self.server.clone();
         let worker = self.worker.clone();
@@ -248,7 +250,6 @@ impl<'a> H1Exchange<'a> {
             clear_context: server.plan.clear_context,
             caller_stays: request.keep_alive && !worker.is_draining(),
             uploaded: &uploaded,
-            started_us: self.started_us,
             deadline,
             begun: false,
         };
@@ -270,7 +271,6 @@ impl<'a> H1Exchange<'a> {
             }
             return Ok(relayed);
         }
-        let _ = reused;
         let (mut caller_reads, mut caller_writes) = self.connection.stream.split();
         if request.expect_continue && input.len() == self.head_length {
             let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -383,27 +383,34 @@ impl Exchange for H1Exchange<'_> {
 
     async fn send(&mut self, hop: &Hop<'_>) -> Result<Served, Unsent> {
         self.attempts += 1;
-        let (mut endpoint, reused) = self.connect(hop).await?;
-        self.write_head(hop);
         let worker = self.worker.clone();
+        let sent_us = worker.now_us();
+        let mut in_flight = hop.endpoint.begin(sent_us);
+        let mut endpoint = match self.connect(hop).await {
+            Ok(endpoint) => endpoint,
+            Err(unsent) => {
+                self.record(&mut in_flight, Outcome::Failure, worker.now_us(), hop);
+                return Err(unsent);
+            }
+        };
+        self.write_head(hop);
         let stats = &*hop.client.stats[worker.index];
         let path_stats = &*hop.leaf.stats[worker.index];
-        let sent_us = worker.now_us();
-        hop.endpoint.begin();
         stats.pending.add(1);
-        let exchanged = self.exchange(hop, &mut endpoint, reused).await;
+        let exchanged = self.exchange(hop, &mut endpoint).await;
         stats.pending.sub(1);
         let (outcome, status, latency_us, cause) = match &exchanged {
             Ok(relayed) => {
                 let outcome = if relayed.status < 500 { Outcome::Success } else { Outcome::Failure };
                 let latency_us = relayed.head_us.saturating_sub(sent_us);
-                (outcome, relayed.status, latency_us, relayed.broken)
+                (Some(outcome), relayed.status, latency_us, relayed.broken)
             }
             Err(lost) => (lost.outcome(), 0, worker.now_us() - sent_us, Some(lost.cause())),
         };
-        hop.endpoint.finish();
-        hop.endpoint
-            .report(outcome, worker.now_us(), latency_us, &mut worker.random.borrow_mut());
+        if let Some(outcome) = outcome {
+            self.record(&mut in_flight, outcome, sent_us + latency_us, hop);
+        }
+        drop(in_flight);
         stats.finish(status, latency_us, cause);
         path_stats.finish(status, latency_us, cause);
         match exchanged {
@@ -459,209 +466,3 @@ impl H1Exchange<'_> {
     }
 }
 
-/// Why an attempt gave the caller no response.
-enum Lost {
-    /// Not a byte of the request was taken.
-    Unwritten(io::Error),
-    /// The endpoint's connection ended before a byte of the response came.
-    Silent(io::Error),
-    /// What came is not a response.
-    Garbled(io::Error),
-    /// It took too long.
-    Late(Failure),
-    /// The caller's body is not what its framing says.
-    BadUpload(io::Error),
-    /// The caller's body stopped coming.
-    SlowUpload,
-    /// The caller closed its connection.
-    CallerGone,
-}
-
-impl Lost {
-    fn cause(&self) -> Cause {
-        match self {
-            Self::Unwritten(error) | Self::Silent(error) => cause_of(error),
-            Self::Garbled(_) => Cause::BadResponse,
-            Self::Late(failure) => failure.cause,
-            Self::BadUpload(_) | Self::SlowUpload => Cause::BadRequest,
-            Self::CallerGone => Cause::Cancelled,
-        }
-    }
-
-    /// What this says of the endpoint.
-    fn outcome(&self) -> Outcome {
-        match self {
-            Self::BadUpload(_) | Self::SlowUpload | Self::CallerGone => Outcome::Ignored,
-            _ => Outcome::Failure,
-        }
-    }
-}
-
-/// A response that went to the caller.
-#[derive(Clone, Copy, Debug)]
-struct Relayed {
-    status: u16,
-    /// When its head came.
-    head_us: u64,
-    sent_bytes: u64,
-    /// The endpoint's connection can be used again.
-    reusable: bool,
-    /// The caller's connection can be used again.
-    keep_alive: bool,
-    /// The protocol was changed: what follows is not HTTP.
-    switched: bool,
-    /// The body was cut short.
-    broken: Option<Cause>,
-}
-
-/// The way back of one response.
-struct Answer<'a> {
-    waits: Waits<'a>,
-    request: &'a RequestHead,
-    reply: &'a mut Buffer,
-    response: &'a mut ResponseHead,
-    back: &'a mut Vec<u8>,
-    limits: &'a Limits,
-    clear_context: bool,
-    /// The caller may send another request.
-    caller_stays: bool,
-    /// The request's body has gone out whole.
-    uploaded: &'a Cell<bool>,
-    started_us: u64,
-    deadline: Option<(Instant, Failure)>,
-    begun: bool,
-}
-
-impl Answer<'_> {
-    async fn pass_on<R, W>(&mut self, endpoint: &mut R, caller: &mut W) -> Result<Relayed, Lost>
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        let head_length = match self.deadline.take() {
-            None => self.read_head(endpoint, caller).await?,
-            Some((by, failure)) => match tokio::time::timeout_at(by, self.read_head(endpoint, caller)).await {
-                Ok(read) => read?,
-                Err(_elapsed) => return Err(Lost::Late(failure)),
-            },
-        };
-        let head_us = self.waits.worker.now_us();
-        let response = &*self.response;
-        if response.status == 101 {
-            return self.switch(head_length, head_us, caller).await;
-        }
-        let framing = Framing::of(response.body, self.request.version);
-        let keep_alive = self.caller_stays && self.uploaded.get() && framing != Framing::UntilClose;
-        let (body, reusable, status) = (response.body, response.keep_alive, response.status);
-        self.back.clear();
-        response::push_head(
-            self.back,
-            response,
-            self.reply.bytes(),
-            self.request,
-            framing,
-            keep_alive,
-            self.clear_context,
-        );
-        self.reply.consume(head_length);
-        self.begun = true;
-        let passed = relay::download(self.waits, endpoint, caller, self.reply, self.back, body, framing).await;
-        let (at_boundary, sent_bytes, broken) = match passed {
-            Ok((at_boundary, sent_bytes)) => (at_boundary, sent_bytes, None),
-            Err(Broken::Source(error)) => (false, 0, Some(cause_of(&error))),
-            Err(Broken::Sink(_gone)) => (false, 0, Some(Cause::Cancelled)),
-        };
-        Ok(Relayed {
-            status,
-            head_us,
-            sent_bytes,
-            reusable: reusable && at_boundary,
-            keep_alive: keep_alive && broken.is_none(),
-            switched: false,
-            broken,
-        })
-    }
-
-    /// Reads up to the head of the final response, passing interim ones on; gives back its length.
-    async fn read_head<R, W>(&mut self, endpoint: &mut R, caller: &mut W) -> Result<usize, Lost>
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        let mut silent = true;
-        loop {
-            if !self.reply.is_empty() {
-                let parsed = self
-                    .response
-                    .parse(self.reply.bytes(), self.limits, self.request.method)
-                    .map_err(|error| Lost::Garbled(io::Error::new(io::ErrorKind::InvalidData, error)))?;
-                match parsed {
-                    Parse::Complete(length) if matches!(self.response.status, 100 | 102..200) => {
-                        self.pass_interim(length, caller).await?;
-                        continue;
-                    }
-                    Parse::Complete(length) => return Ok(length),
-                    Parse::Partial if self.reply.is_full() => {
-                        let error = io::Error::new(io::ErrorKind::InvalidData, "the response's head is too large");
-                        return Err(Lost::Garbled(error));
-                    }
-                    Parse::Partial => {}
-                }
-            }
-            let Self { waits, reply, .. } = self;
-            // While a body is still being sent its own deadline stands.
-            match waits.pulse.until(|context| reply.poll_fill(endpoint, context)).await {
-                Ok(Ok(0)) if silent => return Err(Lost::Silent(io::ErrorKind::UnexpectedEof.into())),
-                Ok(Err(error)) if silent => return Err(Lost::Silent(error)),
-                Ok(Ok(0)) => return Err(Lost::Garbled(io::ErrorKind::UnexpectedEof.into())),
-                Ok(Err(error)) => return Err(Lost::Garbled(error)),
-                Ok(Ok(_)) => silent = false,
-                Err(_late) => return Err(Lost::SlowUpload),
-            }
-        }
-    }
-
-    /// Passes an interim response on; `100 Continue` we have sent ourselves, and HTTP/1.0 knows none.
-    async fn pass_interim<W: AsyncWrite + Unpin>(&mut self, length: usize, caller: &mut W) -> Result<(), Lost> {
-        if self.response.status != 100 && self.request.version == crate::wire::h1::Version::Http11 {
-            self.back.clear();
-            response::push_interim(self.back, self.response, self.reply.bytes(), None);
-            self.begun = true;
-            let written = self.waits.write(caller, self.back).await;
-            written.map_err(|_gone| Lost::CallerGone)?;
-            self.waits.pulse.expect_by(None);
-        }
-        self.reply.consume(length);
-        Ok(())
-    }
-
-    /// Passes a 101 on, if the caller has asked for it.
-    async fn switch<W: AsyncWrite + Unpin>(
-        &mut self,
-        length: usize,
-        head_us: u64,
-        caller: &mut W,
-    ) -> Result<Relayed, Lost> {
-        let protocol = self.response.upgrade.map(|protocol| protocol.get(self.reply.bytes()));
-        let (Some(protocol), true) = (protocol, self.request.upgrade.is_some()) else {
-            let error = io::Error::new(io::ErrorKind::InvalidData, "the endpoint changed the protocol unasked");
-            return Err(Lost::Garbled(error));
-        };
-        self.back.clear();
-        response::push_interim(self.back, self.response, self.reply.bytes(), Some(protocol));
-        self.begun = true;
-        let written = self.waits.write(caller, self.back).await;
-        written.map_err(|_gone| Lost::CallerGone)?;
-        self.waits.pulse.expect_by(None);
-        self.reply.consume(length);
-        Ok(Relayed {
-            status: 101,
-            head_us,
-            sent_bytes: self.back.len() as u64,
-            reusable: false,
-            keep_alive: false,
-            switched: true,
-            broken: None,
-        })
-    }
-}

@@ -1,5 +1,6 @@
 //! One HTTP/1 connection from a caller, from its first request to its last.
 
+mod answer;
 mod exchange;
 mod local;
 mod relay;

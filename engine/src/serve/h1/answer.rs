@@ -1,0 +1,221 @@
+//! The way back: an endpoint's response, read and passed on to the caller.
+
+use std::cell::Cell;
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::cause_of;
+use super::relay::{self, Broken, Waits};
+use super::response::{self, Framing};
+use crate::endpoint::Outcome;
+use crate::failure::{Cause, Failure};
+use crate::serve::buffer::Buffer;
+use crate::wire::h1::{Limits, Parse, RequestHead, ResponseHead, Version};
+
+/// Why an attempt gave the caller no response.
+pub(super) enum Lost {
+    /// Not a byte of the request was taken.
+    Unwritten(io::Error),
+    /// The endpoint's connection ended before a byte of the response came.
+    Silent(io::Error),
+    /// What came is not a response.
+    Garbled(io::Error),
+    /// It took too long.
+    Late(Failure),
+    /// The caller's body is not what its framing says.
+    BadUpload(io::Error),
+    /// The caller's body stopped coming.
+    SlowUpload,
+    /// The caller closed its connection.
+    CallerGone,
+}
+
+impl Lost {
+    pub(super) fn cause(&self) -> Cause {
+        match self {
+            Self::Unwritten(error) | Self::Silent(error) => cause_of(error),
+            Self::Garbled(_) => Cause::BadResponse,
+            Self::Late(failure) => failure.cause,
+            Self::BadUpload(_) | Self::SlowUpload => Cause::BadRequest,
+            Self::CallerGone => Cause::Cancelled,
+        }
+    }
+
+    /// What this says of the endpoint, if anything.
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::BadUpload(_) | Self::SlowUpload | Self::CallerGone => None,
+            _ => Some(Outcome::Failure),
+        }
+    }
+}
+
+/// A response that went to the caller.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Relayed {
+    pub(super) status: u16,
+    /// When its head came.
+    pub(super) head_us: u64,
+    pub(super) sent_bytes: u64,
+    /// The endpoint's connection can be used again.
+    pub(super) reusable: bool,
+    /// The caller's connection can be used again.
+    pub(super) keep_alive: bool,
+    /// The protocol was changed: what follows is not HTTP.
+    pub(super) switched: bool,
+    /// The body was cut short.
+    pub(super) broken: Option<Cause>,
+}
+
+/// The way back of one response.
+pub(super) struct Answer<'a> {
+    pub(super) waits: Waits<'a>,
+    pub(super) request: &'a RequestHead,
+    pub(super) reply: &'a mut Buffer,
+    pub(super) response: &'a mut ResponseHead,
+    pub(super) back: &'a mut Vec<u8>,
+    pub(super) limits: &'a Limits,
+    pub(super) clear_context: bool,
+    /// The caller may send another request.
+    pub(super) caller_stays: bool,
+    /// The request's body has gone out whole.
+    pub(super) uploaded: &'a Cell<bool>,
+    pub(super) deadline: Option<(Instant, Failure)>,
+    pub(super) begun: bool,
+}
+
+impl Answer<'_> {
+    pub(super) async fn pass_on<R, W>(&mut self, endpoint: &mut R, caller: &mut W) -> Result<Relayed, Lost>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let head_length = match self.deadline.take() {
+            None => self.read_head(endpoint, caller).await?,
+            Some((by, failure)) => match tokio::time::timeout_at(by, self.read_head(endpoint, caller)).await {
+                Ok(read) => read?,
+                Err(_elapsed) => return Err(Lost::Late(failure)),
+            },
+        };
+        let head_us = self.waits.worker.now_us();
+        let response = &*self.response;
+        if response.status == 101 {
+            return self.switch(head_length, head_us, caller).await;
+        }
+        let framing = Framing::of(response.body, self.request.version);
+        let keep_alive = self.caller_stays && self.uploaded.get() && framing != Framing::UntilClose;
+        let (body, reusable, status) = (response.body, response.keep_alive, response.status);
+        self.back.clear();
+        response::push_head(
+            self.back,
+            response,
+            self.reply.bytes(),
+            self.request,
+            framing,
+            keep_alive,
+            self.clear_context,
+        );
+        self.reply.consume(head_length);
+        self.begun = true;
+        let passed = relay::download(self.waits, endpoint, caller, self.reply, self.back, body, framing).await;
+        let (at_boundary, sent_bytes, broken) = match passed {
+            Ok((at_boundary, sent_bytes)) => (at_boundary, sent_bytes, None),
+            Err(Broken::Source(error)) => (false, 0, Some(cause_of(&error))),
+            Err(Broken::Sink(_gone)) => (false, 0, Some(Cause::Cancelled)),
+        };
+        Ok(Relayed {
+            status,
+            head_us,
+            sent_bytes,
+            reusable: reusable && at_boundary,
+            keep_alive: keep_alive && broken.is_none(),
+            switched: false,
+            broken,
+        })
+    }
+
+    /// Reads up to the head of the final response, passing interim ones on; gives back its length.
+    async fn read_head<R, W>(&mut self, endpoint: &mut R, caller: &mut W) -> Result<usize, Lost>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut silent = true;
+        loop {
+            if !self.reply.is_empty() {
+                let parsed = self
+                    .response
+                    .parse(self.reply.bytes(), self.limits, self.request.method)
+                    .map_err(|error| Lost::Garbled(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+                match parsed {
+                    Parse::Complete(length) if matches!(self.response.status, 100 | 102..200) => {
+                        self.pass_interim(length, caller).await?;
+                        continue;
+                    }
+                    Parse::Complete(length) => return Ok(length),
+                    Parse::Partial if self.reply.is_full() => {
+                        let error = io::Error::new(io::ErrorKind::InvalidData, "the response's head is too large");
+                        return Err(Lost::Garbled(error));
+                    }
+                    Parse::Partial => {}
+                }
+            }
+            let Self { waits, reply, .. } = self;
+            // While a body is still being sent its own deadline stands.
+            match waits.pulse.until(|context| reply.poll_fill(endpoint, context)).await {
+                Ok(Ok(0)) if silent => return Err(Lost::Silent(io::ErrorKind::UnexpectedEof.into())),
+                Ok(Err(error)) if silent => return Err(Lost::Silent(error)),
+                Ok(Ok(0)) => return Err(Lost::Garbled(io::ErrorKind::UnexpectedEof.into())),
+                Ok(Err(error)) => return Err(Lost::Garbled(error)),
+                Ok(Ok(_)) => silent = false,
+                Err(_late) => return Err(Lost::SlowUpload),
+            }
+        }
+    }
+
+    /// Passes an interim response on; `100 Continue` we have sent ourselves, and HTTP/1.0 knows none.
+    async fn pass_interim<W: AsyncWrite + Unpin>(&mut self, length: usize, caller: &mut W) -> Result<(), Lost> {
+        if self.response.status != 100 && self.request.version == Version::Http11 {
+            self.back.clear();
+            response::push_interim(self.back, self.response, self.reply.bytes(), None);
+            self.begun = true;
+            let written = self.waits.write(caller, self.back).await;
+            written.map_err(|_gone| Lost::CallerGone)?;
+            self.waits.pulse.expect_by(None);
+        }
+        self.reply.consume(length);
+        Ok(())
+    }
+
+    /// Passes a 101 on, if the caller has asked for it.
+    async fn switch<W: AsyncWrite + Unpin>(
+        &mut self,
+        length: usize,
+        head_us: u64,
+        caller: &mut W,
+    ) -> Result<Relayed, Lost> {
+        let protocol = self.response.upgrade.map(|protocol| protocol.get(self.reply.bytes()));
+        let (Some(protocol), true) = (protocol, self.request.upgrade.is_some()) else {
+            let error = io::Error::new(io::ErrorKind::InvalidData, "the endpoint changed the protocol unasked");
+            return Err(Lost::Garbled(error));
+        };
+        self.back.clear();
+        response::push_interim(self.back, self.response, self.reply.bytes(), Some(protocol));
+        self.begun = true;
+        let written = self.waits.write(caller, self.back).await;
+        written.map_err(|_gone| Lost::CallerGone)?;
+        self.waits.pulse.expect_by(None);
+        self.reply.consume(length);
+        Ok(Relayed {
+            status: 101,
+            head_us,
+            sent_bytes: self.back.len() as u64,
+            reusable: false,
+            keep_alive: false,
+            switched: true,
+            broken: None,
+        })
+    }
+}

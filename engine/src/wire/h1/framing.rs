@@ -1,0 +1,79 @@
+//! What `Content-Length` and `Transfer-Encoding` say about the body (RFC 9112 §6).
+
+use super::error::HeadErrorKind;
+use super::request::Version;
+use super::scan::{elements, is_token, trim};
+
+/// How the end of a body is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Body {
+    #[default]
+    None,
+    /// So many bytes.
+    Exact(u64),
+    Chunked,
+    /// All that comes until the sender closes; responses only.
+    UntilClose,
+}
+
+/// The framing fields that were seen so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Framing {
+    pub content_length: Option<u64>,
+    pub chunked: bool,
+}
+
+impl Framing {
+    /// Takes in the value of a `Content-Length` line; several values must be the same number (RFC 9112 §6.3).
+    pub(super) fn content_length(&mut self, value: &[u8]) -> Result<(), HeadErrorKind> {
+        for element in value.split(|&byte| byte == b',') {
+            let length = decimal(trim(element)).ok_or(HeadErrorKind::InvalidContentLength)?;
+            if *self.content_length.get_or_insert(length) != length {
+                return Err(HeadErrorKind::ConflictingContentLength);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in the value of a `Transfer-Encoding` line, which may only be `chunked`.
+    pub(super) fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), HeadErrorKind> {
+        // A second line, too, would apply a coding twice.
+        if !self.chunked && value.eq_ignore_ascii_case(b"chunked") {
+            self.chunked = true;
+            return Ok(());
+        }
+        let names = || elements(value).map(|coding| trim(coding.split(|&byte| byte == b';').next().unwrap_or(coding)));
+        let malformed = self.chunked
+            || names().next().is_none()
+            || names().any(|name| !is_token(name) || name.eq_ignore_ascii_case(b"chunked"));
+        Err(if malformed {
+            HeadErrorKind::InvalidTransferEncoding
+        } else {
+            HeadErrorKind::UnknownTransferCoding
+        })
+    }
+
+    /// Checks the fields against each other and finds the framing that they ask for; `None` without any.
+    pub(super) fn body(&self, version: Version) -> Result<Option<Body>, HeadErrorKind> {
+        if !self.chunked {
+            return Ok(self.content_length.map(Body::Exact));
+        }
+        if self.content_length.is_some() {
+            return Err(HeadErrorKind::TransferEncodingWithContentLength);
+        }
+        if version == Version::Http10 {
+            return Err(HeadErrorKind::TransferEncodingInHttp10);
+        }
+        Ok(Some(Body::Chunked))
+    }
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |number, &digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}

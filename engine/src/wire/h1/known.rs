@@ -1,0 +1,108 @@
+//! The header names that the engine acts on.
+
+/// A header name that we know; all the others are `Other` and pass as they came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Known {
+    Other,
+    Host,
+    ContentLength,
+    TransferEncoding,
+    Connection,
+    KeepAlive,
+    ProxyConnection,
+    Te,
+    Trailer,
+    Upgrade,
+    Expect,
+    Via,
+    ProxyAuthenticate,
+    ProxyAuthorization,
+    Forwarded,
+    ForwardedClientCert,
+    RetryAfter,
+    FinagleNack,
+    FinagleNonretryableNack,
+    FinagleRetryableRequest,
+    L5dCtxTrace,
+    L5dCtxDtab,
+    L5dCtxDeadline,
+    L5dDtab,
+    L5dSample,
+    L5dReqid,
+    L5dDstService,
+    L5dDstClient,
+    L5dDstResidual,
+    L5dRetryable,
+    L5dSuccessClass,
+    L5dErr,
+    /// Any other name that begins with `l5d-`.
+    L5dOther,
+}
+
+impl Known {
+    /// Whether the name begins with `l5d-`.
+    pub fn is_l5d(self) -> bool {
+        self as u8 >= Self::L5dCtxTrace as u8
+    }
+
+    /// Classifies a name; case does not matter.
+    pub(super) fn of(name: &[u8]) -> Self {
+        // The first letter and the length leave at most three candidates.
+        let [first, ..] = name else { return Self::Other };
+        let candidates: &[(&[u8], Self)] = match (first | 0x20, name.len()) {
+            (b'h', 4) => &[(b"host", Self::Host)],
+            (b'c', 10) => &[(b"connection", Self::Connection)],
+            (b'c', 14) => &[(b"content-length", Self::ContentLength)],
+            (b't', 2) => &[(b"te", Self::Te)],
+            (b't', 7) => &[(b"trailer", Self::Trailer)],
+            (b't', 17) => &[(b"transfer-encoding", Self::TransferEncoding)],
+            (b'k', 10) => &[(b"keep-alive", Self::KeepAlive)],
+            (b'u', 7) => &[(b"upgrade", Self::Upgrade)],
+            (b'e', 6) => &[(b"expect", Self::Expect)],
+            (b'v', 3) => &[(b"via", Self::Via)],
+            (b'p', 16) => &[(b"proxy-connection", Self::ProxyConnection)],
+            (b'p', 18) => &[(b"proxy-authenticate", Self::ProxyAuthenticate)],
+            (b'p', 19) => &[(b"proxy-authorization", Self::ProxyAuthorization)],
+            (b'f', 9) => &[(b"forwarded", Self::Forwarded)],
+            (b'x', 23) => &[(b"x-forwarded-client-cert", Self::ForwardedClientCert)],
+            (b'r', 11) => &[(b"retry-after", Self::RetryAfter)],
+            (b'f', 17) => &[(b"finagle-http-nack", Self::FinagleNack)],
+            (b'f', 30) => &[
+                (b"finagle-http-nonretryable-nack", Self::FinagleNonretryableNack),
+                (b"finagle-http-retryable-request", Self::FinagleRetryableRequest),
+            ],
+            (b'l', _) => return Self::l5d(name),
+            _ => return Self::Other,
+        };
+        find(candidates, name).unwrap_or(Self::Other)
+    }
+
+    fn l5d(name: &[u8]) -> Self {
+        if !name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"l5d-")) {
+            return Self::Other;
+        }
+        let candidates: &[(&[u8], Self)] = match name.len() {
+            7 => &[(b"l5d-err", Self::L5dErr)],
+            8 => &[(b"l5d-dtab", Self::L5dDtab)],
+            9 => &[(b"l5d-reqid", Self::L5dReqid)],
+            10 => &[(b"l5d-sample", Self::L5dSample)],
+            12 => &[(b"l5d-ctx-dtab", Self::L5dCtxDtab)],
+            13 => &[(b"l5d-ctx-trace", Self::L5dCtxTrace), (b"l5d-retryable", Self::L5dRetryable)],
+            14 => &[(b"l5d-dst-client", Self::L5dDstClient)],
+            15 => &[(b"l5d-dst-service", Self::L5dDstService)],
+            16 => &[
+                (b"l5d-ctx-deadline", Self::L5dCtxDeadline),
+                (b"l5d-dst-residual", Self::L5dDstResidual),
+            ],
+            17 => &[(b"l5d-success-class", Self::L5dSuccessClass)],
+            _ => &[],
+        };
+        find(candidates, name).unwrap_or(Self::L5dOther)
+    }
+}
+
+fn find(candidates: &[(&[u8], Known)], name: &[u8]) -> Option<Known> {
+    let (_, known) = candidates.iter().find(|(candidate, _)| name.eq_ignore_ascii_case(candidate))?;
+    Some(*known)
+}

@@ -1,0 +1,164 @@
+//! The head of a response.
+
+use super::error::{HeadError, HeadErrorKind};
+use super::fields::{self, Facts, Header, Limits, Parse, Scan};
+use super::framing::Body;
+use super::request::{Method, Version};
+use super::scan;
+use super::span::Span;
+
+/// A response's head. Reused for the next response; `parse` begins anew after it was complete or refused.
+#[derive(Debug, Default)]
+pub struct ResponseHead {
+    pub version: Version,
+    pub status: u16,
+    /// The reason phrase, which may be empty.
+    pub reason: Span,
+    /// In the order in which they came.
+    pub headers: Vec<Header>,
+    pub body: Body,
+    /// What `Content-Length` says, which in answer to HEAD and in 304 is not the length of this message's body.
+    pub content_length: Option<u64>,
+    /// Whether the next response can follow on this connection.
+    pub keep_alive: bool,
+    /// The protocols in `Upgrade`, if `Connection` lists it and the version is 1.1.
+    pub upgrade: Option<Span>,
+    /// The value of `l5d-err`: a router made this response.
+    pub l5d_err: Option<Span>,
+    facts: Facts,
+    scan: Scan,
+}
+
+impl ResponseHead {
+    /// Reads a head from the start of `buf`, the answer to a request with `request_method`. After `Partial`, call again with
+    /// the same bytes and more. All spans are positions in the last `buf`.
+    pub fn parse(&mut self, buf: &[u8], limits: &Limits, request_method: Method) -> Result<Parse, HeadError> {
+        match self.advance(buf, limits, request_method) {
+            Ok(false) => Ok(Parse::Partial),
+            Ok(true) => {
+                let length = self.scan.at;
+                self.scan = Scan::default();
+                Ok(Parse::Complete(length))
+            }
+            Err(kind) => {
+                self.scan = Scan::default();
+                Err(kind.into())
+            }
+        }
+    }
+
+    /// Forgets a head that was read in part, because its connection is gone.
+    pub fn clear(&mut self) {
+        self.scan = Scan::default();
+    }
+
+    fn advance(&mut self, buf: &[u8], limits: &Limits, request_method: Method) -> Result<bool, HeadErrorKind> {
+        if self.scan.fields.is_none() && !self.read_status_line(buf, limits)? {
+            return Ok(false);
+        }
+        if !fields::read(buf, limits, &mut self.scan, &mut self.headers, &mut self.facts)? {
+            return Ok(false);
+        }
+        self.conclude(request_method)?;
+        Ok(true)
+    }
+
+    fn read_status_line(&mut self, buf: &[u8], limits: &Limits) -> Result<bool, HeadErrorKind> {
+        let bound = limits.line_bytes.saturating_add(2);
+        let whole = buf.len() < bound;
+        let window = &buf[..buf.len().min(bound)];
+        if whole && self.scan.still_waits(window) {
+            self.scan.searched = window.len();
+            return Ok(false);
+        }
+        match self.read_line(window)? {
+            Some(next) => {
+                self.headers.clear();
+                self.facts = Facts::default();
+                self.scan = Scan {
+                    at: next,
+                    fields: Some(next),
+                    searched: 0,
+                };
+                Ok(true)
+            }
+            None if whole => {
+                self.scan.searched = window.len();
+                Ok(false)
+            }
+            None => Err(HeadErrorKind::LineTooLong),
+        }
+    }
+
+    /// Reads `version SP status [SP reason] CRLF`; gives where the next line begins, or `None` if the bytes run out.
+    fn read_line(&mut self, buf: &[u8]) -> Result<Option<usize>, HeadErrorKind> {
+        let Some((version, rest)) = buf.split_first_chunk::<8>() else {
+            return Ok(None);
+        };
+        self.version = Version::read(*version)?;
+        let Some(([space, digits @ ..], rest)) = rest.split_first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] = digits else {
+            return Err(HeadErrorKind::InvalidStatus);
+        };
+        if *space != b' ' {
+            return Err(HeadErrorKind::InvalidVersion);
+        }
+        self.status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+        let mut at = match rest.first() {
+            None => return Ok(None),
+            Some(b' ') => 1,
+            // Many leave out the space along with the reason.
+            Some(b'\r') => 0,
+            Some(b'\n') => return Err(HeadErrorKind::BareLf),
+            Some(_) => return Err(HeadErrorKind::InvalidStatus),
+        };
+        let reason_start = at;
+        loop {
+            at += scan::control(&rest[at..]);
+            match rest.get(at) {
+                None => return Ok(None),
+                Some(b'\t') => at += 1,
+                Some(b'\r') => break,
+                Some(b'\n') => return Err(HeadErrorKind::BareLf),
+                Some(_) => return Err(HeadErrorKind::InvalidReason),
+            }
+        }
+        match rest.get(at + 1) {
+            None => return Ok(None),
+            Some(b'\n') => {}
+            Some(_) => return Err(HeadErrorKind::BareCr),
+        }
+        const PREFIX: usize = "HTTP/1.1 200".len();
+        self.reason = Span::new(PREFIX + reason_start, PREFIX + at);
+        Ok(Some(PREFIX + at + 2))
+    }
+
+    /// Finds the body's framing (RFC 9112 §6.3) and what becomes of the connection.
+    fn conclude(&mut self, request_method: Method) -> Result<(), HeadErrorKind> {
+        let facts = &self.facts;
+        let framed = facts.framing.body(self.version)?;
+        self.content_length = facts.framing.content_length;
+        self.keep_alive = facts.options.persistent(self.version);
+        self.l5d_err = facts.l5d_err;
+        self.upgrade = facts.upgrade.filter(|_| self.version == Version::Http11 && facts.options.upgrade);
+        let tunnel = self.status == 101 || (request_method == Method::Connect && (200..300).contains(&self.status));
+        self.body = match self.status {
+            100..200 | 204 => {
+                // It has no body, but a sender that announces one may send it, too; then it would be read as a response.
+                if !matches!(framed, None | Some(Body::Exact(0))) {
+                    self.keep_alive = false;
+                }
+                Body::None
+            }
+            304 => Body::None,
+            _ if request_method == Method::Head || tunnel => Body::None,
+            _ => framed.unwrap_or(Body::UntilClose),
+        };
+        if tunnel || self.body == Body::UntilClose {
+            self.keep_alive = false;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,3 @@
+//! Bytes to messages and back, a room a protocol; nothing here opens a socket.
+
+pub mod h1;
