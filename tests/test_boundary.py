@@ -4,52 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import sys
-import types
 from collections.abc import Iterator
 
 import msgspec
 import pytest
 
 from biandou.boundary import Answer, Ask, BindFailure, Drained, EngineDoor, NegativeTree, Note, Release, Serving, encode
-from biandou.config.plan import Plan
-
-
-class CompiledEngine:
-    """Stands in for the compiled module's class: keeps what it is given, and posts what a test says."""
-
-    made: list[CompiledEngine] = []  # noqa: RUF012 - the door makes it, and the test must find it
-
-    def __init__(self, plan: bytes, bell: int) -> None:
-        self.plan = msgspec.msgpack.decode(plan)
-        self.bell = bell
-        self.letters: list[msgspec.Struct] = []
-        self.answers: list[tuple[int, Answer]] = []
-        CompiledEngine.made.append(self)
-
-    def start(self) -> list[tuple[str, str, int]]:
-        return [("http", "127.0.0.1", 4140)]
-
-    def post(self, *letters: msgspec.Struct) -> None:
-        self.letters += letters
-        os.eventfd_write(self.bell, 1)
-
-    def mail(self) -> bytes:
-        letters, self.letters = self.letters, []
-        return msgspec.msgpack.encode(letters)
-
-    def answer(self, ticket: int, answer: bytes) -> None:
-        self.answers.append((ticket, msgspec.msgpack.decode(answer, type=Answer)))
+from biandou.config.plan import Plan, RouterPlan, ServerPlan
+from biandou.testing.compiled_engine import CompiledEngine, compiled_engines
 
 
 @pytest.fixture
-def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[CompiledEngine]]:
+def compiled() -> Iterator[list[CompiledEngine]]:
     """The engines that doors make, in place of compiled ones."""
-    monkeypatch.setitem(sys.modules, "biandou._engine", types.SimpleNamespace(Engine=CompiledEngine))
-    CompiledEngine.made.clear()
-    yield CompiledEngine.made
-    CompiledEngine.made.clear()
+    with compiled_engines() as made:
+        yield made
+
+
+PLAN = Plan(
+    workers=1,
+    routers=[
+        RouterPlan(
+            label="http",
+            protocol="http",
+            dst_prefix="/svc",
+            identifiers=[],
+            servers=[ServerPlan(ip="127.0.0.1", port=4140)],
+        )
+    ],
+)
 
 
 def ask(ticket: int) -> Ask:
@@ -57,7 +40,7 @@ def ask(ticket: int) -> Ask:
 
 
 async def test_asks_and_releases_are_handed_over_in_order(compiled: list[CompiledEngine]) -> None:
-    door = EngineDoor(Plan(workers=1, routers=[]))
+    door = EngineDoor(PLAN)
     taken: list[Ask | Release] = []
     assert door.start(taken.append) == [Serving("http", "127.0.0.1", 4140)]
     compiled[0].post(ask(1), Release(ticket=1))
@@ -72,7 +55,7 @@ async def test_asks_and_releases_are_handed_over_in_order(compiled: list[Compile
 async def test_an_ask_that_can_not_be_handled_is_answered_and_the_next_one_is_handled(
     compiled: list[CompiledEngine], caplog: pytest.LogCaptureFixture
 ) -> None:
-    door = EngineDoor(Plan(workers=1, routers=[]))
+    door = EngineDoor(PLAN)
     taken: list[Ask | Release] = []
 
     def take(letter: Ask | Release) -> None:
@@ -92,7 +75,7 @@ async def test_an_ask_that_can_not_be_handled_is_answered_and_the_next_one_is_ha
 async def test_a_note_goes_to_the_log_with_its_level_and_room(
     compiled: list[CompiledEngine], caplog: pytest.LogCaptureFixture
 ) -> None:
-    door = EngineDoor(Plan(workers=1, routers=[]))
+    door = EngineDoor(PLAN)
     door.start(lambda _letter: None)
     with caplog.at_level(logging.INFO, "biandou"):
         compiled[0].post(Note(level="warning", room="resolution", message="an endpoint is dead"))
@@ -103,7 +86,7 @@ async def test_a_note_goes_to_the_log_with_its_level_and_room(
 
 
 async def test_the_end_of_the_drain_is_told(compiled: list[CompiledEngine]) -> None:
-    door = EngineDoor(Plan(workers=1, routers=[]))
+    door = EngineDoor(PLAN)
     door.start(lambda _letter: None)
     compiled[0].post(Drained(unfinished=3))
     assert (await asyncio.wait_for(door.drained, 1)).unfinished == 3
