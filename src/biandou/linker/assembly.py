@@ -1,4 +1,4 @@
-"""From the configuration to what binds names: the process's namers, and each router's interpreter, transformers and policies."""
+"""From the configuration to what binds names: the namers, and each router's interpreter, transformers and policies."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def assemble(config: LinkerConfig) -> Assembled:
             label=router.name,
             interpreter=router.interpreter.interpreter(Live.ok(router.dtab), namers),
             transformers=tuple(kind.transformer(interpret) for kind in router.interpreter.transformers),
-            service_policy=lambda path, router=router: service_policy(router, path),  # type: ignore[misc]
-            client_policy=lambda client, router=router: client_policy(router, client),  # type: ignore[misc]
+            service_policy=lambda path, router=router: service_policy(router, str(path)),  # type: ignore[misc]
+            client_policy=lambda client, router=router: client_policy(router, str(client)),  # type: ignore[misc]
         )
         for router in config.routers
     )

@@ -16,7 +16,7 @@ import msgspec
 from biandou.boundary import EngineDoor
 from biandou.config.linker import LinkerConfig
 from biandou.config.plan import Plan
-from biandou.config.planning import plan_linker
+from biandou.config.planning import plan
 from biandou.linker.assembly import Assembled, assemble
 from biandou.linker.binder import Binder
 from biandou.linker.resources import raise_file_limit
@@ -77,7 +77,7 @@ class Linker:
         _log.info("%d workers, %d files may be open", self._workers, raise_file_limit())
         assembled = assemble(self._config)
         inherited = inherited_sockets(os.environ, os.getpid())
-        self._door = EngineDoor(with_inherited(plan_linker(self._config, self._workers), inherited))
+        self._door = EngineDoor(with_inherited(plan(self._config, self._workers), inherited))
         self._binder = Binder(assembled.routers, self._door)
         self._admin = self._open_admin(Parts(self._config, assembled, self._binder, self._door, self.ask_to_stop))
         for line in await self._admin.start():

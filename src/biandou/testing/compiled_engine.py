@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from biandou.boundary import Answer, Drained, Letter, Tally, encode
+from biandou.boundary import Answer, Drained, Tally, encode
+from biandou.config.plan import Letter
 
 
 class CompiledEngine:

@@ -1,4 +1,4 @@
-"""The real program `biandou linker` as a child: started with a configuration's text, read by its log, stopped by pid."""
+"""The real program `biandou linker` as a child: started with a configuration's text, read by its log, ended by pid."""
 
 from __future__ import annotations
 
