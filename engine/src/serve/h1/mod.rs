@@ -75,6 +75,8 @@ impl Scratch {
     pub fn reset(&mut self) {
         self.input.clear();
         self.reply.clear();
+        self.request.clear();
+        self.response.clear();
         for bytes in [&mut self.output, &mut self.back, &mut self.key] {
             bytes.clear();
             bytes.shrink_to(4 * READ_BYTES);

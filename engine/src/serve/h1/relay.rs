@@ -10,7 +10,7 @@ use super::response::Framing;
 use crate::serve::buffer::Buffer;
 use crate::serve::pulse::Pulse;
 use crate::stats::Counter;
-use crate::wire::h1::{Body, ChunkRelay, Form};
+use crate::wire::h1::{Body, ChunkRelay, Form, LAST_CHUNK, push_chunk_head};
 use crate::worker::Worker;
 
 /// What every wait on a connection needs: who wakes it when it has taken too long.
@@ -112,7 +112,7 @@ impl Upload {
             }
             Self::Chunks(relay) => {
                 let progress = relay
-                    .relay(input, out, Form::Chunked)
+                    .relay(input, out, Form::Chunked, usize::MAX)
                     .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
                 if progress.done {
                     *self = Self::Done;
@@ -200,7 +200,7 @@ where
             };
             let mut relay = ChunkRelay::default();
             loop {
-                let progress = relay.relay(reply.bytes(), out, form).map_err(garbled)?;
+                let progress = relay.relay(reply.bytes(), out, form, usize::MAX).map_err(garbled)?;
                 reply.consume(progress.consumed);
                 waits.write(caller, out).await.map_err(sink)?;
                 sent += out.len() as u64;
@@ -227,7 +227,7 @@ where
                 }
             }
             if framing == Framing::IntoChunks {
-                out.extend_from_slice(b"0\r\n\r\n");
+                out.extend_from_slice(LAST_CHUNK);
             }
         }
     }
@@ -251,33 +251,10 @@ impl Waits<'_> {
 
 fn push_piece(out: &mut Vec<u8>, bytes: &[u8], framing: Framing) {
     if framing == Framing::IntoChunks {
-        push_chunk_size(out, bytes.len());
+        push_chunk_head(out, bytes.len() as u64);
         out.extend_from_slice(bytes);
         out.extend_from_slice(b"\r\n");
     } else {
         out.extend_from_slice(bytes);
-    }
-}
-
-fn push_chunk_size(out: &mut Vec<u8>, size: usize) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
-    for place in (0..digits).rev() {
-        out.push(HEX[(size >> (place * 4)) & 15]);
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunk_sizes_are_hexadecimal() {
-        for size in [1, 15, 16, 255, 4096, 16_384, 1 << 40] {
-            let mut out = Vec::new();
-            push_chunk_size(&mut out, size);
-            assert_eq!(out, format!("{size:x}\r\n").into_bytes());
-        }
     }
 }

@@ -57,17 +57,13 @@ pub(super) fn push_head(out: &mut Vec<u8>, parts: &HeadParts<'_>) {
     let HeadParts { head, bytes, .. } = parts;
     out.extend_from_slice(head.method_span.get(bytes));
     out.push(b' ');
-    out.extend_from_slice(match (parts.target, &head.absolute) {
-        (Some(target), _) => target,
-        (None, Some(absolute)) => match absolute.path.get(bytes) {
-            [] => b"/",
-            path => path,
-        },
-        (None, None) => head.target.get(bytes),
-    });
+    match (parts.target, &head.absolute) {
+        (Some(target), _) => out.extend_from_slice(target),
+        (None, Some(absolute)) => absolute.push_target(head.method, bytes, out),
+        (None, None) => out.extend_from_slice(head.target.get(bytes)),
+    }
     out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-    let host = head.absolute.as_ref().map(|absolute| absolute.authority).or(head.host);
-    out.extend_from_slice(host.map_or(parts.endpoint.as_bytes(), |host| host.get(bytes)));
+    out.extend_from_slice(head.authority().map_or(parts.endpoint.as_bytes(), |host| host.get(bytes)));
     out.extend_from_slice(b"\r\n");
     push_passing(out, &head.headers, bytes, |header| passes(header, parts.clear_context));
     push_via(out, head, bytes);

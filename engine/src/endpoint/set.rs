@@ -1,0 +1,183 @@
+//! The endpoints of one client as discovery last told them, grouped by weight.
+
+use std::cmp::Ordering as Order;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::accrual::AccrualShared;
+use super::{Endpoint, Status};
+
+/// How a client's endpoints are treated; from the kinds in its policy.
+#[derive(Clone, Debug, Default)]
+pub struct Treatment {
+    pub accrual: Arc<AccrualShared>,
+    /// How fast latencies are forgotten, if the balancer looks at them.
+    pub decay_us: Option<f32>,
+    /// Whether a removed endpoint is used until it fails.
+    pub probation: bool,
+}
+
+/// Endpoints of the same weight: a range of `EndpointSet::endpoints`.
+#[derive(Debug)]
+pub struct WeightClass {
+    pub weight: f64,
+    pub range: Range<usize>,
+    /// The shares (weight × size) of this class and all before it.
+    upto: f64,
+    /// Where a round robin is.
+    pub cursor: AtomicUsize,
+}
+
+/// The endpoints of one client, heaviest first. Never changed: `updated` makes the next one.
+#[derive(Debug)]
+pub struct EndpointSet {
+    pub endpoints: Vec<Arc<Endpoint>>,
+    pub classes: Vec<WeightClass>,
+    /// How many endpoints this set has that the one before had not, and the other way round.
+    pub added: usize,
+    pub removed: usize,
+    treatment: Treatment,
+}
+
+impl EndpointSet {
+    /// A first set. Of an address that is given twice the last weight counts; a weight that is no positive number is 0.
+    pub fn new(addresses: &[(SocketAddr, f64)], treatment: Treatment) -> Self {
+        Self::build(addresses, treatment, &HashMap::new(), 0)
+    }
+
+    /// The set after discovery's next word. An address that stays keeps its `Endpoint` with load, latency and health,
+    /// also when its weight changes; one that goes is retired, or put on probation.
+    pub fn updated(&self, addresses: &[(SocketAddr, f64)]) -> Self {
+        let known: HashMap<SocketAddr, (&Arc<Endpoint>, f64)> = self
+            .weighted()
+            .map(|(endpoint, weight)| (endpoint.address, (endpoint, weight)))
+            .collect();
+        let cursor = self.classes.first().map_or(0, |class| class.cursor.load(Relaxed));
+        Self::build(addresses, self.treatment.clone(), &known, cursor)
+    }
+
+    fn build(
+        addresses: &[(SocketAddr, f64)],
+        treatment: Treatment,
+        known: &HashMap<SocketAddr, (&Arc<Endpoint>, f64)>,
+        cursor: usize,
+    ) -> Self {
+        let mut chosen: HashMap<SocketAddr, usize> = HashMap::with_capacity(addresses.len());
+        let mut members: Vec<(Arc<Endpoint>, f64)> = Vec::with_capacity(addresses.len());
+        let mut added = 0;
+        for &(address, weight) in addresses {
+            let weight = if weight.is_finite() { weight.max(0.0) } else { 0.0 };
+            if let Some(&nth) = chosen.get(&address) {
+                members[nth].1 = weight;
+                continue;
+            }
+            chosen.insert(address, members.len());
+            // One that failed on probation is gone; if discovery tells of it again, it begins anew.
+            let endpoint = match known.get(&address).filter(|(endpoint, _)| !endpoint.is_retired()) {
+                Some((endpoint, _)) => {
+                    endpoint.restore();
+                    Arc::clone(endpoint)
+                }
+                None => {
+                    added += 1;
+                    Endpoint::new(address, &treatment)
+                }
+            };
+            members.push((endpoint, weight));
+        }
+        let mut removed = 0;
+        for (address, (endpoint, weight)) in known {
+            if chosen.contains_key(address) && !endpoint.is_retired() {
+                continue;
+            }
+            if treatment.probation && !endpoint.is_retired() {
+                endpoint.put_on_probation();
+                members.push((Arc::clone(endpoint), *weight));
+            } else {
+                endpoint.retire();
+                removed += 1;
+            }
+        }
+        members.sort_by(|one, other| other.1.partial_cmp(&one.1).unwrap_or(Order::Equal));
+        let classes = classes(&members, cursor);
+        Self {
+            endpoints: members.into_iter().map(|(endpoint, _)| endpoint).collect(),
+            classes,
+            added,
+            removed,
+            treatment,
+        }
+    }
+
+    pub fn treatment(&self) -> &Treatment {
+        &self.treatment
+    }
+
+    /// Each endpoint with its weight.
+    pub fn weighted(&self) -> impl Iterator<Item = (&Arc<Endpoint>, f64)> {
+        self.classes.iter().flat_map(|class| {
+            let members = &self.endpoints[class.range.clone()];
+            members.iter().map(|endpoint| (endpoint, class.weight))
+        })
+    }
+
+    /// The endpoints that get requests at all: those with a weight, or all if none has one.
+    pub fn eligible(&self) -> &[Arc<Endpoint>] {
+        let count = match self.classes.as_slice() {
+            [.., before, last] if last.weight <= 0.0 => before.range.end,
+            _ => self.endpoints.len(),
+        };
+        &self.endpoints[..count]
+    }
+
+    /// A weight class, by chance in proportion to weight × size. The set must not be empty.
+    pub fn draw_class(&self, rng: &mut fastrand::Rng) -> &WeightClass {
+        let [.., last] = self.classes.as_slice() else {
+            unreachable!("only a set with endpoints is drawn from");
+        };
+        if self.classes.len() == 1 {
+            return last;
+        }
+        let point = rng.f64() * last.upto;
+        let nth = self.classes.partition_point(|class| class.upto <= point);
+        self.classes.get(nth).unwrap_or(last)
+    }
+
+    /// How many of them are open now.
+    pub fn available(&self, now_us: u64) -> usize {
+        let open = |endpoint: &&Arc<Endpoint>| endpoint.status(now_us) == Status::Open;
+        self.endpoints.iter().filter(open).count()
+    }
+
+    /// All requests that are under way to them.
+    pub fn load(&self) -> u64 {
+        self.endpoints.iter().map(|endpoint| u64::from(endpoint.pending())).sum()
+    }
+
+    /// The mean of their weights; 0 if there are none.
+    pub fn mean_weight(&self) -> f64 {
+        let sum: f64 = self.classes.iter().map(|class| class.weight * class.range.len() as f64).sum();
+        sum / (self.endpoints.len() as f64).max(1.0)
+    }
+}
+
+/// The classes of members that are sorted by weight.
+fn classes(members: &[(Arc<Endpoint>, f64)], cursor: usize) -> Vec<WeightClass> {
+    let mut classes: Vec<WeightClass> = Vec::new();
+    let mut upto = 0.0;
+    for group in members.chunk_by(|(_, one), (_, other)| one.total_cmp(other) == Order::Equal) {
+        let start = classes.last().map_or(0, |class| class.range.end);
+        let weight = group[0].1;
+        upto += weight * group.len() as f64;
+        classes.push(WeightClass {
+            weight,
+            range: start..start + group.len(),
+            upto,
+            cursor: AtomicUsize::new(cursor),
+        });
+    }
+    classes
+}
