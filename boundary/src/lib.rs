@@ -30,7 +30,12 @@ mod _engine {
         fn new(plan: &[u8], bell: i32) -> PyResult<Self> {
             let plan: Plan = read(plan, "plan")?;
             let mut inherited = Inherited::new();
-            for fd in plan.routers.iter().flat_map(|router| &router.servers).flat_map(|server| &server.fds) {
+            for fd in plan
+                .routers
+                .iter()
+                .flat_map(|router| &router.servers)
+                .flat_map(|server| &server.fds)
+            {
                 inherited.insert(*fd, TcpListener::from(take_fd(*fd)?));
             }
             let bell = take_fd(bell)?;
@@ -40,7 +45,9 @@ mod _engine {
         }
 
         fn start(&self, py: Python<'_>) -> PyResult<Vec<(String, String, u16)>> {
-            let serving = py.detach(|| self.engine.start()).map_err(|error| PyOSError::new_err(error.to_string()))?;
+            let serving = py
+                .detach(|| self.engine.start())
+                .map_err(|error| PyOSError::new_err(error.to_string()))?;
             Ok(serving
                 .into_iter()
                 .map(|(router, address)| (router, address.ip().to_string(), address.port()))
@@ -78,10 +85,14 @@ mod _engine {
     }
 
     fn read<T: for<'de> biandou_engine::Deserialize<'de>>(bytes: &[u8], what: &str) -> PyResult<T> {
-        rmp_serde::from_slice(bytes).map_err(|error| PyValueError::new_err(format!("not a {what}: {error}")))
+        rmp_serde::from_slice(bytes)
+            .map_err(|error| PyValueError::new_err(format!("not a {what}: {error}")))
     }
 
-    fn write<'py, T: biandou_engine::Serialize>(py: Python<'py>, letter: &T) -> PyResult<Bound<'py, PyBytes>> {
+    fn write<'py, T: biandou_engine::Serialize>(
+        py: Python<'py>,
+        letter: &T,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let bytes = rmp_serde::to_vec_named(letter)
             .map_err(|error| PyValueError::new_err(format!("cannot write a letter: {error}")))?;
         Ok(PyBytes::new(py, &bytes))
@@ -90,14 +101,16 @@ mod _engine {
     /// Takes in a file descriptor of Python's: a duplicate of it, so that each side closes its own.
     fn take_fd(fd: i32) -> PyResult<OwnedFd> {
         if fd < 0 {
-            return Err(PyValueError::new_err(format!("{fd} is not a file descriptor")));
+            return Err(PyValueError::new_err(format!(
+                "{fd} is not a file descriptor"
+            )));
         }
         // SAFETY: the number is borrowed only for this call, during which the GIL keeps Python from closing it; one that is
         // not open makes `dup` fail with EBADF.
         #[allow(unsafe_code)]
         let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-        borrowed
-            .try_clone_to_owned()
-            .map_err(|error| PyValueError::new_err(format!("file descriptor {fd} cannot be used: {error}")))
+        borrowed.try_clone_to_owned().map_err(|error| {
+            PyValueError::new_err(format!("file descriptor {fd} cannot be used: {error}"))
+        })
     }
 }

@@ -152,7 +152,13 @@ pub struct Names {
 
 impl Names {
     /// Makes an empty table of at most `limit` names. Tickets of router `index` are told from others' by their upper bits.
-    pub fn new(router: &str, index: usize, limit: usize, workers: usize, outbox: Arc<Outbox>) -> Self {
+    pub fn new(
+        router: &str,
+        index: usize,
+        limit: usize,
+        workers: usize,
+        outbox: Arc<Outbox>,
+    ) -> Self {
         let table = Table {
             next_ticket: (index as u64) << 48,
             ..Table::default()
@@ -174,7 +180,13 @@ impl Names {
     }
 
     /// Finds a name, or adds it and asks Python for it. `dtab` gives the texts of the request's own dtab.
-    pub fn find_or_ask(&self, key: &[u8], path: &str, dtab: impl FnOnce() -> Vec<String>, now_s: u64) -> Arc<Name> {
+    pub fn find_or_ask(
+        &self,
+        key: &[u8],
+        path: &str,
+        dtab: impl FnOnce() -> Vec<String>,
+        now_s: u64,
+    ) -> Arc<Name> {
         let mut table = lock(&self.table);
         if let Some(&index) = table.by_key.get(key) {
             return table.slots[index].clone();
@@ -212,7 +224,9 @@ impl Names {
         let Some(name) = name else { return };
         let former = name.answered.load_full();
         let bound = match answer.outcome {
-            Outcome::Bound { branches } => Bound::Tree(self.tree(&name, former.as_deref(), &branches, clients)),
+            Outcome::Bound { branches } => {
+                Bound::Tree(self.tree(&name, former.as_deref(), &branches, clients))
+            }
             Outcome::Negative => Bound::Negative,
             Outcome::Failed { message } => Bound::Failed(message),
             Outcome::Invalid { message } => Bound::Invalid(message),
@@ -238,7 +252,9 @@ impl Names {
                 index += 1;
             }
         }
-        table.services.retain(|_, service| service.strong_count() > 0);
+        table
+            .services
+            .retain(|_, service| service.strong_count() > 0);
     }
 
     /// All names, for the tally.
@@ -248,7 +264,11 @@ impl Names {
 
     /// The metrics of every live logical path.
     pub fn services(&self) -> Vec<Arc<Service>> {
-        lock(&self.table).services.values().filter_map(Weak::upgrade).collect()
+        lock(&self.table)
+            .services
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 
     fn service(&self, table: &mut Table, path: &str) -> Arc<Service> {
@@ -257,7 +277,9 @@ impl Names {
         }
         let service = Arc::new(Service {
             path: path.into(),
-            stats: (0..self.workers).map(|_| Arc::new(ServiceStats::default())).collect(),
+            stats: (0..self.workers)
+                .map(|_| Arc::new(ServiceStats::default()))
+                .collect(),
         });
         table.services.insert(path.into(), Arc::downgrade(&service));
         service
@@ -286,17 +308,28 @@ impl Names {
         }
     }
 
-    fn leaf(&self, name: &Name, former: Option<&Answered>, branch: &crate::mail::Branch, clients: &Clients) -> Leaf {
+    fn leaf(
+        &self,
+        name: &Name,
+        former: Option<&Answered>,
+        branch: &crate::mail::Branch,
+        clients: &Clients,
+    ) -> Leaf {
         let path = &name.service.path;
         let client = branch.client.as_deref().and_then(|id| {
             let client = clients.get(id);
             if client.is_none() {
-                let message = format!("{path} was answered with {id}, whose endpoints were never sent");
+                let message =
+                    format!("{path} was answered with {id}, whose endpoints were never sent");
                 self.outbox.note(Level::Error, "binding", message);
             }
             client
         });
-        let residual = if branch.residual == "/" { "" } else { branch.residual.as_str() };
+        let residual = if branch.residual == "/" {
+            ""
+        } else {
+            branch.residual.as_str()
+        };
         let id = client.as_ref().map_or("", |client| &client.id);
         let mut lines = format!("l5d-dst-service: {path}\r\nl5d-dst-client: {id}\r\n");
         if !residual.is_empty() {
@@ -309,7 +342,11 @@ impl Names {
             (Some(Bound::Tree(tree)), Some(client)) => tree
                 .leaves
                 .iter()
-                .find(|leaf| leaf.client.as_ref().is_some_and(|other| Arc::ptr_eq(other, client)))
+                .find(|leaf| {
+                    leaf.client
+                        .as_ref()
+                        .is_some_and(|other| Arc::ptr_eq(other, client))
+                })
                 .map(|leaf| leaf.stats.clone()),
             _ => None,
         };
@@ -317,7 +354,11 @@ impl Names {
             client,
             residual: residual.into(),
             lines: lines.into_bytes().into(),
-            stats: kept.unwrap_or_else(|| (0..self.workers).map(|_| Arc::new(PathStats::default())).collect()),
+            stats: kept.unwrap_or_else(|| {
+                (0..self.workers)
+                    .map(|_| Arc::new(PathStats::default()))
+                    .collect()
+            }),
         }
     }
 
@@ -341,7 +382,9 @@ impl Names {
         }
         name.retired.store(true, Relaxed);
         self.retirements.fetch_add(1, Relaxed);
-        self.outbox.post(Outgoing::Release { ticket: name.ticket });
+        self.outbox.post(Outgoing::Release {
+            ticket: name.ticket,
+        });
         // Whoever waits for an answer asks anew.
         name.changed.notify_waiters();
     }

@@ -12,11 +12,12 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use crate::bind::Names;
+use crate::collect;
 use crate::listen::{self, Inherited};
 use crate::mail::{Answer, Endpoints, Level, Outbox, Outgoing, lock};
 use crate::plan::Plan;
 use crate::router::{Router, Server};
-use crate::tally::{self, Tally};
+use crate::tally::Tally;
 use crate::worker;
 
 /// Threads at the most: more than any machine this runs on has.
@@ -58,12 +59,19 @@ impl Engine {
 
     /// Binds every server and begins to serve; gives back each server's router and address.
     pub fn start(&self) -> io::Result<Vec<(String, SocketAddr)>> {
-        let mut shares: Vec<Vec<(Arc<Server>, TcpListener)>> = (0..self.workers).map(|_| Vec::new()).collect();
+        let mut shares: Vec<Vec<(Arc<Server>, TcpListener)>> =
+            (0..self.workers).map(|_| Vec::new()).collect();
         let mut serving = Vec::new();
         for router in self.routers.iter() {
             for plan in &router.plan.servers {
-                let (address, listeners) = listen::listen(plan, self.workers, &mut lock(&self.inherited))?;
-                let server = Arc::new(Server::new(router.clone(), plan.clone(), address, self.workers));
+                let (address, listeners) =
+                    listen::listen(plan, self.workers, &mut lock(&self.inherited))?;
+                let server = Arc::new(Server::new(
+                    router.clone(),
+                    plan.clone(),
+                    address,
+                    self.workers,
+                ));
                 for (share, listener) in shares.iter_mut().zip(listeners) {
                     share.push((server.clone(), listener));
                 }
@@ -75,21 +83,31 @@ impl Engine {
         let running = Arc::new(AtomicUsize::new(self.workers));
         let unfinished = Arc::new(AtomicU64::new(0));
         for (index, listeners) in shares.into_iter().enumerate() {
-            let (routers, outbox, epoch, stop) =
-                (self.routers.clone(), self.outbox.clone(), self.epoch, self.stop.subscribe());
+            let (routers, outbox, epoch, stop) = (
+                self.routers.clone(),
+                self.outbox.clone(),
+                self.epoch,
+                self.stop.subscribe(),
+            );
             let (running, unfinished) = (running.clone(), unfinished.clone());
-            thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                match worker::run(index, epoch, &routers, listeners, &outbox, stop) {
-                    Ok(cut) => {
-                        unfinished.fetch_add(cut as u64, Ordering::Relaxed);
+            thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || {
+                    match worker::run(index, epoch, &routers, listeners, &outbox, stop) {
+                        Ok(cut) => {
+                            unfinished.fetch_add(cut as u64, Ordering::Relaxed);
+                        }
+                        Err(error) => outbox.note(
+                            Level::Error,
+                            "engine",
+                            format!("worker {index} ended: {error}"),
+                        ),
                     }
-                    Err(error) => outbox.note(Level::Error, "engine", format!("worker {index} ended: {error}")),
-                }
-                if running.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    let unfinished = unfinished.load(Ordering::Relaxed);
-                    outbox.post(Outgoing::Drained { unfinished });
-                }
-            })?;
+                    if running.fetch_sub(1, Ordering::AcqRel) == 1 {
+                        let unfinished = unfinished.load(Ordering::Relaxed);
+                        outbox.post(Outgoing::Drained { unfinished });
+                    }
+                })?;
         }
         Ok(serving)
     }
@@ -122,7 +140,7 @@ impl Engine {
 
     /// Counts up all that was counted.
     pub fn tally(&self) -> Tally {
-        tally::collect(&self.routers, &lock(&self.servers), self.epoch)
+        collect::collect(&self.routers, &lock(&self.servers), self.epoch)
     }
 
     /// Stops taking connections and lets requests finish within `grace_ms`; returns at once. `Drained` is posted when
@@ -132,7 +150,9 @@ impl Engine {
     }
 
     fn router(&self, label: &str) -> Option<&Arc<Router>> {
-        self.routers.iter().find(|router| router.plan.label == label)
+        self.routers
+            .iter()
+            .find(|router| router.plan.label == label)
     }
 }
 
@@ -147,7 +167,9 @@ fn report_panics(outbox: &Arc<Outbox>) {
     let outbox = Arc::downgrade(outbox);
     let former = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        let ours = thread::current().name().is_some_and(|name| name.starts_with("worker-"));
+        let ours = thread::current()
+            .name()
+            .is_some_and(|name| name.starts_with("worker-"));
         match outbox.upgrade() {
             Some(outbox) if ours => outbox.note(Level::Error, "engine", format!("panic: {panic}")),
             _ => former(panic),

@@ -24,7 +24,11 @@ pub enum Outgoing {
     /// The name of this ticket was dropped.
     Release { ticket: u64 },
     /// Something that an operator should read.
-    Note { level: Level, room: String, message: String },
+    Note {
+        level: Level,
+        room: String,
+        message: String,
+    },
     /// The last request after `stop` is done, or the grace is over.
     Drained { unfinished: u64 },
 }
@@ -147,5 +151,7 @@ impl Outbox {
 
 /// Locks, also after another holder panicked: what these locks guard is whole after every single statement.
 pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

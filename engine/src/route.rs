@@ -92,7 +92,13 @@ pub async fn route<E: Exchange>(
         Bound::Failed(message) => return Err(Failure::binding(message)),
         Bound::Invalid(message) => return Err(Failure::bad_override(message)),
     };
-    let no_brokers = || Failure::no_brokers(&name.service.path, &router.plan.base_dentries, &answered.override_dentries);
+    let no_brokers = || {
+        Failure::no_brokers(
+            &name.service.path,
+            &router.plan.base_dentries,
+            &answered.override_dentries,
+        )
+    };
     let Some((leaf, client)) = leaf.and_then(|leaf| Some((leaf, leaf.client.as_deref()?))) else {
         return Err(no_brokers());
     };
@@ -103,15 +109,19 @@ pub async fn route<E: Exchange>(
         Resolved::Failed(message) => return Err(Failure::resolution(message)),
         Resolved::Pending => return Err(no_brokers()),
     };
-    let deadline = answered
-        .policy
-        .total_timeout_ms
-        .map(|timeout_ms| (Instant::now() + Duration::from_millis(timeout_ms), timeout_ms));
+    let deadline = answered.policy.total_timeout_ms.map(|timeout_ms| {
+        (
+            Instant::now() + Duration::from_millis(timeout_ms),
+            timeout_ms,
+        )
+    });
     let mut tried = Tried::default();
     loop {
         let picked = {
             let mut random = worker.random.borrow_mut();
-            client.balancer.pick(set, tried.ids(), worker.now_us(), &mut random)
+            client
+                .balancer
+                .pick(set, tried.ids(), worker.now_us(), &mut random)
         };
         let endpoint = picked.ok_or_else(no_brokers)?;
         let hop = Hop {
@@ -150,20 +160,25 @@ async fn bind<E: Exchange>(
     let asked = async {
         loop {
             let key = exchange.name_key();
-            let name = router
-                .names
-                .find_or_ask(key, exchange.name_path(), || exchange.dtab(), now_s);
-            let changed = name.changed.notified();
-            tokio::pin!(changed);
-            // Listening begins before looking, so that no answer falls between the two.
-            changed.as_mut().enable();
-            if let Some(answered) = name.answered.load_full() {
+            let name =
+                router
+                    .names
+                    .find_or_ask(key, exchange.name_path(), || exchange.dtab(), now_s);
+            let answered = {
+                let changed = name.changed.notified();
+                tokio::pin!(changed);
+                // Listening begins before looking, so that no answer falls between the two.
+                changed.as_mut().enable();
+                let answered = name.answered.load_full();
+                if answered.is_none() && !name.is_retired() {
+                    changed.await;
+                }
+                answered
+            };
+            if let Some(answered) = answered {
                 name.touch(worker.tick_ms() / 1000);
                 worker.remember(router, key, &name);
                 return (name, answered);
-            }
-            if !name.is_retired() {
-                changed.await;
             }
         }
     };
@@ -214,6 +229,10 @@ fn told(
     if failure.cause != Cause::ConnectFailed {
         return failure;
     }
-    let addresses: Vec<String> = set.endpoints.iter().map(|endpoint| endpoint.text.to_string()).collect();
+    let addresses: Vec<String> = set
+        .endpoints
+        .iter()
+        .map(|endpoint| endpoint.text.to_string())
+        .collect();
     Failure::connect(&name.service.path, &client.id, &addresses, &endpoint.text)
 }

@@ -132,7 +132,9 @@ impl Worker {
                 cache.retain(|_, name| !name.is_retired());
             }
         }
-        self.pulses.borrow_mut().retain(|pulse| Rc::strong_count(pulse) > 1);
+        self.pulses
+            .borrow_mut()
+            .retain(|pulse| Rc::strong_count(pulse) > 1);
     }
 }
 
@@ -157,7 +159,11 @@ pub fn run(
         let mut accepting = Vec::new();
         for (server, listener) in listeners {
             let listener = TcpListener::from_std(listener)?;
-            accepting.push(tokio::task::spawn_local(accept(worker.clone(), server, listener)));
+            accepting.push(tokio::task::spawn_local(accept(
+                worker.clone(),
+                server,
+                listener,
+            )));
         }
         let ticking = tokio::task::spawn_local(tick(worker.clone(), routers.clone()));
         // An error means that the engine itself is gone: stop at once.
@@ -184,7 +190,13 @@ async fn accept(worker: Rc<Worker>, server: Arc<Server>, listener: TcpListener) 
                 }
                 let pulse = Rc::new(Pulse::default());
                 worker.pulses.borrow_mut().push(pulse.clone());
-                tokio::task::spawn_local(h1::serve(worker.clone(), server.clone(), stream, peer, pulse));
+                tokio::task::spawn_local(h1::serve(
+                    worker.clone(),
+                    server.clone(),
+                    stream,
+                    peer,
+                    pulse,
+                ));
             }
             Err(error) => {
                 // Mostly EMFILE: trying again at once would only burn CPU until a connection closes.
@@ -234,14 +246,10 @@ async fn drain(worker: &Worker, grace_ms: u64, stop: &mut Stop) -> usize {
     let deadline = Instant::now() + Duration::from_millis(grace_ms);
     let at_once = stop.wait_for(|grace_ms| *grace_ms == Some(0));
     tokio::pin!(at_once);
-    let mut told = false;
     while open() > 0 && Instant::now() < deadline {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(10)) => {}
-            _ = &mut at_once, if !told => {
-                told = true;
-                break;
-            }
+            _ = &mut at_once => break,
         }
     }
     open()

@@ -24,9 +24,18 @@ fn a_request_gets_its_response() {
     assert!(head.contains("\r\nVia: 1.1 linkerd\r\n"), "{head}");
     assert_eq!(caller.take(5), b"hello");
     let asked = origin.head();
-    assert!(asked.starts_with("GET /a?b=c HTTP/1.1\r\nHost: web\r\nX-Mine: 1\r\n"), "{asked}");
-    assert!(asked.contains("\r\nl5d-dst-service: /svc/web\r\n"), "{asked}");
-    assert!(asked.contains("\r\nl5d-dst-client: /#/io.l5d.fs/web\r\n"), "{asked}");
+    assert!(
+        asked.starts_with("GET /a?b=c HTTP/1.1\r\nHost: web\r\nX-Mine: 1\r\n"),
+        "{asked}"
+    );
+    assert!(
+        asked.contains("\r\nl5d-dst-service: /svc/web\r\n"),
+        "{asked}"
+    );
+    assert!(
+        asked.contains("\r\nl5d-dst-client: /#/io.l5d.fs/web\r\n"),
+        "{asked}"
+    );
     assert!(asked.contains("\r\nl5d-ctx-trace: "), "{asked}");
     assert!(asked.contains("\r\nl5d-reqid: "), "{asked}");
     assert!(!asked.contains("l5d-dst-residual"), "{asked}");
@@ -54,7 +63,13 @@ fn pipelined_requests_are_answered_in_order() {
         loop {
             let head = peer.head();
             let path = head.split(' ').nth(1).expect("a target").to_owned();
-            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len()).as_bytes());
+            peer.send(
+                format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}",
+                    path.len()
+                )
+                .as_bytes(),
+            );
         }
     });
     let mesh = Mesh::web(&[origin.address]);
@@ -92,14 +107,19 @@ fn a_body_of_known_length_goes_through() {
     });
     let mesh = Mesh::web(&[origin.address]);
     let mut caller = mesh.connect();
-    let body: Vec<u8> = (0..1_000_000u32).map(|number| (number % 251) as u8).collect();
+    let body: Vec<u8> = (0..1_000_000u32)
+        .map(|number| (number % 251) as u8)
+        .collect();
     caller.send(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 1000000\r\n\r\n");
     let mut writer = caller.stream.try_clone().expect("a second handle");
     let sent = body.clone();
     let writing = std::thread::spawn(move || writer.write_all(&sent));
     caller.head();
     assert_eq!(caller.take(1_000_000), body);
-    writing.join().expect("the writer ends").expect("all was taken");
+    writing
+        .join()
+        .expect("the writer ends")
+        .expect("all was taken");
     assert!(origin.head().contains("\r\nContent-Length: 1000000\r\n"));
 }
 
@@ -115,12 +135,19 @@ fn chunks_and_trailers_go_through_both_ways() {
     });
     let mesh = Mesh::web(&[origin.address]);
     let mut caller = mesh.connect();
-    caller.send(b"POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+    caller
+        .send(b"POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
     std::thread::sleep(Duration::from_millis(50));
     caller.send(b"6\r\n world\r\n0\r\nX-Digest: abc\r\n\r\n");
     let head = caller.head();
-    assert!(head.contains("\r\nTransfer-Encoding: chunked\r\n"), "{head}");
-    assert_eq!(caller.until("X-Sum: 5\r\n\r\n"), "3\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 5\r\n\r\n");
+    assert!(
+        head.contains("\r\nTransfer-Encoding: chunked\r\n"),
+        "{head}"
+    );
+    assert_eq!(
+        caller.until("X-Sum: 5\r\n\r\n"),
+        "3\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 5\r\n\r\n"
+    );
     assert!(origin.head().contains("\r\nTransfer-Encoding: chunked\r\n"));
     assert_eq!(origin.head(), "5\r\nhello\r\n6\r\n world\r\n0\r\n");
     assert_eq!(origin.head(), "X-Digest: abc\r\n\r\n");
@@ -132,7 +159,8 @@ fn a_body_that_is_not_what_it_says_is_refused() {
         peer.until("never");
     });
     let mesh = Mesh::web(&[origin.address]);
-    let text = mesh.talk(b"POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
+    let text =
+        mesh.talk(b"POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
     assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
     assert!(text.contains("Connection: close"), "{text}");
 }
@@ -140,9 +168,17 @@ fn a_body_that_is_not_what_it_says_is_refused() {
 #[test]
 fn head_and_bodiless_statuses_have_no_body() {
     for (request, response, length) in [
-        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", Some("Content-Length: 10")),
+        (
+            "HEAD",
+            "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
+            Some("Content-Length: 10"),
+        ),
         ("GET", "HTTP/1.1 204 No Content\r\n\r\n", None),
-        ("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", Some("Content-Length: 7")),
+        (
+            "GET",
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n",
+            Some("Content-Length: 7"),
+        ),
     ] {
         let origin = Origin::replying(response);
         let mesh = Mesh::web(&[origin.address]);
@@ -150,7 +186,11 @@ fn head_and_bodiless_statuses_have_no_body() {
         for _ in 0..2 {
             caller.send(format!("{request} / HTTP/1.1\r\nHost: web\r\n\r\n").as_bytes());
             let head = caller.head();
-            assert_eq!(head.lines().find(|line| line.starts_with("Content-Length")), length, "{head}");
+            assert_eq!(
+                head.lines().find(|line| line.starts_with("Content-Length")),
+                length,
+                "{head}"
+            );
         }
         assert_eq!(origin.accepted(), 1);
     }
@@ -169,13 +209,18 @@ fn a_response_without_length_ends_with_its_connection() {
     for _ in 0..2 {
         caller.send(GET);
         assert!(caller.head().contains("\r\nTransfer-Encoding: chunked\r\n"));
-        assert_eq!(caller.until("0\r\n\r\n"), "5\r\nsome \r\n5\r\nbytes\r\n0\r\n\r\n");
+        assert_eq!(
+            caller.until("0\r\n\r\n"),
+            "5\r\nsome \r\n5\r\nbytes\r\n0\r\n\r\n"
+        );
     }
 }
 
 #[test]
 fn an_old_caller_gets_no_chunks() {
-    let origin = Origin::replying("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    let origin = Origin::replying(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    );
     let mesh = Mesh::web(&[origin.address]);
     let text = mesh.talk(b"GET / HTTP/1.0\r\nHost: web\r\nConnection: keep-alive\r\n\r\n");
     assert!(text.contains("\r\nConnection: close\r\n"), "{text}");
@@ -207,7 +252,8 @@ fn a_caller_that_waits_is_told_to_continue() {
     });
     let mesh = Mesh::web(&[origin.address]);
     let mut caller = mesh.connect();
-    caller.send(b"PUT / HTTP/1.1\r\nHost: web\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    caller
+        .send(b"PUT / HTTP/1.1\r\nHost: web\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
     assert_eq!(caller.head(), "HTTP/1.1 100 Continue\r\n\r\n");
     caller.send(b"12345");
     assert!(caller.head().starts_with("HTTP/1.1 200"));
@@ -223,7 +269,10 @@ fn interim_responses_reach_the_caller() {
     let mut caller = mesh.connect();
     caller.send(GET);
     let hints = caller.head();
-    assert!(hints.starts_with("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n"), "{hints}");
+    assert!(
+        hints.starts_with("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n"),
+        "{hints}"
+    );
     assert!(caller.head().starts_with("HTTP/1.1 200 OK"));
 }
 
@@ -239,10 +288,20 @@ fn hop_by_hop_fields_stay_on_their_hop() {
           Proxy-Authorization: secret\r\nKeep-Alive: 5\r\nUpgrade: nothing\r\n\r\n",
     );
     let head = caller.head();
-    assert!(head.contains("X-Kept: 2") && !head.contains("X-Back") && !head.contains("Keep-Alive"), "{head}");
+    assert!(
+        head.contains("X-Kept: 2") && !head.contains("X-Back") && !head.contains("Keep-Alive"),
+        "{head}"
+    );
     let asked = origin.head();
     assert!(asked.contains("X-End: 2"), "{asked}");
-    for gone in ["X-Hop", "TE:", "Proxy-Authorization", "Keep-Alive", "Upgrade", "Connection"] {
+    for gone in [
+        "X-Hop",
+        "TE:",
+        "Proxy-Authorization",
+        "Keep-Alive",
+        "Upgrade",
+        "Connection",
+    ] {
         assert!(!asked.contains(gone), "{gone} in {asked}");
     }
 }
@@ -258,15 +317,26 @@ fn websockets_go_through() {
     });
     let mesh = Mesh::web(&[origin.address]);
     let mut caller = mesh.connect();
-    caller.send(b"GET /chat HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    caller.send(
+        b"GET /chat HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
     let head = caller.head();
-    assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{head}");
-    assert!(head.contains("\r\nUpgrade: websocket\r\n") && head.contains("X-Accept: 1"), "{head}");
+    assert!(
+        head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"),
+        "{head}"
+    );
+    assert!(
+        head.contains("\r\nUpgrade: websocket\r\n") && head.contains("X-Accept: 1"),
+        "{head}"
+    );
     assert_eq!(caller.take(2), b"hi");
     caller.send(b"ping");
     assert_eq!(caller.take(4), b"ping");
     let asked = origin.head();
-    assert!(asked.contains("Connection: upgrade\r\nUpgrade: websocket\r\n"), "{asked}");
+    assert!(
+        asked.contains("Connection: upgrade\r\nUpgrade: websocket\r\n"),
+        "{asked}"
+    );
     caller.finish();
     assert_eq!(caller.rest(), "");
 }
@@ -287,7 +357,10 @@ fn nothing_goes_through_before_the_protocol_has_changed() {
     caller.head();
     assert!(origin.head().starts_with("GET /a "));
     let second = origin.head();
-    assert!(second.starts_with("GET /b ") && second.contains("l5d-dst-service"), "{second}");
+    assert!(
+        second.starts_with("GET /b ") && second.contains("l5d-dst-service"),
+        "{second}"
+    );
 }
 
 #[test]
@@ -296,7 +369,10 @@ fn an_absolute_target_names_the_host() {
     let mesh = Mesh::web(&[origin.address]);
     mesh.talk(b"GET http://web/path?q HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n");
     let asked = origin.head();
-    assert!(asked.starts_with("GET /path?q HTTP/1.1\r\nHost: web\r\n"), "{asked}");
+    assert!(
+        asked.starts_with("GET /path?q HTTP/1.1\r\nHost: web\r\n"),
+        "{asked}"
+    );
     assert!(!asked.contains("other"), "{asked}");
 }
 
@@ -342,7 +418,9 @@ fn a_dead_endpoint_costs_no_request() {
         caller.take(5);
     }
     assert_eq!(mesh.counter("server", "failures"), 0);
-    eventually("a failed connection was counted", || mesh.counter("client", "retries/requeues") > 0);
+    eventually("a failed connection was counted", || {
+        mesh.counter("client", "retries/requeues") > 0
+    });
 }
 
 #[test]
@@ -370,7 +448,13 @@ fn when_nobody_listens_the_caller_is_told_where() {
     caller.send(GET);
     let head = caller.head();
     assert!(head.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{head}");
-    assert!(head.contains(&format!("l5d-err: Unable+to+establish+connection+to+127.0.0.1%3A{}", gone.port())), "{head}");
+    assert!(
+        head.contains(&format!(
+            "l5d-err: Unable+to+establish+connection+to+127.0.0.1%3A{}",
+            gone.port()
+        )),
+        "{head}"
+    );
     let body = caller.until("selected address:");
     assert!(body.contains("client name: /#/io.l5d.fs/web\n"), "{body}");
     // The connection goes on.
@@ -380,7 +464,12 @@ fn when_nobody_listens_the_caller_is_told_where() {
 
 #[test]
 fn an_endpoint_that_says_nothing_useful_is_a_bad_gateway() {
-    for response in ["", "HTTP/1.1 2", "not http at all\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"] {
+    for response in [
+        "",
+        "HTTP/1.1 2",
+        "not http at all\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+    ] {
         let origin = Origin::start(move |mut peer, _| {
             peer.head();
             peer.send(response.as_bytes());
@@ -410,7 +499,9 @@ fn a_response_that_is_cut_short_is_seen_to_be() {
 
 #[test]
 fn more_than_one_response_is_thrown_away_with_its_connection() {
-    let origin = Origin::replying("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+    let origin = Origin::replying(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+    );
     let mesh = Mesh::web(&[origin.address]);
     let mut caller = mesh.connect();
     for _ in 0..3 {
@@ -429,25 +520,51 @@ fn names_that_lead_nowhere_are_502() {
         &[
             ("/svc/no", support::answer(&json!({"type": "negative"}))),
             ("/svc/empty", bound("/#/io.l5d.fs/empty")),
-            ("/svc/bad", support::answer(&json!({"type": "failed", "message": "the namer is ill"}))),
-            ("/svc/override", support::answer(&json!({"type": "invalid", "message": "no dtab"}))),
+            (
+                "/svc/bad",
+                support::answer(&json!({"type": "failed", "message": "the namer is ill"})),
+            ),
+            (
+                "/svc/override",
+                support::answer(&json!({"type": "invalid", "message": "no dtab"})),
+            ),
         ],
     );
     for (host, status, text) in [
-        ("no", 502, "Unable to route request!\n\nservice name: /svc/no\n"),
-        ("empty", 502, "base dtab:\n  /svc => /#/io.l5d.fs\noverride dtab:\n\n"),
+        (
+            "no",
+            502,
+            "Unable to route request!\n\nservice name: /svc/no\n",
+        ),
+        (
+            "empty",
+            502,
+            "base dtab:\n  /svc => /#/io.l5d.fs\noverride dtab:\n\n",
+        ),
         ("bad", 502, "the namer is ill"),
         ("override", 400, "no dtab"),
     ] {
-        let answer = mesh.talk(format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes());
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-        assert!(answer.contains("\r\nl5d-err: ") && answer.contains(text), "{answer}");
+        let answer = mesh.talk(
+            format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes(),
+        );
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        assert!(
+            answer.contains("\r\nl5d-err: ") && answer.contains(text),
+            "{answer}"
+        );
     }
 }
 
 #[test]
 fn a_name_that_is_never_answered_times_out() {
-    let mesh = Mesh::start(&plan(&json!({}), &json!({"binding_timeout_ms": 200})), &[], &[]);
+    let mesh = Mesh::start(
+        &plan(&json!({}), &json!({"binding_timeout_ms": 200})),
+        &[],
+        &[],
+    );
     let started = Instant::now();
     let mut callers: Vec<_> = (0..5).map(|_| mesh.connect()).collect();
     for caller in &mut callers {
@@ -456,7 +573,10 @@ fn a_name_that_is_never_answered_times_out() {
     for caller in &mut callers {
         let head = caller.head();
         assert!(head.starts_with("HTTP/1.1 502"), "{head}");
-        assert!(head.contains("Exceeded+200.milliseconds+binding+timeout"), "{head}");
+        assert!(
+            head.contains("Exceeded+200.milliseconds+binding+timeout"),
+            "{head}"
+        );
     }
     assert!(started.elapsed() < Duration::from_secs(2));
     let asks = mesh.asked.lock().expect("the list").len();
@@ -481,7 +601,10 @@ fn malformed_requests_get_400_and_lose_their_connection() {
         assert!(text.contains("\r\nl5d-err: "), "{text}");
     }
     assert_eq!(origin.accepted(), 0);
-    let large = format!("GET / HTTP/1.1\r\nHost: web\r\nX: {}\r\n\r\n", "x".repeat(9000));
+    let large = format!(
+        "GET / HTTP/1.1\r\nHost: web\r\nX: {}\r\n\r\n",
+        "x".repeat(9000)
+    );
     assert!(mesh.talk(large.as_bytes()).starts_with("HTTP/1.1 431 "));
     let long = format!("GET /{} HTTP/1.1\r\nHost: web\r\n\r\n", "x".repeat(5000));
     assert!(mesh.talk(long.as_bytes()).starts_with("HTTP/1.1 414 "));
@@ -522,11 +645,20 @@ fn an_edge_hides_what_is_inside() {
         &[("/svc/web", bound("/#/io.l5d.fs/web"))],
     );
     let text = mesh.talk(b"GET / HTTP/1.1\r\nHost: web\r\nl5d-dtab: /svc => /evil\r\nl5d-thing: 1\r\nConnection: close\r\n\r\n");
-    assert!(text.starts_with("HTTP/1.1 200") && !text.contains("l5d-"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 200") && !text.contains("l5d-"),
+        "{text}"
+    );
     let asked = origin.head();
-    assert!(!asked.contains("l5d-dtab") && !asked.contains("l5d-thing"), "{asked}");
+    assert!(
+        !asked.contains("l5d-dtab") && !asked.contains("l5d-thing"),
+        "{asked}"
+    );
     let lost = mesh.talk(b"GET / HTTP/1.1\r\n\r\n");
-    assert!(lost.starts_with("HTTP/1.1 400") && !lost.contains("l5d-") && lost.ends_with("\r\n\r\n"), "{lost}");
+    assert!(
+        lost.starts_with("HTTP/1.1 400") && !lost.contains("l5d-") && lost.ends_with("\r\n\r\n"),
+        "{lost}"
+    );
 }
 
 #[test]
@@ -565,7 +697,10 @@ fn a_total_timeout_is_a_503() {
     let mut caller = mesh.connect();
     caller.send(GET);
     let head = caller.head();
-    assert!(head.starts_with("HTTP/1.1 503") && head.contains("exceeded+100.milliseconds"), "{head}");
+    assert!(
+        head.starts_with("HTTP/1.1 503") && head.contains("exceeded+100.milliseconds"),
+        "{head}"
+    );
 }
 
 #[test]
@@ -585,6 +720,11 @@ fn stopping_lets_a_request_finish() {
     assert!(busy.rest().ends_with("hello"));
     eventually("the engine says that it has drained", || {
         let asked = mesh.asked.lock().expect("the list");
-        asked.iter().any(|letter| matches!(letter, biandou_engine::mail::Outgoing::Drained { unfinished: 0 }))
+        asked.iter().any(|letter| {
+            matches!(
+                letter,
+                biandou_engine::mail::Outgoing::Drained { unfinished: 0 }
+            )
+        })
     });
 }

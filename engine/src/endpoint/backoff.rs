@@ -60,7 +60,10 @@ mod tests {
             let half = 5_000 << (step - 1);
             for _ in 0..200 {
                 let wait = backoff.wait_ms(step, 0, &mut rng);
-                assert!((half..2 * half).contains(&wait), "step {step} waited {wait}");
+                assert!(
+                    (half..2 * half).contains(&wait),
+                    "step {step} waited {wait}"
+                );
             }
         }
         for step in [7, 8, 40, u32::MAX] {
@@ -80,7 +83,10 @@ mod tests {
         let mut largest = 0;
         for step in 1..300 {
             let wait = backoff.wait_ms(step, last, &mut rng);
-            assert!((10..=500).contains(&wait) && wait < (3 * last).max(11), "{last} then {wait}");
+            assert!(
+                (10..=500).contains(&wait) && wait < (3 * last).max(11),
+                "{last} then {wait}"
+            );
             largest = largest.max(wait);
             last = wait;
         }

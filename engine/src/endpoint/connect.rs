@@ -9,8 +9,17 @@ use tokio::net::TcpStream;
 use crate::plan::SocketOptions;
 
 /// Connects within `timeout_ms`; the error's kind is `TimedOut` when that was too short.
-pub async fn connect(address: SocketAddr, timeout_ms: u64, options: &SocketOptions) -> io::Result<TcpStream> {
-    let stream = match tokio::time::timeout(Duration::from_millis(timeout_ms), TcpStream::connect(address)).await {
+pub async fn connect(
+    address: SocketAddr,
+    timeout_ms: u64,
+    options: &SocketOptions,
+) -> io::Result<TcpStream> {
+    let stream = match tokio::time::timeout(
+        Duration::from_millis(timeout_ms),
+        TcpStream::connect(address),
+    )
+    .await
+    {
         Ok(connected) => connected?,
         Err(_elapsed) => return Err(io::ErrorKind::TimedOut.into()),
     };

@@ -37,14 +37,18 @@ impl Evidence {
                 failures: AtomicU32::new(0),
             },
             Policy::SuccessRate {
-                success_rate, requests, ..
+                success_rate,
+                requests,
+                ..
             } => Self::Average {
                 required: success_rate as f32,
                 requests,
                 average: AtomicU64::new(Average::default().packed()),
             },
             Policy::SuccessRateWindowed {
-                success_rate, window, ..
+                success_rate,
+                window,
+                ..
             } => Self::Window {
                 required: success_rate,
                 slice_ms: (u64::from(window) * 1000 / SLICES as u64).max(1),
@@ -64,10 +68,16 @@ impl Evidence {
                     failures.store(0, Relaxed);
                 }
             }
-            Self::Average { requests, average, .. } => {
-                update(average, |packed| Average::read(packed).with(1.0, *requests).packed());
+            Self::Average {
+                requests, average, ..
+            } => {
+                update(average, |packed| {
+                    Average::read(packed).with(1.0, *requests).packed()
+                });
             }
-            Self::Window { slice_ms, slices, .. } => {
+            Self::Window {
+                slice_ms, slices, ..
+            } => {
                 let epoch = now_ms / slice_ms;
                 update(&slices[epoch as usize % SLICES], |packed| {
                     Slice::at(packed, epoch).with(false).packed()
@@ -88,7 +98,9 @@ impl Evidence {
                 requests,
                 average,
             } => {
-                let after = update(average, |packed| Average::read(packed).with(0.0, *requests).packed());
+                let after = update(average, |packed| {
+                    Average::read(packed).with(0.0, *requests).packed()
+                });
                 let after = Average::read(after);
                 after.results >= *requests && after.rate < *required
             }
@@ -102,7 +114,8 @@ impl Evidence {
                     Slice::at(packed, epoch).with(true).packed()
                 });
                 let (results, failures) = window(slices, epoch);
-                results >= LEAST_RESULTS && ((results - failures) as f64) < required * results as f64
+                results >= LEAST_RESULTS
+                    && ((results - failures) as f64) < required * results as f64
             }
         }
     }
@@ -274,7 +287,10 @@ mod tests {
             .map(|_| evidence.failure(0))
             .collect();
         assert!(!verdicts.contains(&true), "five of six succeeded");
-        assert!((0..100).any(|_| evidence.failure(0)), "nothing but failures");
+        assert!(
+            (0..100).any(|_| evidence.failure(0)),
+            "nothing but failures"
+        );
     }
 
     #[test]
@@ -285,10 +301,16 @@ mod tests {
             backoff: None,
         });
         for _ in 0..4 {
-            assert!(!evidence.failure(100), "fewer than five results prove nothing");
+            assert!(
+                !evidence.failure(100),
+                "fewer than five results prove nothing"
+            );
         }
         assert!(evidence.failure(5_000));
-        assert!(!evidence.failure(14_999), "the four of the first second are forgotten");
+        assert!(
+            !evidence.failure(14_999),
+            "the four of the first second are forgotten"
+        );
     }
 
     #[test]

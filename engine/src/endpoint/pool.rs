@@ -80,7 +80,9 @@ impl Pools {
                 return false;
             }
             pool.idle.retain(|idle| {
-                let fresh = idle.idle_time_ms.is_none_or(|limit_ms| now_ms < idle.since_ms + limit_ms);
+                let fresh = idle
+                    .idle_time_ms
+                    .is_none_or(|limit_ms| now_ms < idle.since_ms + limit_ms);
                 fresh && is_quiet(&idle.stream)
             });
             !pool.idle.is_empty()

@@ -36,9 +36,10 @@ pub struct WeightClass {
 pub struct EndpointSet {
     pub endpoints: Vec<Arc<Endpoint>>,
     pub classes: Vec<WeightClass>,
-    /// How many endpoints this set has that the one before had not, and the other way round.
-    pub added: usize,
-    pub removed: usize,
+    /// Endpoints that came, those that went, and words from discovery, since the first set.
+    pub adds: u64,
+    pub removes: u64,
+    pub updates: u64,
     treatment: Treatment,
 }
 
@@ -56,7 +57,13 @@ impl EndpointSet {
             .map(|(endpoint, weight)| (endpoint.address, (endpoint, weight)))
             .collect();
         let cursor = self.classes.first().map_or(0, |class| class.cursor.load(Relaxed));
-        Self::build(addresses, self.treatment.clone(), &known, cursor)
+        let next = Self::build(addresses, self.treatment.clone(), &known, cursor);
+        Self {
+            adds: self.adds + next.adds,
+            removes: self.removes + next.removes,
+            updates: self.updates + next.updates,
+            ..next
+        }
     }
 
     fn build(
@@ -67,7 +74,7 @@ impl EndpointSet {
     ) -> Self {
         let mut chosen: HashMap<SocketAddr, usize> = HashMap::with_capacity(addresses.len());
         let mut members: Vec<(Arc<Endpoint>, f64)> = Vec::with_capacity(addresses.len());
-        let mut added = 0;
+        let mut adds = 0;
         for &(address, weight) in addresses {
             let weight = if weight.is_finite() { weight.max(0.0) } else { 0.0 };
             if let Some(&nth) = chosen.get(&address) {
@@ -82,13 +89,13 @@ impl EndpointSet {
                     Arc::clone(endpoint)
                 }
                 None => {
-                    added += 1;
+                    adds += 1;
                     Endpoint::new(address, &treatment)
                 }
             };
             members.push((endpoint, weight));
         }
-        let mut removed = 0;
+        let mut removes = 0;
         for (address, (endpoint, weight)) in known {
             if chosen.contains_key(address) && !endpoint.is_retired() {
                 continue;
@@ -98,7 +105,7 @@ impl EndpointSet {
                 members.push((Arc::clone(endpoint), *weight));
             } else {
                 endpoint.retire();
-                removed += 1;
+                removes += 1;
             }
         }
         members.sort_by(|one, other| other.1.partial_cmp(&one.1).unwrap_or(Order::Equal));
@@ -106,8 +113,9 @@ impl EndpointSet {
         Self {
             endpoints: members.into_iter().map(|(endpoint, _)| endpoint).collect(),
             classes,
-            added,
-            removed,
+            adds,
+            removes,
+            updates: 1,
             treatment,
         }
     }

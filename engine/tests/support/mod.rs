@@ -69,7 +69,9 @@ pub fn endpoints(client: &str, addresses: &[SocketAddr], policy: &Value) -> Valu
 
 /// Gives an answer that sends everything to one client.
 pub fn bound(client: &str) -> Value {
-    answer(&json!({"type": "bound", "branches": [{"weight": 1.0, "client": client, "residual": "/"}]}))
+    answer(
+        &json!({"type": "bound", "branches": [{"weight": 1.0, "client": client, "residual": "/"}]}),
+    )
 }
 
 /// Gives an answer with this outcome.
@@ -104,21 +106,34 @@ impl Mesh {
         let (seen, weak) = (asked.clone(), Arc::downgrade(&engine));
         thread::spawn(move || {
             loop {
-                let mut fds = [rustix::event::PollFd::new(&heard, rustix::event::PollFlags::IN)];
-                let soon = rustix::event::Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+                let mut fds = [rustix::event::PollFd::new(
+                    &heard,
+                    rustix::event::PollFlags::IN,
+                )];
+                let soon = rustix::event::Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 50_000_000,
+                };
                 let _ready = rustix::event::poll(&mut fds, Some(&soon));
                 let Some(engine) = weak.upgrade() else { return };
                 for letter in engine.mail() {
                     if let Outgoing::Ask { ticket, path, .. } = &letter
                         && let Some(answer) = answers.get(path)
                     {
-                        engine.answer(*ticket, serde_json::from_value(answer.clone()).expect("an answer"));
+                        engine.answer(
+                            *ticket,
+                            serde_json::from_value(answer.clone()).expect("an answer"),
+                        );
                     }
                     seen.lock().expect("the list").push(letter);
                 }
             }
         });
-        Self { engine, address, asked }
+        Self {
+            engine,
+            address,
+            asked,
+        }
     }
 
     /// Starts an engine that sends `web` to these endpoints.
@@ -181,11 +196,16 @@ impl Peer {
         loop {
             if let Some(at) = find(&self.pending, mark.as_bytes()) {
                 let rest = self.pending.split_off(at + mark.len());
-                return String::from_utf8_lossy(&std::mem::replace(&mut self.pending, rest)).into_owned();
+                return String::from_utf8_lossy(&std::mem::replace(&mut self.pending, rest))
+                    .into_owned();
             }
             let mut bytes = [0; 65536];
             let count = self.stream.read(&mut bytes).expect("bytes come in time");
-            assert!(count > 0, "the peer ended before {mark:?}; it sent {:?}", String::from_utf8_lossy(&self.pending));
+            assert!(
+                count > 0,
+                "the peer ended before {mark:?}; it sent {:?}",
+                String::from_utf8_lossy(&self.pending)
+            );
             self.pending.extend_from_slice(&bytes[..count]);
         }
     }
@@ -200,7 +220,11 @@ impl Peer {
         while self.pending.len() < count {
             let mut bytes = [0; 65536];
             let got = self.stream.read(&mut bytes).expect("bytes come in time");
-            assert!(got > 0, "the peer ended after {} of {count} bytes", self.pending.len());
+            assert!(
+                got > 0,
+                "the peer ended after {} of {count} bytes",
+                self.pending.len()
+            );
             self.pending.extend_from_slice(&bytes[..got]);
         }
         let rest = self.pending.split_off(count);
@@ -216,7 +240,10 @@ impl Peer {
                 Ok(0) => break,
                 Ok(count) => bytes.extend_from_slice(&piece[..count]),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
-                Err(error) => panic!("no end in time: {error}; got {:?}", String::from_utf8_lossy(&bytes)),
+                Err(error) => panic!(
+                    "no end in time: {error}; got {:?}",
+                    String::from_utf8_lossy(&bytes)
+                ),
             }
         }
         String::from_utf8_lossy(&bytes).into_owned()
@@ -224,7 +251,9 @@ impl Peer {
 
     /// Ends our half of the connection.
     pub fn finish(&self) {
-        self.stream.shutdown(std::net::Shutdown::Write).expect("a half close");
+        self.stream
+            .shutdown(std::net::Shutdown::Write)
+            .expect("a half close");
     }
 }
 
@@ -254,11 +283,17 @@ impl Origin {
                 let (serve, tell) = (serve.clone(), tell.clone());
                 thread::spawn(move || {
                     // A caller that went away ends the connection, not the test.
-                    let _ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| serve(Peer::new(stream), &tell)));
+                    let _ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                        serve(Peer::new(stream), &tell)
+                    }));
                 });
             }
         });
-        Self { address, heads, accepted }
+        Self {
+            address,
+            heads,
+            accepted,
+        }
     }
 
     /// Answers every request head with the same bytes, on one connection after another.
@@ -275,7 +310,9 @@ impl Origin {
 
     /// The next request head that came.
     pub fn head(&self) -> String {
-        self.heads.recv_timeout(PATIENCE).expect("the endpoint is asked")
+        self.heads
+            .recv_timeout(PATIENCE)
+            .expect("the endpoint is asked")
     }
 
     /// Connections so far.
@@ -298,4 +335,3 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
         thread::sleep(Duration::from_millis(10));
     }
 }
-

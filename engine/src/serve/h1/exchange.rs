@@ -87,7 +87,10 @@ impl<'a> H1Exchange<'a> {
             return Err(Failure::too_many_hops(limit));
         }
         if request.method == Method::Connect {
-            return Err(Failure::malformed(405, "CONNECT is not served: this is no forward proxy"));
+            return Err(Failure::malformed(
+                405,
+                "CONNECT is not served: this is no forward proxy",
+            ));
         }
         Ok(())
     }
@@ -113,13 +116,20 @@ impl<'a> H1Exchange<'a> {
         let Scratch { input, request, .. } = &*self.scratch;
         let mut random = self.worker.random.borrow_mut();
         let (mut trace, mut sample, mut deadline) = (None, None, None);
-        if !self.server.plan.clear_context && request.headers.iter().any(|header| header.known.is_context()) {
+        if !self.server.plan.clear_context
+            && request
+                .headers
+                .iter()
+                .any(|header| header.known.is_context())
+        {
             for header in &request.headers {
                 let value = header.value.get(input.bytes());
                 match header.known {
                     Known::L5dCtxTrace => trace = trace.or_else(|| Trace::read(value)),
                     Known::L5dSample => sample = sample.or(Some(value)),
-                    Known::L5dCtxDeadline => deadline = Deadline::combine(deadline, Deadline::read(value)),
+                    Known::L5dCtxDeadline => {
+                        deadline = Deadline::combine(deadline, Deadline::read(value))
+                    }
                     _ => {}
                 }
             }
@@ -153,10 +163,18 @@ impl<'a> H1Exchange<'a> {
         }
         let policy = &hop.client.policy;
         let started_us = self.worker.now_us();
-        match connect::connect(hop.endpoint.address, policy.connect_timeout_ms, &policy.socket).await {
+        match connect::connect(
+            hop.endpoint.address,
+            policy.connect_timeout_ms,
+            &policy.socket,
+        )
+        .await
+        {
             Ok(stream) => {
                 stats.connects.add(1);
-                stats.connect_latency.record(self.worker.now_us() - started_us);
+                stats
+                    .connect_latency
+                    .record(self.worker.now_us() - started_us);
                 Ok(stream)
             }
             Err(error) => {
@@ -183,7 +201,10 @@ impl<'a> H1Exchange<'a> {
                 clear_context: self.server.plan.clear_context,
                 timestamp_header: self.server.plan.timestamp_header.as_deref(),
                 endpoint: &hop.endpoint.text,
-                upgrade: scratch.request.upgrade.map(|protocol| protocol.get(scratch.input.bytes())),
+                upgrade: scratch
+                    .request
+                    .upgrade
+                    .map(|protocol| protocol.get(scratch.input.bytes())),
             },
         );
         let trace = self.trace.child(&mut self.worker.random.borrow_mut());
@@ -205,10 +226,14 @@ impl<'a> H1Exchange<'a> {
         let total = hop
             .deadline
             .map(|(by, timeout_ms)| (by, Failure::total_timeout(timeout_ms)));
-        let attempt = hop.client.policy.request_attempt_timeout_ms.map(|timeout_ms| {
-            let failure = Failure::attempt_timeout(timeout_ms, &hop.endpoint.text);
-            (Instant::now() + Duration::from_millis(timeout_ms), failure)
-        });
+        let attempt = hop
+            .client
+            .policy
+            .request_attempt_timeout_ms
+            .map(|timeout_ms| {
+                let failure = Failure::attempt_timeout(timeout_ms, &hop.endpoint.text);
+                (Instant::now() + Duration::from_millis(timeout_ms), failure)
+            });
         total.into_iter().chain(attempt).min_by_key(|(by, _)| *by)
     }
 
@@ -226,18 +251,26 @@ impl<'a> H1Exchange<'a> {
             back,
             ..
         } = &mut *self.scratch;
+        let Connection { stream, pulse, .. } = &mut *self.connection;
         let waits = Waits {
             worker: &worker,
-            pulse: &self.connection.pulse,
+            pulse,
             stall_ms: server.plan.idle_timeout_ms,
         };
         let mut body = Upload::of(request.body);
         let used = body
             .take(&input.bytes()[self.head_length..], output)
             .map_err(Lost::BadUpload)?;
-        waits.write(endpoint, output).await.map_err(|(written, error)| {
-            if written == 0 { Lost::Unwritten(error) } else { Lost::Silent(error) }
-        })?;
+        waits
+            .write(endpoint, output)
+            .await
+            .map_err(|(written, error)| {
+                if written == 0 {
+                    Lost::Unwritten(error)
+                } else {
+                    Lost::Silent(error)
+                }
+            })?;
         reply.clear();
         let uploaded = Cell::new(body.is_done());
         let mut answer = Answer {
@@ -254,13 +287,12 @@ impl<'a> H1Exchange<'a> {
             begun: false,
         };
         if body.is_done() {
-            let relayed = answer.pass_on(endpoint, &mut self.connection.stream).await;
+            let relayed = answer.pass_on(endpoint, stream).await;
             self.begun |= answer.begun;
             let relayed = relayed?;
             input.consume(self.head_length + used);
             if relayed.switched {
                 self.next = Next::Close;
-                let Connection { stream, .. } = &mut *self.connection;
                 let tunnel = upgrade::tunnel(stream, endpoint, input.bytes(), answer.reply.bytes());
                 // A tunnel ends when either side wants it to; how is nobody's failure.
                 if let Ok((sent, received)) = Box::pin(tunnel).await {
@@ -271,10 +303,13 @@ impl<'a> H1Exchange<'a> {
             }
             return Ok(relayed);
         }
-        let (mut caller_reads, mut caller_writes) = self.connection.stream.split();
+        let (mut caller_reads, mut caller_writes) = stream.split();
         if request.expect_continue && input.len() == self.head_length {
             let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
-            waits.write(&mut caller_writes, interim).await.map_err(|_gone| Lost::CallerGone)?;
+            waits
+                .write(&mut caller_writes, interim)
+                .await
+                .map_err(|_gone| Lost::CallerGone)?;
         }
         input.consume(self.head_length + used);
         self.body_lost = true;
@@ -298,7 +333,9 @@ impl<'a> H1Exchange<'a> {
                     match sent {
                         // An endpoint that stops reading may have answered: its response decides.
                         Ok(()) | Err(Broken::Sink(_)) => {}
-                        Err(Broken::Source(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                        Err(Broken::Source(error))
+                            if error.kind() == io::ErrorKind::InvalidData =>
+                        {
                             return Poll::Ready(Err(Lost::BadUpload(error)));
                         }
                         Err(Broken::Source(error)) if error.kind() == io::ErrorKind::TimedOut => {
@@ -342,9 +379,15 @@ impl Exchange for H1Exchange<'_> {
         }
         if !identified {
             let bytes = scratch.input.bytes();
-            let method = String::from_utf8_lossy(scratch.request.method_span.get(bytes)).into_owned();
+            let method =
+                String::from_utf8_lossy(scratch.request.method_span.get(bytes)).into_owned();
             let target = String::from_utf8_lossy(scratch.request.target.get(bytes)).into_owned();
-            return Err(Failure::unidentified(&method, &target, self.connection.peer, &reason));
+            return Err(Failure::unidentified(
+                &method,
+                &target,
+                self.connection.peer,
+                &reason,
+            ));
         }
         if scratch.key.is_empty() {
             scratch.key.push(b'/');
@@ -352,10 +395,17 @@ impl Exchange for H1Exchange<'_> {
         scratch.path_end = scratch.key.len();
         if !self.server.plan.clear_context {
             let Scratch {
-                key, input, request, ..
+                key,
+                input,
+                request,
+                ..
             } = scratch;
             for known in [Known::L5dCtxDtab, Known::L5dDtab] {
-                for header in request.headers.iter().filter(|header| header.known == known) {
+                for header in request
+                    .headers
+                    .iter()
+                    .filter(|header| header.known == known)
+                {
                     // A path in shown form holds no NUL, so this cannot be mistaken for another name.
                     key.push(0);
                     key.push(known as u8);
@@ -401,11 +451,20 @@ impl Exchange for H1Exchange<'_> {
         stats.pending.sub(1);
         let (outcome, status, latency_us, cause) = match &exchanged {
             Ok(relayed) => {
-                let outcome = if relayed.status < 500 { Outcome::Success } else { Outcome::Failure };
+                let outcome = if relayed.status < 500 {
+                    Outcome::Success
+                } else {
+                    Outcome::Failure
+                };
                 let latency_us = relayed.head_us.saturating_sub(sent_us);
                 (Some(outcome), relayed.status, latency_us, relayed.broken)
             }
-            Err(lost) => (lost.outcome(), 0, worker.now_us() - sent_us, Some(lost.cause())),
+            Err(lost) => (
+                lost.outcome(),
+                0,
+                worker.now_us() - sent_us,
+                Some(lost.cause()),
+            ),
         };
         if let Some(outcome) = outcome {
             self.record(&mut in_flight, outcome, sent_us + latency_us, hop);
@@ -425,10 +484,16 @@ impl Exchange for H1Exchange<'_> {
                         policy.pool.idle_time_ms.or(policy.idle_timeout_ms),
                     );
                 }
-                self.server.stats[worker.index].sent_bytes.add(relayed.sent_bytes);
+                self.server.stats[worker.index]
+                    .sent_bytes
+                    .add(relayed.sent_bytes);
                 self.next = match relayed {
-                    Relayed { broken: Some(_), .. } => Next::Cut,
-                    Relayed { keep_alive: true, .. } => Next::Request,
+                    Relayed {
+                        broken: Some(_), ..
+                    } => Next::Cut,
+                    Relayed {
+                        keep_alive: true, ..
+                    } => Next::Request,
                     _ => Next::Close,
                 };
                 Ok(Served {
@@ -448,7 +513,9 @@ impl H1Exchange<'_> {
         let idempotent = self.scratch.request.method.is_idempotent();
         let closed = |error: &io::Error| {
             let message = match error.kind() {
-                io::ErrorKind::UnexpectedEof => "the endpoint closed the connection before it answered".to_owned(),
+                io::ErrorKind::UnexpectedEof => {
+                    "the endpoint closed the connection before it answered".to_owned()
+                }
                 _ => format!("the connection to the endpoint failed: {error}"),
             };
             Failure::endpoint(cause_of(error), message)
@@ -456,13 +523,21 @@ impl H1Exchange<'_> {
         let (failure, repeatable) = match lost {
             Lost::Unwritten(error) => (closed(&error), replayable),
             Lost::Silent(error) => (closed(&error), replayable && idempotent),
-            Lost::Garbled(error) => (Failure::endpoint(Cause::BadResponse, error.to_string()), false),
+            Lost::Garbled(error) => (
+                Failure::endpoint(Cause::BadResponse, error.to_string()),
+                false,
+            ),
             Lost::Late(failure) => (failure, false),
             Lost::BadUpload(error) => (Failure::malformed(400, error.to_string()), false),
-            Lost::SlowUpload => (Failure::malformed(408, "the request's body took too long"), false),
+            Lost::SlowUpload => (
+                Failure::malformed(408, "the request's body took too long"),
+                false,
+            ),
             Lost::CallerGone => (Failure::cancelled(), false),
         };
-        Unsent { failure, repeatable }
+        Unsent {
+            failure,
+            repeatable,
+        }
     }
 }
-

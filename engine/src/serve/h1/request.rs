@@ -63,9 +63,14 @@ pub(super) fn push_head(out: &mut Vec<u8>, parts: &HeadParts<'_>) {
         (None, None) => out.extend_from_slice(head.target.get(bytes)),
     }
     out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-    out.extend_from_slice(head.authority().map_or(parts.endpoint.as_bytes(), |host| host.get(bytes)));
+    out.extend_from_slice(
+        head.authority()
+            .map_or(parts.endpoint.as_bytes(), |host| host.get(bytes)),
+    );
     out.extend_from_slice(b"\r\n");
-    push_passing(out, &head.headers, bytes, |header| passes(header, parts.clear_context));
+    push_passing(out, &head.headers, bytes, |header| {
+        passes(header, parts.clear_context)
+    });
     push_via(out, head, bytes);
     if let Some(name) = parts.timestamp_header {
         out.extend_from_slice(name.as_bytes());
@@ -98,7 +103,12 @@ pub(super) fn push_hop(out: &mut Vec<u8>, hop: &Hop<'_>) {
 }
 
 /// Copies the lines of the fields that pass; neighbours go in one piece.
-pub(super) fn push_passing(out: &mut Vec<u8>, headers: &[Header], bytes: &[u8], passes: impl Fn(&Header) -> bool) {
+pub(super) fn push_passing(
+    out: &mut Vec<u8>,
+    headers: &[Header],
+    bytes: &[u8],
+    passes: impl Fn(&Header) -> bool,
+) {
     let mut run: Option<(u32, u32)> = None;
     for header in headers {
         let (start, end) = (header.line.start, header.line.end);
@@ -121,7 +131,11 @@ pub(super) fn push_passing(out: &mut Vec<u8>, headers: &[Header], bytes: &[u8], 
 fn push_via(out: &mut Vec<u8>, head: &RequestHead, bytes: &[u8]) {
     out.extend_from_slice(b"Via: ");
     if head.via_entries > 0 {
-        for header in head.headers.iter().filter(|header| header.known == Known::Via) {
+        for header in head
+            .headers
+            .iter()
+            .filter(|header| header.known == Known::Via)
+        {
             out.extend_from_slice(header.value.get(bytes));
             out.extend_from_slice(b", ");
         }

@@ -158,7 +158,9 @@ impl State {
                 size: hexadecimal(byte).ok_or(ChunkError::InvalidSize)?,
                 digits: 1,
             },
-            (Self::Size { size, .. } | Self::Extension { size, .. }, b'\r') => Self::SizeLf { size },
+            (Self::Size { size, .. } | Self::Extension { size, .. }, b'\r') => {
+                Self::SizeLf { size }
+            }
             (Self::Size { size, .. }, b';') => Self::Extension { size, bytes: 1 },
             (Self::Size { size, .. }, b' ' | b'\t') => Self::Space { size, bytes: 1 },
             (Self::Size { size, digits }, _) => {
@@ -171,23 +173,38 @@ impl State {
                     digits: digits + 1,
                 }
             }
-            (Self::Space { bytes, .. } | Self::Extension { bytes, .. }, _) if bytes >= MAX_EXTENSION_BYTES => {
+            (Self::Space { bytes, .. } | Self::Extension { bytes, .. }, _)
+                if bytes >= MAX_EXTENSION_BYTES =>
+            {
                 return Err(ChunkError::ExtensionTooLong);
             }
-            (Self::Space { size, bytes }, b' ' | b'\t') => Self::Space { size, bytes: bytes + 1 },
-            (Self::Space { size, bytes }, b';') => Self::Extension { size, bytes: bytes + 1 },
+            (Self::Space { size, bytes }, b' ' | b'\t') => Self::Space {
+                size,
+                bytes: bytes + 1,
+            },
+            (Self::Space { size, bytes }, b';') => Self::Extension {
+                size,
+                bytes: bytes + 1,
+            },
             (Self::Space { .. }, _) => return Err(ChunkError::InvalidSize),
             (Self::Extension { size, bytes }, _) => {
                 if byte.is_ascii_control() && byte != b'\t' {
                     return Err(ChunkError::InvalidExtension);
                 }
-                Self::Extension { size, bytes: bytes + 1 }
+                Self::Extension {
+                    size,
+                    bytes: bytes + 1,
+                }
             }
             (Self::SizeLf { size }, b'\n') => {
                 if form == Form::Chunked {
                     push_chunk_head(out, size);
                 }
-                if size == 0 { Self::Trailers } else { Self::Data { left: size } }
+                if size == 0 {
+                    Self::Trailers
+                } else {
+                    Self::Data { left: size }
+                }
             }
             (Self::DataCr, b'\r') => Self::DataLf,
             (Self::DataLf, b'\n') => {
@@ -196,7 +213,9 @@ impl State {
                 }
                 Self::Start
             }
-            (Self::SizeLf { .. } | Self::DataCr | Self::DataLf, _) => return Err(ChunkError::InvalidLineEnd),
+            (Self::SizeLf { .. } | Self::DataCr | Self::DataLf, _) => {
+                return Err(ChunkError::InvalidLineEnd);
+            }
             (Self::Data { .. } | Self::Trailers | Self::Done, _) => self,
         })
     }

@@ -66,7 +66,10 @@ pub(super) struct Scan {
 impl Scan {
     /// Whether the line at `at` is still without its end, as far as `bytes` go; a cheap look before a line is read again.
     pub(super) fn still_waits(&self, bytes: &[u8]) -> bool {
-        self.searched > self.at && bytes.get(self.searched..).is_none_or(|new| memchr::memchr(b'\n', new).is_none())
+        self.searched > self.at
+            && bytes
+                .get(self.searched..)
+                .is_none_or(|new| memchr::memchr(b'\n', new).is_none())
     }
 }
 
@@ -78,7 +81,10 @@ pub(super) fn read(
     headers: &mut Vec<Header>,
     facts: &mut Facts,
 ) -> Result<bool, HeadErrorKind> {
-    let bound = scan.fields.unwrap_or(scan.at).saturating_add(limits.head_bytes);
+    let bound = scan
+        .fields
+        .unwrap_or(scan.at)
+        .saturating_add(limits.head_bytes);
     let whole = buf.len() < bound;
     let window = &buf[..buf.len().min(bound)];
     if whole && scan.still_waits(window) {

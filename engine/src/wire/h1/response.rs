@@ -32,7 +32,12 @@ pub struct ResponseHead {
 impl ResponseHead {
     /// Reads a head from the start of `buf`, the answer to a request with `request_method`. After `Partial`, call again with
     /// the same bytes and more. All spans are positions in the last `buf`.
-    pub fn parse(&mut self, buf: &[u8], limits: &Limits, request_method: Method) -> Result<Parse, HeadError> {
+    pub fn parse(
+        &mut self,
+        buf: &[u8],
+        limits: &Limits,
+        request_method: Method,
+    ) -> Result<Parse, HeadError> {
         match self.advance(buf, limits, request_method) {
             Ok(false) => Ok(Parse::Partial),
             Ok(true) => {
@@ -52,11 +57,22 @@ impl ResponseHead {
         self.scan = Scan::default();
     }
 
-    fn advance(&mut self, buf: &[u8], limits: &Limits, request_method: Method) -> Result<bool, HeadErrorKind> {
+    fn advance(
+        &mut self,
+        buf: &[u8],
+        limits: &Limits,
+        request_method: Method,
+    ) -> Result<bool, HeadErrorKind> {
         if self.scan.fields.is_none() && !self.read_status_line(buf, limits)? {
             return Ok(false);
         }
-        if !fields::read(buf, limits, &mut self.scan, &mut self.headers, &mut self.facts)? {
+        if !fields::read(
+            buf,
+            limits,
+            &mut self.scan,
+            &mut self.headers,
+            &mut self.facts,
+        )? {
             return Ok(false);
         }
         self.conclude(request_method)?;
@@ -105,7 +121,9 @@ impl ResponseHead {
         if *space != b' ' {
             return Err(HeadErrorKind::InvalidVersion);
         }
-        self.status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+        self.status = digits
+            .iter()
+            .fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
         let mut at = match rest.first() {
             None => return Ok(None),
             Some(b' ') => 1,
@@ -142,8 +160,11 @@ impl ResponseHead {
         self.content_length = facts.framing.content_length;
         self.keep_alive = facts.options.persistent(self.version);
         self.l5d_err = facts.l5d_err;
-        self.upgrade = facts.upgrade.filter(|_| self.version == Version::Http11 && facts.options.upgrade);
-        let tunnel = self.status == 101 || (request_method == Method::Connect && (200..300).contains(&self.status));
+        self.upgrade = facts
+            .upgrade
+            .filter(|_| self.version == Version::Http11 && facts.options.upgrade);
+        let tunnel = self.status == 101
+            || (request_method == Method::Connect && (200..300).contains(&self.status));
         self.body = match self.status {
             100..200 | 204 => {
                 // It has no body, but a sender that announces one may send it, too; then it would be read as a response.

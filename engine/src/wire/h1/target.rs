@@ -27,23 +27,36 @@ impl AbsoluteForm {
 }
 
 /// Checks that the target has a form that goes with the method; `span` covers visible ASCII only.
-pub(super) fn check(method: Method, span: Span, buf: &[u8]) -> Result<Option<AbsoluteForm>, HeadErrorKind> {
+pub(super) fn check(
+    method: Method,
+    span: Span,
+    buf: &[u8],
+) -> Result<Option<AbsoluteForm>, HeadErrorKind> {
     let target = span.get(buf);
     if method == Method::Connect {
         let (host, port) = split_port(target);
         let valid = is_host(host) && !host.is_empty() && port.is_some_and(|port| !port.is_empty());
-        return valid.then_some(None).ok_or(HeadErrorKind::InvalidTargetForm);
+        return valid
+            .then_some(None)
+            .ok_or(HeadErrorKind::InvalidTargetForm);
     }
     if target.first() == Some(&b'/') || (target == b"*" && method == Method::Options) {
         return Ok(None);
     }
     let scheme = [b"http://".as_slice(), b"https://"]
         .into_iter()
-        .find(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+        .find(|scheme| {
+            target
+                .get(..scheme.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        })
         .ok_or(HeadErrorKind::InvalidTargetForm)?;
     let start = span.start as usize + scheme.len();
     let rest = &target[scheme.len()..];
-    let length = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    let length = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?'))
+        .unwrap_or(rest.len());
     if length == 0 || !is_authority(&rest[..length]) {
         return Err(HeadErrorKind::InvalidTargetForm);
     }
@@ -61,7 +74,11 @@ pub(super) fn is_authority(authority: &[u8]) -> bool {
 
 /// Splits a port, which may be empty, from its host.
 fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let digits = authority.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let digits = authority
+        .iter()
+        .rev()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
     match authority.split_at(authority.len() - digits) {
         ([host @ .., b':'], port) => (host, Some(port)),
         _ => (authority, None),
@@ -72,9 +89,14 @@ fn is_host(host: &[u8]) -> bool {
     if let [b'[', address @ .., b']'] = host {
         // What the address means is for whoever connects to it.
         return !address.is_empty()
-            && address.iter().all(|&byte| byte == b':' || byte == b'%' || HOST[usize::from(byte)]);
+            && address
+                .iter()
+                .all(|&byte| byte == b':' || byte == b'%' || HOST[usize::from(byte)]);
     }
-    escapes_are_whole(host) && host.iter().all(|&byte| byte == b'%' || HOST[usize::from(byte)])
+    escapes_are_whole(host)
+        && host
+            .iter()
+            .all(|&byte| byte == b'%' || HOST[usize::from(byte)])
 }
 
 /// Whether every `%` has its two hexadecimal digits.
