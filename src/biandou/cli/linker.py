@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from typing import Final
 
 import biandou
 from biandou.cli.linker_flags import USAGE, LinkerFlags, UsageError, parse_flags
-from biandou.config.linker import LinkerConfig, load
+from biandou.config.linker import Loaded, load_shown
 from biandou.errors import ConfigError
 from biandou.linker.log import start_logging
 from biandou.linker.resources import default_workers
+
+_log = logging.getLogger(__name__)
 
 EX_USAGE: Final = 64
 EX_CONFIG: Final = 78
@@ -76,18 +78,19 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.write(NO_FILE)
         return EX_USAGE
     try:
-        config = load(flags.file)
+        loaded = load_shown(flags.file)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return EX_CONFIG
-    return 0 if flags.validate else _serve(config, flags)
+    return 0 if flags.validate else _serve(loaded, flags)
 
 
-def _serve(config: LinkerConfig, flags: LinkerFlags) -> int:
+def _serve(loaded: Loaded, flags: LinkerFlags) -> int:
     """Run a linker until it is told to stop; gives the exit status."""
     # Not above: --validate and --help need none of it.
     import uvloop  # noqa: PLC0415
 
+    from biandou.cli.linker_admin import open_admin  # noqa: PLC0415
     from biandou.linker.process import EXIT_FAILED, Linker  # noqa: PLC0415
 
     try:
@@ -100,7 +103,7 @@ def _serve(config: LinkerConfig, flags: LinkerFlags) -> int:
         _log.warning("%s", warning)
 
     async def live() -> int:
-        return await Linker(config, flags.workers or default_workers(), open_admin).run()
+        return await Linker(loaded, flags.workers or default_workers(), open_admin).run()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
