@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from biandou.boundary import Drained
-from biandou.config.linker import parse_shown
+from biandou.config.linker import parse
 from biandou.config.plan import Plan, RouterPlan, ServerPlan
 from biandou.linker.process import Linker, Parts, show_address, with_inherited
 from biandou.linker.systemd import InheritedSocket
@@ -66,7 +66,7 @@ class Running:
         return self.admin
 
     async def start(self, *, drains: bool = True) -> asyncio.Task[int]:
-        task = asyncio.create_task(Linker(parse_shown(CONFIG), 2, self.open_admin).run())
+        task = asyncio.create_task(Linker(parse(CONFIG), 2, self.open_admin).run())
         while "initialized" not in self.log:
             await asyncio.sleep(0.005)
             if task.done():

@@ -10,7 +10,7 @@ from typing import Final
 
 import biandou
 from biandou.cli.linker_flags import USAGE, LinkerFlags, UsageError, parse_flags
-from biandou.config.linker import Loaded, load_shown
+from biandou.config.linker import LinkerConfig, load
 from biandou.errors import ConfigError
 from biandou.linker.log import start_logging
 from biandou.linker.resources import default_workers
@@ -78,14 +78,14 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.write(NO_FILE)
         return EX_USAGE
     try:
-        loaded = load_shown(flags.file)
+        config = load(flags.file)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return EX_CONFIG
-    return 0 if flags.validate else _serve(loaded, flags)
+    return 0 if flags.validate else _serve(config, flags)
 
 
-def _serve(loaded: Loaded, flags: LinkerFlags) -> int:
+def _serve(config: LinkerConfig, flags: LinkerFlags) -> int:
     """Run a linker until it is told to stop; gives the exit status."""
     # Not above: --validate and --help need none of it.
     import uvloop  # noqa: PLC0415
@@ -103,7 +103,7 @@ def _serve(loaded: Loaded, flags: LinkerFlags) -> int:
         _log.warning("%s", warning)
 
     async def live() -> int:
-        return await Linker(loaded, flags.workers or default_workers(), open_admin).run()
+        return await Linker(config, flags.workers or default_workers(), open_admin).run()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

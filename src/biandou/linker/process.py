@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import msgspec
 
 from biandou.boundary import EngineDoor
-from biandou.config.linker import Loaded
+from biandou.config.linker import LinkerConfig
 from biandou.config.plan import Plan
 from biandou.config.planning import plan
 from biandou.linker.assembly import Assembled, assemble
@@ -45,7 +45,7 @@ class Admin(Protocol):
 class Parts:
     """What an admin server shows of a linker; `stop` ends the linker, its grace in milliseconds or as configured."""
 
-    loaded: Loaded
+    config: LinkerConfig
     assembled: Assembled
     binder: Binder
     door: EngineDoor
@@ -55,9 +55,8 @@ class Parts:
 class Linker:
     """One linker, from its configuration to its end: `run` is its whole life."""
 
-    def __init__(self, loaded: Loaded, workers: int, open_admin: Callable[[Parts], Admin]) -> None:
-        self._loaded = loaded
-        self._config = loaded.config
+    def __init__(self, config: LinkerConfig, workers: int, open_admin: Callable[[Parts], Admin]) -> None:
+        self._config = config
         self._workers = workers
         self._open_admin = open_admin
         self._grace_ms = config.admin.shutdown_grace_ms
@@ -80,7 +79,7 @@ class Linker:
         inherited = inherited_sockets(os.environ, os.getpid())
         self._door = EngineDoor(with_inherited(plan(self._config, self._workers), inherited))
         self._binder = Binder(assembled.routers, self._door)
-        self._admin = self._open_admin(Parts(self._loaded, assembled, self._binder, self._door, self.ask_to_stop))
+        self._admin = self._open_admin(Parts(self._config, assembled, self._binder, self._door, self.ask_to_stop))
         for line in await self._admin.start():
             _log.info("%s", line)
         for server in self._door.start(self._binder.take):
