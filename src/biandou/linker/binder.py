@@ -74,12 +74,12 @@ class Binder:
 
     def close(self) -> None:
         """Stop keeping names current; the engine is told nothing."""
-        for ticket in self._tickets.values():
+        tickets, self._tickets = self._tickets, {}
+        clients, self._clients = self._clients, {}
+        for ticket in tickets.values():
             ticket.close()
-        for client in self._clients.values():
+        for client in clients.values():
             client.close()
-        self._tickets.clear()
-        self._clients.clear()
 
     def _ask(self, ask: Ask) -> None:
         known = self._tickets.get(ask.ticket)
@@ -147,7 +147,7 @@ class _Ticket:
         self._router: Router | None = None
         self._override = Dtab()
         self._policy = ServicePolicy()
-        self._clients: frozenset[Path] = frozenset()
+        self._clients: set[Path] = set()
         self._answered: Answer | None = None
         self._watch: Watch | None = None
         self._closed = False
@@ -180,12 +180,13 @@ class _Ticket:
         router = self._router
         if router is None or self._closed:
             return
-        former, self._clients = self._clients, frozenset(clients)
         for client, bound in clients.items():
-            self._binder.hold(router, bound, again=client in former)
+            self._binder.hold(router, bound, again=client in self._clients)
+            self._clients.add(client)
         lines = [f"{dentry.prefix} => {dentry.dst}" for dentry in self._override]
         self.answer(Answer(outcome=outcome, context=str(self._override), override_dentries=lines, policy=self._policy))
-        for client in former - self._clients:
+        for client in self._clients - clients.keys():
+            self._clients.discard(client)
             self._binder.drop(router, client)
 
     def answer(self, answer: Answer) -> None:
