@@ -87,7 +87,13 @@ impl Trace {
     /// Appends the value of `l5d-ctx-trace`.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut bytes = [0u8; 40];
-        let words = [self.span, self.parent, self.trace, self.flags, self.trace_high.unwrap_or(0)];
+        let words = [
+            self.span,
+            self.parent,
+            self.trace,
+            self.flags,
+            self.trace_high.unwrap_or(0),
+        ];
         for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
             place.copy_from_slice(&word.to_be_bytes());
         }
@@ -256,8 +262,14 @@ mod tests {
         ("AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAY=", &[3, 2, 1, 6]),
         ("AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAI=", &[3, 2, 1, 2]),
         ("AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAE=", &[3, 2, 1, 1]),
-        ("AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAYAAAAAAAAAqg==", &[3, 2, 1, 6, 0xaa]),
-        ("AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAA/4AAAY=", &[3, 2, 1, 0x3_fe00_0006]),
+        (
+            "AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAYAAAAAAAAAqg==",
+            &[3, 2, 1, 6, 0xaa],
+        ),
+        (
+            "AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAA/4AAAY=",
+            &[3, 2, 1, 0x3_fe00_0006],
+        ),
     ];
 
     #[test]
@@ -301,7 +313,12 @@ mod tests {
         let mut random = Rng::with_seed(7);
         let root = Trace::root(&mut random);
         assert_eq!((root.span, root.parent, root.flags), (root.trace, root.trace, 0));
-        let child = Trace { trace_high: Some(9), flags: 1 << 40, ..root }.child(&mut random);
+        let child = Trace {
+            trace_high: Some(9),
+            flags: 1 << 40,
+            ..root
+        }
+        .child(&mut random);
         assert_eq!((child.trace, child.parent), (root.trace, root.span));
         assert_ne!(child.span, root.span);
         assert_eq!((child.trace_high, child.flags), (Some(9), 1 << 40));
@@ -343,7 +360,12 @@ mod tests {
 
     #[test]
     fn sample_rates_are_clamped_and_junk_ignored() {
-        for (value, rate) in [("0.5", Some(0.5)), ("-1", Some(0.0)), ("2", Some(1.0)), ("1e-3", Some(0.001))] {
+        for (value, rate) in [
+            ("0.5", Some(0.5)),
+            ("-1", Some(0.0)),
+            ("2", Some(1.0)),
+            ("1e-3", Some(0.001)),
+        ] {
             assert_eq!(read_sample_rate(value.as_bytes()), rate);
         }
         for value in ["", "x", "NaN", "0,5", "\u{ff}"] {
@@ -379,7 +401,20 @@ mod tests {
 
     #[test]
     fn malformed_deadlines_are_ignored() {
-        for value in ["", " ", "1", "1 ", " 1", "1  2", "1 2 3", "a 2", "1 b", "-1 2", "+1 2", "1 9223372036854775808"] {
+        for value in [
+            "",
+            " ",
+            "1",
+            "1 ",
+            " 1",
+            "1  2",
+            "1 2 3",
+            "a 2",
+            "1 b",
+            "-1 2",
+            "+1 2",
+            "1 9223372036854775808",
+        ] {
             assert_eq!(Deadline::read(value.as_bytes()), None, "{value}");
         }
         assert!(Deadline::read(b"0 9223372036854775807").is_some());

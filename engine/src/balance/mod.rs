@@ -80,23 +80,17 @@ impl Kind {
 
     pub fn probation(&self) -> bool {
         match self {
-            Self::P2c {
-                enable_probation, ..
-            }
-            | Self::Ewma {
-                enable_probation, ..
-            }
-            | Self::RoundRobin {
-                enable_probation, ..
-            } => *enable_probation,
+            Self::P2c { enable_probation, .. }
+            | Self::Ewma { enable_probation, .. }
+            | Self::RoundRobin { enable_probation, .. } => *enable_probation,
         }
     }
 
     fn max_effort(&self) -> u32 {
         match self {
-            Self::P2c { max_effort, .. }
-            | Self::Ewma { max_effort, .. }
-            | Self::RoundRobin { max_effort, .. } => *max_effort,
+            Self::P2c { max_effort, .. } | Self::Ewma { max_effort, .. } | Self::RoundRobin { max_effort, .. } => {
+                *max_effort
+            }
         }
     }
 }

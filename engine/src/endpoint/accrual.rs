@@ -108,9 +108,7 @@ impl Accrual {
     pub fn begin(&self, now_ms: u64) -> Option<Probe> {
         let word = self.state.load(Ordering::Relaxed);
         match State::read(word) {
-            State::Dead { until_ms }
-                if until_ms <= now_ms && self.moved(word, State::Probing { until_ms }) =>
-            {
+            State::Dead { until_ms } if until_ms <= now_ms && self.moved(word, State::Probing { until_ms }) => {
                 self.shared.counters.probes.fetch_add(1, Ordering::Relaxed);
                 Some(Probe(until_ms))
             }
@@ -124,10 +122,7 @@ impl Accrual {
         if matches!(State::read(word), State::Probing { .. }) && self.moved(word, State::Alive) {
             self.deaths.store(0, Ordering::Relaxed);
             self.evidence.forget();
-            self.shared
-                .counters
-                .revivals
-                .fetch_add(1, Ordering::Relaxed);
+            self.shared.counters.revivals.fetch_add(1, Ordering::Relaxed);
             return Some(Transition::Revived);
         }
         self.evidence.success(now_ms);
@@ -159,13 +154,7 @@ impl Accrual {
         self.moved(State::Probing { until_ms }.word(), State::Dead { until_ms });
     }
 
-    fn die(
-        &self,
-        word: u64,
-        again: bool,
-        now_ms: u64,
-        rng: &mut fastrand::Rng,
-    ) -> Option<Transition> {
+    fn die(&self, word: u64, again: bool, now_ms: u64, rng: &mut fastrand::Rng) -> Option<Transition> {
         let deaths = self.deaths.load(Ordering::Relaxed);
         let (step, last_ms) = ((deaths >> 48) as u32, deaths & DEATH_WAIT_MOST);
         let backoff: Backoff = self.shared.policy.backoff();

@@ -128,9 +128,7 @@ impl Endpoint {
             Outcome::Success => self.accrual.success(now_us / 1000),
             Outcome::Failure => {
                 // Fails only if another worker has just decided the same, or discovery has brought it back.
-                let _ = self
-                    .standing
-                    .compare_exchange(ON_PROBATION, RETIRED, Relaxed, Relaxed);
+                let _ = self.standing.compare_exchange(ON_PROBATION, RETIRED, Relaxed, Relaxed);
                 self.accrual.failure(now_us / 1000, rng)
             }
         }
@@ -158,19 +156,12 @@ impl InFlight {
 
     /// Takes note of the result: latency (the first time only) and health. The load ends when `self` is dropped, so that
     /// a body that is still streaming counts.
-    pub fn record(
-        &mut self,
-        outcome: Outcome,
-        now_us: u64,
-        rng: &mut fastrand::Rng,
-    ) -> Option<Transition> {
+    pub fn record(&mut self, outcome: Outcome, now_us: u64, rng: &mut fastrand::Rng) -> Option<Transition> {
         let endpoint = &self.endpoint;
         if endpoint.decay_us > 0.0 && !self.timed {
             let latency_us = now_us.saturating_sub(self.began_us);
             let failed = outcome == Outcome::Failure;
-            endpoint
-                .latency
-                .observe(latency_us, failed, now_us, endpoint.decay_us);
+            endpoint.latency.observe(latency_us, failed, now_us, endpoint.decay_us);
         }
         self.timed = true;
         self.probe = None;

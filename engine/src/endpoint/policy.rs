@@ -69,21 +69,21 @@ impl fmt::Display for Policy {
                 write!(out, "io.l5d.consecutiveFailures(failures = {failures})")
             }
             Self::SuccessRate {
-                success_rate,
-                requests,
-                ..
-            } => write!(
-                out,
-                "io.l5d.successRate(successRate = {success_rate}, requests = {requests})"
-            ),
+                success_rate, requests, ..
+            } => {
+                write!(
+                    out,
+                    "io.l5d.successRate(successRate = {success_rate}, requests = {requests})"
+                )
+            }
             Self::SuccessRateWindowed {
-                success_rate,
-                window,
-                ..
-            } => write!(
-                out,
-                "io.l5d.successRateWindowed(successRate = {success_rate}, window = {window} s)"
-            ),
+                success_rate, window, ..
+            } => {
+                write!(
+                    out,
+                    "io.l5d.successRateWindowed(successRate = {success_rate}, window = {window} s)"
+                )
+            }
             Self::Never {} => out.write_str("none"),
         }
     }

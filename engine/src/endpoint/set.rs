@@ -162,12 +162,19 @@ impl EndpointSet {
 
     /// All requests that are under way to them.
     pub fn load(&self) -> u64 {
-        self.endpoints.iter().map(|endpoint| u64::from(endpoint.pending())).sum()
+        self.endpoints
+            .iter()
+            .map(|endpoint| u64::from(endpoint.pending()))
+            .sum()
     }
 
     /// The mean of their weights; 0 if there are none.
     pub fn mean_weight(&self) -> f64 {
-        let sum: f64 = self.classes.iter().map(|class| class.weight * class.range.len() as f64).sum();
+        let sum: f64 = self
+            .classes
+            .iter()
+            .map(|class| class.weight * class.range.len() as f64)
+            .sum();
         sum / (self.endpoints.len() as f64).max(1.0)
     }
 }

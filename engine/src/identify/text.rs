@@ -23,7 +23,10 @@ impl fmt::Display for PathError {
             None => write!(formatter, "{expected} expected but end of input found at '{before}[]'"),
             Some(found) => {
                 let after = &rest[found.len_utf8()..];
-                write!(formatter, "{expected} expected but '{found}' found at '{before}[{found}]{after}'")
+                write!(
+                    formatter,
+                    "{expected} expected but '{found}' found at '{before}[{found}]{after}'"
+                )
             }
         }
     }
