@@ -1,8 +1,8 @@
 """The door between Python and the engine: letters go through it, and nothing else does.
 
 The engine posts letters and rings an eventfd; the event loop reads them here. What we send is msgpack, typed by these
-structs on our side and by serde in `engine/src/mail.rs` on the other; `tests/letters/` holds golden letters that both read.
-No engine thread ever takes the GIL.
+structs on our side and by serde in `engine/src/mail.rs` on the other; `tests/letters/` holds golden letters that both
+read. No engine thread ever takes the GIL.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The admin's listening socket: open from the start, with the HTTP server behind it loaded when somebody first connects.
+"""The admin's listening socket: open from the start, while the HTTP server is loaded when somebody first connects.
 
-An HTTP server with its libraries takes more memory than all the rest of an idle linker, and a third of a second to load.
+An HTTP server with its libraries takes more memory than the rest of an idle linker, and a third of a second to load.
 """
 
 from __future__ import annotations
