@@ -30,7 +30,12 @@ mod _engine {
         fn new(plan: &[u8], bell: i32) -> PyResult<Self> {
             let plan: Plan = read(plan, "plan")?;
             let mut inherited = Inherited::new();
-            for fd in plan.routers.iter().flat_map(|router| &router.servers).flat_map(|server| &server.fds) {
+            for fd in plan
+                .routers
+                .iter()
+                .flat_map(|router| &router.servers)
+                .flat_map(|server| &server.fds)
+            {
                 inherited.insert(*fd, TcpListener::from(take_fd(*fd)?));
             }
             let bell = take_fd(bell)?;
@@ -40,7 +45,9 @@ mod _engine {
         }
 
         fn start(&self, py: Python<'_>) -> PyResult<Vec<(String, String, u16)>> {
-            let serving = py.detach(|| self.engine.start()).map_err(|error| PyOSError::new_err(error.to_string()))?;
+            let serving = py
+                .detach(|| self.engine.start())
+                .map_err(|error| PyOSError::new_err(error.to_string()))?;
             Ok(serving
                 .into_iter()
                 .map(|(router, address)| (router, address.ip().to_string(), address.port()))
@@ -78,11 +85,15 @@ mod _engine {
     }
 
     fn read<T: for<'de> biandou_engine::Deserialize<'de>>(bytes: &[u8], what: &str) -> PyResult<T> {
-        rmp_serde::from_slice(bytes).map_err(|error| PyValueError::new_err(format!("not a {what}: {error}")))
+        // Addresses travel as text, which is what an operator writes.
+        let mut reader = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
+        T::deserialize(&mut reader).map_err(|error| PyValueError::new_err(format!("not a {what}: {error}")))
     }
 
     fn write<'py, T: biandou_engine::Serialize>(py: Python<'py>, letter: &T) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = rmp_serde::to_vec_named(letter)
+        let mut bytes = Vec::new();
+        letter
+            .serialize(&mut rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable())
             .map_err(|error| PyValueError::new_err(format!("cannot write a letter: {error}")))?;
         Ok(PyBytes::new(py, &bytes))
     }

@@ -12,11 +12,12 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use crate::bind::Names;
+use crate::collect;
 use crate::listen::{self, Inherited};
 use crate::mail::{Answer, Endpoints, Level, Outbox, Outgoing, lock};
 use crate::plan::Plan;
 use crate::router::{Router, Server};
-use crate::tally::{self, Tally};
+use crate::tally::Tally;
 use crate::worker;
 
 /// Threads at the most: more than any machine this runs on has.
@@ -75,8 +76,12 @@ impl Engine {
         let running = Arc::new(AtomicUsize::new(self.workers));
         let unfinished = Arc::new(AtomicU64::new(0));
         for (index, listeners) in shares.into_iter().enumerate() {
-            let (routers, outbox, epoch, stop) =
-                (self.routers.clone(), self.outbox.clone(), self.epoch, self.stop.subscribe());
+            let (routers, outbox, epoch, stop) = (
+                self.routers.clone(),
+                self.outbox.clone(),
+                self.epoch,
+                self.stop.subscribe(),
+            );
             let (running, unfinished) = (running.clone(), unfinished.clone());
             thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 match worker::run(index, epoch, &routers, listeners, &outbox, stop) {
@@ -122,7 +127,7 @@ impl Engine {
 
     /// Counts up all that was counted.
     pub fn tally(&self) -> Tally {
-        tally::collect(&self.routers, &lock(&self.servers), self.epoch)
+        collect::collect(&self.routers, &lock(&self.servers), self.epoch)
     }
 
     /// Stops taking connections and lets requests finish within `grace_ms`; returns at once. `Drained` is posted when

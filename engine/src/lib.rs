@@ -5,6 +5,7 @@
 
 pub mod balance;
 pub mod bind;
+mod collect;
 pub mod context;
 pub mod endpoint;
 mod engine;
@@ -14,8 +15,8 @@ pub mod listen;
 pub mod mail;
 pub mod plan;
 pub mod resolve;
-pub mod retry;
-pub mod route;
+mod retry;
+mod route;
 pub mod router;
 mod serve;
 pub mod stats;

@@ -24,7 +24,11 @@ pub enum Outgoing {
     /// The name of this ticket was dropped.
     Release { ticket: u64 },
     /// Something that an operator should read.
-    Note { level: Level, room: String, message: String },
+    Note {
+        level: Level,
+        room: String,
+        message: String,
+    },
     /// The last request after `stop` is done, or the grace is over.
     Drained { unfinished: u64 },
 }

@@ -57,7 +57,9 @@ mod tests {
     #[test]
     fn attempts_are_bounded() {
         let mut tried = Tried::default();
-        let attempts = (0..1000).take_while(|&id| tried.may_go_on(&unsent(true), id, 1000)).count();
+        let attempts = (0..1000)
+            .take_while(|&id| tried.may_go_on(&unsent(true), id, 1000))
+            .count();
         assert_eq!(attempts, ATTEMPTS - 1);
     }
 }

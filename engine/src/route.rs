@@ -92,7 +92,13 @@ pub async fn route<E: Exchange>(
         Bound::Failed(message) => return Err(Failure::binding(message)),
         Bound::Invalid(message) => return Err(Failure::bad_override(message)),
     };
-    let no_brokers = || Failure::no_brokers(&name.service.path, &router.plan.base_dentries, &answered.override_dentries);
+    let no_brokers = || {
+        Failure::no_brokers(
+            &name.service.path,
+            &router.plan.base_dentries,
+            &answered.override_dentries,
+        )
+    };
     let Some((leaf, client)) = leaf.and_then(|leaf| Some((leaf, leaf.client.as_deref()?))) else {
         return Err(no_brokers());
     };
@@ -153,17 +159,21 @@ async fn bind<E: Exchange>(
             let name = router
                 .names
                 .find_or_ask(key, exchange.name_path(), || exchange.dtab(), now_s);
-            let changed = name.changed.notified();
-            tokio::pin!(changed);
-            // Listening begins before looking, so that no answer falls between the two.
-            changed.as_mut().enable();
-            if let Some(answered) = name.answered.load_full() {
+            let answered = {
+                let changed = name.changed.notified();
+                tokio::pin!(changed);
+                // Listening begins before looking, so that no answer falls between the two.
+                changed.as_mut().enable();
+                let answered = name.answered.load_full();
+                if answered.is_none() && !name.is_retired() {
+                    changed.await;
+                }
+                answered
+            };
+            if let Some(answered) = answered {
                 name.touch(worker.tick_ms() / 1000);
                 worker.remember(router, key, &name);
                 return (name, answered);
-            }
-            if !name.is_retired() {
-                changed.await;
             }
         }
     };

@@ -234,14 +234,10 @@ async fn drain(worker: &Worker, grace_ms: u64, stop: &mut Stop) -> usize {
     let deadline = Instant::now() + Duration::from_millis(grace_ms);
     let at_once = stop.wait_for(|grace_ms| *grace_ms == Some(0));
     tokio::pin!(at_once);
-    let mut told = false;
     while open() > 0 && Instant::now() < deadline {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(10)) => {}
-            _ = &mut at_once, if !told => {
-                told = true;
-                break;
-            }
+            _ = &mut at_once => break,
         }
     }
     open()

@@ -80,7 +80,10 @@ mod tests {
         let mut largest = 0;
         for step in 1..300 {
             let wait = backoff.wait_ms(step, last, &mut rng);
-            assert!((10..=500).contains(&wait) && wait < (3 * last).max(11), "{last} then {wait}");
+            assert!(
+                (10..=500).contains(&wait) && wait < (3 * last).max(11),
+                "{last} then {wait}"
+            );
             largest = largest.max(wait);
             last = wait;
         }

@@ -2,11 +2,44 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 
 use crate::plan::SocketOptions;
+use crate::stats::ClientStats;
+
+/// A connection to an endpoint, counted for as long as it is open.
+#[derive(Debug)]
+pub struct Link {
+    pub stream: TcpStream,
+    stats: Arc<ClientStats>,
+}
+
+impl Link {
+    /// Takes in a stream that has just been opened.
+    pub fn new(stream: TcpStream, stats: &Arc<ClientStats>) -> Self {
+        stats.connects.add(1);
+        stats.pool_size.add(1);
+        Self {
+            stream,
+            stats: stats.clone(),
+        }
+    }
+
+    /// Counts the link in (1) or out (-1) of those that idle.
+    pub(super) fn count_idle(&self, change: i64) {
+        self.stats.pool_cached.add(change);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.stats.closes.add(1);
+        self.stats.pool_size.sub(1);
+    }
+}
 
 /// Connects within `timeout_ms`; the error's kind is `TimedOut` when that was too short.
 pub async fn connect(address: SocketAddr, timeout_ms: u64, options: &SocketOptions) -> io::Result<TcpStream> {

@@ -80,9 +80,7 @@ impl Evidence {
     pub fn failure(&self, now_ms: u64) -> bool {
         match self {
             Self::None => false,
-            Self::Row { limit, failures } => {
-                failures.fetch_add(1, Relaxed).saturating_add(1) >= *limit
-            }
+            Self::Row { limit, failures } => failures.fetch_add(1, Relaxed).saturating_add(1) >= *limit,
             Self::Average {
                 required,
                 requests,

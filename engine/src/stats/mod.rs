@@ -1,1 +1,23 @@
-//! Counters.
+//! Metrics: counted by each worker in blocks of its own, and added up when somebody reads them.
+//!
+//! Only one thread writes to a block, so that counting costs a load and a store and no bus lock; any thread may read, and
+//! sees each number only rise.
+
+mod bind_cache;
+mod client;
+mod counter;
+mod failures;
+mod histogram;
+mod paths;
+mod responses;
+mod scope;
+mod server;
+
+pub use bind_cache::BindCacheStats;
+pub use client::{ClientStats, balancing};
+pub use counter::{Counter, Gauge};
+pub use failures::Failures;
+pub use histogram::Histogram;
+pub use paths::{PathStats, ServiceStats};
+pub use responses::Responses;
+pub use server::ServerStats;

@@ -105,7 +105,10 @@ impl Mesh {
         thread::spawn(move || {
             loop {
                 let mut fds = [rustix::event::PollFd::new(&heard, rustix::event::PollFlags::IN)];
-                let soon = rustix::event::Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+                let soon = rustix::event::Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 50_000_000,
+                };
                 let _ready = rustix::event::poll(&mut fds, Some(&soon));
                 let Some(engine) = weak.upgrade() else { return };
                 for letter in engine.mail() {
@@ -148,7 +151,7 @@ impl Mesh {
         tally
             .scopes
             .iter()
-            .filter(|scope| scope.scope.get(2).is_some_and(|this| this == kind))
+            .filter(|scope| scope.scope.len() == 4 && scope.scope[2] == kind)
             .filter_map(|scope| scope.counters.get(name))
             .sum()
     }
@@ -185,7 +188,11 @@ impl Peer {
             }
             let mut bytes = [0; 65536];
             let count = self.stream.read(&mut bytes).expect("bytes come in time");
-            assert!(count > 0, "the peer ended before {mark:?}; it sent {:?}", String::from_utf8_lossy(&self.pending));
+            assert!(
+                count > 0,
+                "the peer ended before {mark:?}; it sent {:?}",
+                String::from_utf8_lossy(&self.pending)
+            );
             self.pending.extend_from_slice(&bytes[..count]);
         }
     }
@@ -254,11 +261,16 @@ impl Origin {
                 let (serve, tell) = (serve.clone(), tell.clone());
                 thread::spawn(move || {
                     // A caller that went away ends the connection, not the test.
-                    let _ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| serve(Peer::new(stream), &tell)));
+                    let _ended =
+                        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| serve(Peer::new(stream), &tell)));
                 });
             }
         });
-        Self { address, heads, accepted }
+        Self {
+            address,
+            heads,
+            accepted,
+        }
     }
 
     /// Answers every request head with the same bytes, on one connection after another.
@@ -284,10 +296,18 @@ impl Origin {
     }
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens, nor will while the test runs: it is taken, but not listened on.
 pub fn nowhere() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    socket.bind(&any.into()).expect("a port");
+    let address = socket
+        .local_addr()
+        .expect("an address")
+        .as_socket()
+        .expect("an IP address");
+    std::mem::forget(socket);
+    address
 }
 
 /// Waits until something is so.
@@ -298,4 +318,3 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
         thread::sleep(Duration::from_millis(10));
     }
 }
-

@@ -165,7 +165,9 @@ impl Answer<'_> {
             let Self { waits, reply, .. } = self;
             // While a body is still being sent its own deadline stands.
             match waits.pulse.until(|context| reply.poll_fill(endpoint, context)).await {
-                Ok(Ok(0)) if silent => return Err(Lost::Silent(io::ErrorKind::UnexpectedEof.into())),
+                Ok(Ok(0)) if silent => {
+                    return Err(Lost::Silent(io::ErrorKind::UnexpectedEof.into()));
+                }
                 Ok(Err(error)) if silent => return Err(Lost::Silent(error)),
                 Ok(Ok(0)) => return Err(Lost::Garbled(io::ErrorKind::UnexpectedEof.into())),
                 Ok(Err(error)) => return Err(Lost::Garbled(error)),

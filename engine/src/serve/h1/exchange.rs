@@ -17,8 +17,10 @@ use super::relay::{self, Broken, Upload, Waits};
 use super::request::{self, HeadParts};
 use super::{Connection, Next, Scratch, cause_of, upgrade};
 use crate::context::{Deadline, Trace};
-use crate::endpoint::{InFlight, Outcome, connect};
+use crate::endpoint::connect::{self, Link};
+use crate::endpoint::{InFlight, Outcome};
 use crate::failure::{Cause, Failure};
+use crate::identify::{self, Consumed};
 use crate::mail::Level;
 use crate::route::{Exchange, Hop, Served, Unsent};
 use crate::router::Server;
@@ -34,7 +36,7 @@ pub(super) struct H1Exchange<'a> {
     head_length: usize,
     started_us: u64,
     /// What an identifier left of the target.
-    target: Option<Vec<u8>>,
+    consumed: Option<Consumed>,
     trace: Trace,
     deadline: Option<Deadline>,
     attempts: u32,
@@ -59,7 +61,7 @@ impl<'a> H1Exchange<'a> {
             scratch,
             head_length,
             started_us,
-            target: None,
+            consumed: None,
             trace: Trace::default(),
             deadline: None,
             attempts: 0,
@@ -87,7 +89,10 @@ impl<'a> H1Exchange<'a> {
             return Err(Failure::too_many_hops(limit));
         }
         if request.method == Method::Connect {
-            return Err(Failure::malformed(405, "CONNECT is not served: this is no forward proxy"));
+            return Err(Failure::malformed(
+                405,
+                "CONNECT is not served: this is no forward proxy",
+            ));
         }
         Ok(())
     }
@@ -144,23 +149,23 @@ impl<'a> H1Exchange<'a> {
     }
 
     /// A connection to the endpoint: an idle one, or a new one.
-    async fn connect(&self, hop: &Hop<'_>) -> Result<TcpStream, Unsent> {
+    async fn connect(&self, hop: &Hop<'_>) -> Result<Link, Unsent> {
         let stats = &hop.client.stats[self.worker.index];
         if self.attempts <= 1
-            && let Some(stream) = self.worker.pools.borrow_mut().take(hop.endpoint)
+            && let Some(link) = self.worker.pools.borrow_mut().take(hop.endpoint)
         {
-            return Ok(stream);
+            return Ok(link);
         }
         let policy = &hop.client.policy;
         let started_us = self.worker.now_us();
         match connect::connect(hop.endpoint.address, policy.connect_timeout_ms, &policy.socket).await {
             Ok(stream) => {
-                stats.connects.add(1);
                 stats.connect_latency.record(self.worker.now_us() - started_us);
-                Ok(stream)
+                Ok(Link::new(stream, stats))
             }
             Err(error) => {
                 stats.connect_failures.add(1);
+                stats.failed_connect_latency.record(self.worker.now_us() - started_us);
                 Err(Unsent {
                     failure: Failure::endpoint(Cause::ConnectFailed, error.to_string()),
                     repeatable: !self.body_lost,
@@ -179,11 +184,14 @@ impl<'a> H1Exchange<'a> {
             &HeadParts {
                 head: &scratch.request,
                 bytes: scratch.input.bytes(),
-                target: self.target.as_deref(),
+                consumed: self.consumed,
                 clear_context: self.server.plan.clear_context,
                 timestamp_header: self.server.plan.timestamp_header.as_deref(),
                 endpoint: &hop.endpoint.text,
-                upgrade: scratch.request.upgrade.map(|protocol| protocol.get(scratch.input.bytes())),
+                upgrade: scratch
+                    .request
+                    .upgrade
+                    .map(|protocol| protocol.get(scratch.input.bytes())),
             },
         );
         let trace = self.trace.child(&mut self.worker.random.borrow_mut());
@@ -226,9 +234,10 @@ impl<'a> H1Exchange<'a> {
             back,
             ..
         } = &mut *self.scratch;
+        let Connection { stream, pulse, .. } = &mut *self.connection;
         let waits = Waits {
             worker: &worker,
-            pulse: &self.connection.pulse,
+            pulse,
             stall_ms: server.plan.idle_timeout_ms,
         };
         let mut body = Upload::of(request.body);
@@ -236,7 +245,11 @@ impl<'a> H1Exchange<'a> {
             .take(&input.bytes()[self.head_length..], output)
             .map_err(Lost::BadUpload)?;
         waits.write(endpoint, output).await.map_err(|(written, error)| {
-            if written == 0 { Lost::Unwritten(error) } else { Lost::Silent(error) }
+            if written == 0 {
+                Lost::Unwritten(error)
+            } else {
+                Lost::Silent(error)
+            }
         })?;
         reply.clear();
         let uploaded = Cell::new(body.is_done());
@@ -254,13 +267,12 @@ impl<'a> H1Exchange<'a> {
             begun: false,
         };
         if body.is_done() {
-            let relayed = answer.pass_on(endpoint, &mut self.connection.stream).await;
+            let relayed = answer.pass_on(endpoint, stream).await;
             self.begun |= answer.begun;
             let relayed = relayed?;
             input.consume(self.head_length + used);
             if relayed.switched {
                 self.next = Next::Close;
-                let Connection { stream, .. } = &mut *self.connection;
                 let tunnel = upgrade::tunnel(stream, endpoint, input.bytes(), answer.reply.bytes());
                 // A tunnel ends when either side wants it to; how is nobody's failure.
                 if let Ok((sent, received)) = Box::pin(tunnel).await {
@@ -271,10 +283,13 @@ impl<'a> H1Exchange<'a> {
             }
             return Ok(relayed);
         }
-        let (mut caller_reads, mut caller_writes) = self.connection.stream.split();
+        let (mut caller_reads, mut caller_writes) = stream.split();
         if request.expect_continue && input.len() == self.head_length {
             let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
-            waits.write(&mut caller_writes, interim).await.map_err(|_gone| Lost::CallerGone)?;
+            waits
+                .write(&mut caller_writes, interim)
+                .await
+                .map_err(|_gone| Lost::CallerGone)?;
         }
         input.consume(self.head_length + used);
         self.body_lost = true;
@@ -324,27 +339,19 @@ impl Exchange for H1Exchange<'_> {
         let router = self.server.router.clone();
         let scratch = &mut *self.scratch;
         let key = &mut scratch.key;
-        let mut reason = String::new();
-        let mut identified = false;
-        for identifier in &router.plan.identifiers {
-            key.clear();
-            if router.plan.dst_prefix != "/" {
-                key.extend_from_slice(router.plan.dst_prefix.as_bytes());
-            }
-            match identifier.identify(&scratch.request, scratch.input.bytes(), key) {
-                Ok(consumed) => {
-                    self.target = consumed;
-                    identified = true;
-                    break;
-                }
-                Err(unidentified) => reason = unidentified.to_string(),
-            }
+        key.clear();
+        if router.plan.dst_prefix != "/" {
+            key.extend_from_slice(router.plan.dst_prefix.as_bytes());
         }
-        if !identified {
-            let bytes = scratch.input.bytes();
-            let method = String::from_utf8_lossy(scratch.request.method_span.get(bytes)).into_owned();
-            let target = String::from_utf8_lossy(scratch.request.target.get(bytes)).into_owned();
-            return Err(Failure::unidentified(&method, &target, self.connection.peer, &reason));
+        let bytes = scratch.input.bytes();
+        match identify::identify(&router.plan.identifiers, &scratch.request, bytes, key) {
+            Ok(consumed) => self.consumed = consumed,
+            Err(unidentified) => {
+                let method = String::from_utf8_lossy(scratch.request.method_span.get(bytes));
+                let target = String::from_utf8_lossy(scratch.request.target.get(bytes));
+                let reason = unidentified.to_string();
+                return Err(Failure::unidentified(&method, &target, self.connection.peer, &reason));
+            }
         }
         if scratch.key.is_empty() {
             scratch.key.push(b'/');
@@ -386,8 +393,8 @@ impl Exchange for H1Exchange<'_> {
         let worker = self.worker.clone();
         let sent_us = worker.now_us();
         let mut in_flight = hop.endpoint.begin(sent_us);
-        let mut endpoint = match self.connect(hop).await {
-            Ok(endpoint) => endpoint,
+        let mut link = match self.connect(hop).await {
+            Ok(link) => link,
             Err(unsent) => {
                 self.record(&mut in_flight, Outcome::Failure, worker.now_us(), hop);
                 return Err(unsent);
@@ -397,11 +404,15 @@ impl Exchange for H1Exchange<'_> {
         let stats = &*hop.client.stats[worker.index];
         let path_stats = &*hop.leaf.stats[worker.index];
         stats.pending.add(1);
-        let exchanged = self.exchange(hop, &mut endpoint).await;
+        let exchanged = self.exchange(hop, &mut link.stream).await;
         stats.pending.sub(1);
         let (outcome, status, latency_us, cause) = match &exchanged {
             Ok(relayed) => {
-                let outcome = if relayed.status < 500 { Outcome::Success } else { Outcome::Failure };
+                let outcome = if relayed.status < 500 {
+                    Outcome::Success
+                } else {
+                    Outcome::Failure
+                };
                 let latency_us = relayed.head_us.saturating_sub(sent_us);
                 (Some(outcome), relayed.status, latency_us, relayed.broken)
             }
@@ -419,7 +430,7 @@ impl Exchange for H1Exchange<'_> {
                 if relayed.reusable && !worker.is_draining() {
                     worker.pools.borrow_mut().put(
                         hop.endpoint,
-                        endpoint,
+                        link,
                         worker.tick_ms(),
                         policy.pool.max_size,
                         policy.pool.idle_time_ms.or(policy.idle_timeout_ms),
@@ -465,4 +476,3 @@ impl H1Exchange<'_> {
         Unsent { failure, repeatable }
     }
 }
-

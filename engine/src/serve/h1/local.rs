@@ -19,7 +19,11 @@ pub(super) async fn answer_failure(
     let limits = &connection.server.router.plan.http;
     // An edge tells strangers nothing of what is inside (reference/linker.md §5.7).
     let edge = connection.server.plan.clear_context;
-    let body = if edge { "" } else { clip(&failure.message, limits.max_error_body_bytes) };
+    let body = if edge {
+        ""
+    } else {
+        clip(&failure.message, limits.max_error_body_bytes)
+    };
     let mut fields: Vec<u8> = Vec::new();
     if !edge {
         fields.extend_from_slice(b"l5d-err: ");
@@ -32,7 +36,15 @@ pub(super) async fn answer_failure(
         fields.extend_from_slice(b"l5d-retryable: true\r\nfinagle-http-nack: true\r\nRetry-After: 0\r\n");
     }
     fields.extend_from_slice(b"Content-Type: text/plain\r\n");
-    answer(connection, scratch, failure.status, &fields, body.as_bytes(), head_length).await
+    answer(
+        connection,
+        scratch,
+        failure.status,
+        &fields,
+        body.as_bytes(),
+        head_length,
+    )
+    .await
 }
 
 /// Answers with a bare status (`/$/io.buoyant.http.status/<code>`).

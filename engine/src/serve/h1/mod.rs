@@ -191,7 +191,9 @@ impl Connection {
                 match scratch.request.parse(scratch.input.bytes(), &self.server.limits) {
                     Ok(Parse::Complete(length)) => return Head::Complete(length),
                     Ok(Parse::Partial) => {}
-                    Err(error) => return Head::Bad(Failure::malformed(error.status(), error.to_string())),
+                    Err(error) => {
+                        return Head::Bad(Failure::malformed(error.status(), error.to_string()));
+                    }
                 }
                 if scratch.input.is_full() {
                     return Head::Bad(Failure::malformed(431, "the request's head is too large"));

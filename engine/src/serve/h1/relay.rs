@@ -36,7 +36,11 @@ impl Waits<'_> {
     }
 
     /// Writes everything; an error says how many bytes were taken before it.
-    pub(super) async fn write<W: AsyncWrite + Unpin>(&self, sink: &mut W, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
+    pub(super) async fn write<W: AsyncWrite + Unpin>(
+        &self,
+        sink: &mut W,
+        bytes: &[u8],
+    ) -> Result<(), (usize, io::Error)> {
         let mut done = 0;
         while done < bytes.len() {
             self.begin();

@@ -1,6 +1,7 @@
 //! The head of a request as the endpoint gets it.
 
 use super::response::{push_content_length, push_decimal};
+use crate::identify::Consumed;
 use crate::route::Hop;
 use crate::wire::h1::{Body, Header, Known, RequestHead, Version};
 
@@ -42,7 +43,7 @@ pub(super) struct HeadParts<'a> {
     /// The bytes that `head` points into.
     pub bytes: &'a [u8],
     /// What an identifier left of the target (`consume`).
-    pub target: Option<&'a [u8]>,
+    pub consumed: Option<Consumed>,
     pub clear_context: bool,
     /// The name of the header that gets the time of receipt.
     pub timestamp_header: Option<&'a str>,
@@ -57,13 +58,16 @@ pub(super) fn push_head(out: &mut Vec<u8>, parts: &HeadParts<'_>) {
     let HeadParts { head, bytes, .. } = parts;
     out.extend_from_slice(head.method_span.get(bytes));
     out.push(b' ');
-    match (parts.target, &head.absolute) {
-        (Some(target), _) => out.extend_from_slice(target),
+    match (parts.consumed, &head.absolute) {
+        (Some(consumed), _) => consumed.push_target(bytes, out),
         (None, Some(absolute)) => absolute.push_target(head.method, bytes, out),
         (None, None) => out.extend_from_slice(head.target.get(bytes)),
     }
     out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-    out.extend_from_slice(head.authority().map_or(parts.endpoint.as_bytes(), |host| host.get(bytes)));
+    out.extend_from_slice(
+        head.authority()
+            .map_or(parts.endpoint.as_bytes(), |host| host.get(bytes)),
+    );
     out.extend_from_slice(b"\r\n");
     push_passing(out, &head.headers, bytes, |header| passes(header, parts.clear_context));
     push_via(out, head, bytes);

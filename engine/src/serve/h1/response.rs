@@ -62,7 +62,9 @@ pub(super) fn push_head(
 ) {
     push_status_line(out, response.status, response.reason.get(bytes));
     let keep_length = framing == Framing::None && (request.method == Method::Head || response.status == 304);
-    push_passing(out, &response.headers, bytes, |header| passes(header, keep_length, clear_context));
+    push_passing(out, &response.headers, bytes, |header| {
+        passes(header, keep_length, clear_context)
+    });
     if !clear_context {
         out.extend_from_slice(if response.status < 500 {
             b"l5d-success-class: 1.0\r\n"

@@ -108,13 +108,7 @@ impl ChunkRelay {
     ///
     /// Stops at the body's end, or once about `room` bytes were appended: a chunk's size line or a trailer line that is
     /// complete is appended whole. All calls together append no more bytes than they consume.
-    pub fn relay(
-        &mut self,
-        input: &[u8],
-        out: &mut Vec<u8>,
-        form: Form,
-        room: usize,
-    ) -> Result<Progress, ChunkError> {
+    pub fn relay(&mut self, input: &[u8], out: &mut Vec<u8>, form: Form, room: usize) -> Result<Progress, ChunkError> {
         let full = out.len().saturating_add(room);
         let mut at = 0;
         while at < input.len() && self.state != State::Done && out.len() < full {
@@ -187,7 +181,11 @@ impl State {
                 if form == Form::Chunked {
                     push_chunk_head(out, size);
                 }
-                if size == 0 { Self::Trailers } else { Self::Data { left: size } }
+                if size == 0 {
+                    Self::Trailers
+                } else {
+                    Self::Data { left: size }
+                }
             }
             (Self::DataCr, b'\r') => Self::DataLf,
             (Self::DataLf, b'\n') => {
@@ -196,7 +194,9 @@ impl State {
                 }
                 Self::Start
             }
-            (Self::SizeLf { .. } | Self::DataCr | Self::DataLf, _) => return Err(ChunkError::InvalidLineEnd),
+            (Self::SizeLf { .. } | Self::DataCr | Self::DataLf, _) => {
+                return Err(ChunkError::InvalidLineEnd);
+            }
             (Self::Data { .. } | Self::Trailers | Self::Done, _) => self,
         })
     }

@@ -66,7 +66,10 @@ pub(super) struct Scan {
 impl Scan {
     /// Whether the line at `at` is still without its end, as far as `bytes` go; a cheap look before a line is read again.
     pub(super) fn still_waits(&self, bytes: &[u8]) -> bool {
-        self.searched > self.at && bytes.get(self.searched..).is_none_or(|new| memchr::memchr(b'\n', new).is_none())
+        self.searched > self.at
+            && bytes
+                .get(self.searched..)
+                .is_none_or(|new| memchr::memchr(b'\n', new).is_none())
     }
 }
 

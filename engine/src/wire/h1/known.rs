@@ -46,10 +46,20 @@ impl Known {
         self as u8 >= Self::L5dCtxTrace as u8
     }
 
+    /// Whether the header brings something of the request's context: its trace, its sampling or its deadline.
+    pub fn is_context(self) -> bool {
+        matches!(
+            self,
+            Self::L5dCtxTrace | Self::L5dSample | Self::L5dCtxDeadline
+        )
+    }
+
     /// Classifies a name; case does not matter.
     pub(super) fn of(name: &[u8]) -> Self {
         // The first letter and the length leave at most three candidates.
-        let [first, ..] = name else { return Self::Other };
+        let [first, ..] = name else {
+            return Self::Other;
+        };
         let candidates: &[(&[u8], Self)] = match (first | 0x20, name.len()) {
             (b'h', 4) => &[(b"host", Self::Host)],
             (b'c', 10) => &[(b"connection", Self::Connection)],
@@ -69,8 +79,14 @@ impl Known {
             (b'r', 11) => &[(b"retry-after", Self::RetryAfter)],
             (b'f', 17) => &[(b"finagle-http-nack", Self::FinagleNack)],
             (b'f', 30) => &[
-                (b"finagle-http-nonretryable-nack", Self::FinagleNonretryableNack),
-                (b"finagle-http-retryable-request", Self::FinagleRetryableRequest),
+                (
+                    b"finagle-http-nonretryable-nack",
+                    Self::FinagleNonretryableNack,
+                ),
+                (
+                    b"finagle-http-retryable-request",
+                    Self::FinagleRetryableRequest,
+                ),
             ],
             (b'l', _) => return Self::l5d(name),
             _ => return Self::Other,
@@ -79,7 +95,10 @@ impl Known {
     }
 
     fn l5d(name: &[u8]) -> Self {
-        if !name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"l5d-")) {
+        if !name
+            .get(..4)
+            .is_some_and(|start| start.eq_ignore_ascii_case(b"l5d-"))
+        {
             return Self::Other;
         }
         let candidates: &[(&[u8], Self)] = match name.len() {
@@ -88,7 +107,10 @@ impl Known {
             9 => &[(b"l5d-reqid", Self::L5dReqid)],
             10 => &[(b"l5d-sample", Self::L5dSample)],
             12 => &[(b"l5d-ctx-dtab", Self::L5dCtxDtab)],
-            13 => &[(b"l5d-ctx-trace", Self::L5dCtxTrace), (b"l5d-retryable", Self::L5dRetryable)],
+            13 => &[
+                (b"l5d-ctx-trace", Self::L5dCtxTrace),
+                (b"l5d-retryable", Self::L5dRetryable),
+            ],
             14 => &[(b"l5d-dst-client", Self::L5dDstClient)],
             15 => &[(b"l5d-dst-service", Self::L5dDstService)],
             16 => &[
@@ -103,6 +125,8 @@ impl Known {
 }
 
 fn find(candidates: &[(&[u8], Known)], name: &[u8]) -> Option<Known> {
-    let (_, known) = candidates.iter().find(|(candidate, _)| name.eq_ignore_ascii_case(candidate))?;
+    let (_, known) = candidates
+        .iter()
+        .find(|(candidate, _)| name.eq_ignore_ascii_case(candidate))?;
     Some(*known)
 }

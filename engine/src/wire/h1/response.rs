@@ -105,7 +105,9 @@ impl ResponseHead {
         if *space != b' ' {
             return Err(HeadErrorKind::InvalidVersion);
         }
-        self.status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+        self.status = digits
+            .iter()
+            .fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
         let mut at = match rest.first() {
             None => return Ok(None),
             Some(b' ') => 1,
@@ -142,7 +144,9 @@ impl ResponseHead {
         self.content_length = facts.framing.content_length;
         self.keep_alive = facts.options.persistent(self.version);
         self.l5d_err = facts.l5d_err;
-        self.upgrade = facts.upgrade.filter(|_| self.version == Version::Http11 && facts.options.upgrade);
+        self.upgrade = facts
+            .upgrade
+            .filter(|_| self.version == Version::Http11 && facts.options.upgrade);
         let tunnel = self.status == 101 || (request_method == Method::Connect && (200..300).contains(&self.status));
         self.body = match self.status {
             100..200 | 204 => {

@@ -33,7 +33,10 @@ const fn table(others: &[u8], alphanumeric: bool) -> [bool; 256] {
 
 /// The number of leading bytes that the table allows.
 pub(super) fn run(bytes: &[u8], allowed: &[bool; 256]) -> usize {
-    bytes.iter().position(|&byte| !allowed[usize::from(byte)]).unwrap_or(bytes.len())
+    bytes
+        .iter()
+        .position(|&byte| !allowed[usize::from(byte)])
+        .unwrap_or(bytes.len())
 }
 
 /// The position of the first control character (below 0x20, or DEL); `bytes.len()` if there is none.
@@ -76,7 +79,9 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
 
 /// The elements of a comma-separated list, without the empty ones (RFC 9110 §5.6.1).
 pub(super) fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    list.split(|&byte| byte == b',').map(trim).filter(|element| !element.is_empty())
+    list.split(|&byte| byte == b',')
+        .map(trim)
+        .filter(|element| !element.is_empty())
 }
 
 #[cfg(test)]

@@ -39,11 +39,18 @@ pub(super) fn check(method: Method, span: Span, buf: &[u8]) -> Result<Option<Abs
     }
     let scheme = [b"http://".as_slice(), b"https://"]
         .into_iter()
-        .find(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+        .find(|scheme| {
+            target
+                .get(..scheme.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        })
         .ok_or(HeadErrorKind::InvalidTargetForm)?;
     let start = span.start as usize + scheme.len();
     let rest = &target[scheme.len()..];
-    let length = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    let length = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?'))
+        .unwrap_or(rest.len());
     if length == 0 || !is_authority(&rest[..length]) {
         return Err(HeadErrorKind::InvalidTargetForm);
     }
@@ -72,7 +79,9 @@ fn is_host(host: &[u8]) -> bool {
     if let [b'[', address @ .., b']'] = host {
         // What the address means is for whoever connects to it.
         return !address.is_empty()
-            && address.iter().all(|&byte| byte == b':' || byte == b'%' || HOST[usize::from(byte)]);
+            && address
+                .iter()
+                .all(|&byte| byte == b':' || byte == b'%' || HOST[usize::from(byte)]);
     }
     escapes_are_whole(host) && host.iter().all(|&byte| byte == b'%' || HOST[usize::from(byte)])
 }

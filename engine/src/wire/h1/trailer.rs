@@ -102,5 +102,7 @@ fn may_pass(name: &[u8]) -> bool {
     ];
     Known::of(name) == Known::Other
         && !name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"if-"))
-        && !REFUSED.iter().any(|refused| name.eq_ignore_ascii_case(refused.as_bytes()))
+        && !REFUSED
+            .iter()
+            .any(|refused| name.eq_ignore_ascii_case(refused.as_bytes()))
 }

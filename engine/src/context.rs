@@ -1,0 +1,456 @@
+//! What travels with a request from hop to hop: its trace id and its deadline (reference/linker.md §5.1 to §5.3).
+
+use std::sync::OnceLock;
+
+use fastrand::Rng;
+
+/// Set when the sampling flag means something.
+const SAMPLING_KNOWN: u64 = 2;
+const SAMPLED: u64 = 4;
+const DEBUG: u64 = 1;
+
+/// The place of one span in a trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    pub span: u64,
+    pub parent: u64,
+    pub trace: u64,
+    /// The upper half of a 128-bit trace id.
+    pub trace_high: Option<u64>,
+    /// All bits as they came; those that we don't know are kept.
+    pub flags: u64,
+}
+
+impl Trace {
+    /// Begins a trace: all three ids are the same.
+    pub fn root(random: &mut Rng) -> Self {
+        let id = random_id(random);
+        Self {
+            span: id,
+            parent: id,
+            trace: id,
+            trace_high: None,
+            flags: 0,
+        }
+    }
+
+    /// Makes a span below this one, in the same trace.
+    #[must_use]
+    pub fn child(&self, random: &mut Rng) -> Self {
+        Self {
+            span: random_id(random),
+            parent: self.span,
+            ..*self
+        }
+    }
+
+    /// Reads the value of `l5d-ctx-trace`: base64 of 32 or 40 bytes. Anything else is ignored.
+    pub fn read(value: &[u8]) -> Option<Self> {
+        let mut bytes = [0u8; 40];
+        let length = decode_base64(value, &mut bytes)?;
+        let word = |index: usize| {
+            bytes[index * 8..]
+                .first_chunk()
+                .map(|word| u64::from_be_bytes(*word))
+        };
+        Some(Self {
+            span: word(0)?,
+            parent: word(1)?,
+            trace: word(2)?,
+            flags: word(3)?,
+            trace_high: match length {
+                32 => None,
+                40 => word(4),
+                _ => return None,
+            },
+        })
+    }
+
+    /// Whether the trace is to be kept; `None` if nobody has decided.
+    pub fn sampled(&self) -> Option<bool> {
+        if self.flags & DEBUG != 0 {
+            return Some(true);
+        }
+        (self.flags & SAMPLING_KNOWN != 0).then_some(self.flags & SAMPLED != 0)
+    }
+
+    /// Notes a decision. Bits are only ever added, so one that was taken to keep the trace stays
+    /// (reference/wire.md §5.1).
+    fn decide(&mut self, keep: bool) {
+        self.flags |= if keep {
+            SAMPLING_KNOWN | SAMPLED
+        } else {
+            SAMPLING_KNOWN
+        };
+    }
+
+    /// Takes in the value of `l5d-sample`, the share of all traces to keep; it overrides what was decided before. Anything
+    /// but a number is ignored.
+    pub fn sample(&mut self, value: &[u8]) {
+        if let Some(rate) = read_sample_rate(value) {
+            self.decide(keeps(salt(), self.trace, rate));
+        }
+    }
+
+    /// Appends the value of `l5d-ctx-trace`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut bytes = [0u8; 40];
+        let words = [
+            self.span,
+            self.parent,
+            self.trace,
+            self.flags,
+            self.trace_high.unwrap_or(0),
+        ];
+        for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_be_bytes());
+        }
+        let length = if self.trace_high.is_some() { 40 } else { 32 };
+        encode_base64(&bytes[..length], out);
+    }
+
+    /// Appends the value of `l5d-reqid`: the trace's id in 16 hexadecimal digits.
+    pub fn write_request_id(&self, out: &mut Vec<u8>) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digits: [u8; 16] =
+            std::array::from_fn(|index| DIGITS[(self.trace >> (60 - 4 * index) & 15) as usize]);
+        out.extend_from_slice(&digits);
+    }
+}
+
+/// An id is never 0, which stands for none.
+fn random_id(random: &mut Rng) -> u64 {
+    random.u64(1..)
+}
+
+/// Drawn once per process, so that all requests of a trace are decided alike, and processes not all alike.
+fn salt() -> u64 {
+    static SALT: OnceLock<u64> = OnceLock::new();
+    *SALT.get_or_init(|| fastrand::u64(..))
+}
+
+/// Whether a trace is kept when the share `rate` (0 to 1) of all is (reference/wire.md §5.3).
+fn keeps(salt: u64, trace: u64, rate: f64) -> bool {
+    let place = (trace ^ salt).cast_signed().unsigned_abs() % 10_000;
+    (place as f64) < rate * 10_000.0
+}
+
+fn read_sample_rate(value: &[u8]) -> Option<f64> {
+    let rate: f64 = std::str::from_utf8(value).ok()?.parse().ok()?;
+    (!rate.is_nan()).then(|| rate.clamp(0.0, 1.0))
+}
+
+/// By when a request must be answered, and when that was said, in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    pub timestamp_ns: u64,
+    pub deadline_ns: u64,
+}
+
+impl Deadline {
+    /// Reads the value of `l5d-ctx-deadline`; anything but two decimal numbers is ignored.
+    pub fn read(value: &[u8]) -> Option<Self> {
+        let space = memchr::memchr(b' ', value)?;
+        Some(Self {
+            timestamp_ns: parse_nanoseconds(&value[..space])?,
+            deadline_ns: parse_nanoseconds(&value[space + 1..])?,
+        })
+    }
+
+    /// The stricter of two: the later word and the earlier end.
+    pub fn combine(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let (Some(first), Some(second)) = (one, other) else {
+            return one.or(other);
+        };
+        Some(Self {
+            timestamp_ns: first.timestamp_ns.max(second.timestamp_ns),
+            deadline_ns: first.deadline_ns.min(second.deadline_ns),
+        })
+    }
+
+    /// Appends the value of `l5d-ctx-deadline`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        push_decimal(self.timestamp_ns, out);
+        out.push(b' ');
+        push_decimal(self.deadline_ns, out);
+    }
+}
+
+/// Others read these numbers into 64 signed bits.
+fn parse_nanoseconds(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    u64::try_from(number).ok()
+}
+
+fn push_decimal(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0u8; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Appends padded base64 (RFC 4648 §4).
+fn encode_base64(bytes: &[u8], out: &mut Vec<u8>) {
+    for group in bytes.chunks(3) {
+        let word = group
+            .iter()
+            .fold(0u32, |word, &byte| word << 8 | u32::from(byte))
+            << (8 * (3 - group.len()));
+        for index in 0..4 {
+            out.push(if index <= group.len() {
+                ALPHABET[(word >> (18 - 6 * index) & 63) as usize]
+            } else {
+                b'='
+            });
+        }
+    }
+}
+
+/// Reads padded base64 strictly; gives the number of bytes, or `None` if it is malformed or longer than `out`.
+fn decode_base64(text: &[u8], out: &mut [u8]) -> Option<usize> {
+    let (groups, rest) = text.as_chunks::<4>();
+    if !rest.is_empty() || groups.is_empty() {
+        return None;
+    }
+    let mut length = 0;
+    for (index, group) in groups.iter().enumerate() {
+        let padding = match group {
+            [.., b'=', b'='] => 2,
+            [.., b'='] => 1,
+            _ => 0,
+        };
+        if padding > 0 && index + 1 < groups.len() {
+            return None;
+        }
+        let mut word = 0u32;
+        for &letter in &group[..4 - padding] {
+            word = word << 6 | u32::from(sextet(letter)?);
+        }
+        word <<= 6 * padding;
+        let [_, bytes @ ..] = word.to_be_bytes();
+        let (bytes, unused) = bytes.split_at(3 - padding);
+        if unused.iter().any(|&byte| byte != 0) {
+            return None;
+        }
+        out.get_mut(length..length + bytes.len())?
+            .copy_from_slice(bytes);
+        length += bytes.len();
+    }
+    Some(length)
+}
+
+fn sextet(letter: u8) -> Option<u8> {
+    Some(match letter {
+        b'A'..=b'Z' => letter - b'A',
+        b'a'..=b'z' => letter - b'a' + 26,
+        b'0'..=b'9' => letter - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ids as 64-bit words and their text, from the reference (wire.md §9.5).
+    const IDS: &[(&str, &[u64])] = &[
+        (
+            "ESIzRFVmd4gRIjNEVWZ3iBEiM0RVZneIAAAAAAAAAAA=",
+            &[
+                0x1122_3344_5566_7788,
+                0x1122_3344_5566_7788,
+                0x1122_3344_5566_7788,
+                0,
+            ],
+        ),
+        (
+            "AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAY=",
+            &[3, 2, 1, 6],
+        ),
+        (
+            "AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAI=",
+            &[3, 2, 1, 2],
+        ),
+        (
+            "AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAE=",
+            &[3, 2, 1, 1],
+        ),
+        (
+            "AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAYAAAAAAAAAqg==",
+            &[3, 2, 1, 6, 0xaa],
+        ),
+        (
+            "AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAA/4AAAY=",
+            &[3, 2, 1, 0x3_fe00_0006],
+        ),
+    ];
+
+    #[test]
+    fn the_references_trace_ids_are_read_and_written_unchanged() {
+        for (text, words) in IDS {
+            let id = Trace::read(text.as_bytes()).expect(text);
+            assert_eq!([id.span, id.parent, id.trace, id.flags], words[..4]);
+            assert_eq!(id.trace_high, words.get(4).copied());
+            let mut out = Vec::new();
+            id.write(&mut out);
+            assert_eq!(out, text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn other_lengths_and_bad_base64_are_ignored() {
+        let mut twenty_four = Vec::new();
+        encode_base64(&[1; 24], &mut twenty_four);
+        let mut forty_eight = Vec::new();
+        encode_base64(&[1; 48], &mut forty_eight);
+        let bad: &[&[u8]] = &[
+            b"",
+            b"=",
+            b"====",
+            &twenty_four,
+            &forty_eight,
+            b"AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAY",
+            b"AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAY==",
+            b"AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAZ=",
+            b"AAAAAAAAAAM_AAAAAAAAAgAAAAAAAAABAAAAAAAAAAY=",
+            b"AAAAAAAAAA==AAAAAAAAAgAAAAAAAAABAAAAAAAAAAY=",
+            b"AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAY= ",
+        ];
+        for value in bad {
+            assert_eq!(Trace::read(value), None, "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_root_has_one_id_and_a_child_keeps_the_trace() {
+        let mut random = Rng::with_seed(7);
+        let root = Trace::root(&mut random);
+        assert_eq!(
+            (root.span, root.parent, root.flags),
+            (root.trace, root.trace, 0)
+        );
+        let child = Trace {
+            trace_high: Some(9),
+            flags: 1 << 40,
+            ..root
+        }
+        .child(&mut random);
+        assert_eq!((child.trace, child.parent), (root.trace, root.span));
+        assert_ne!(child.span, root.span);
+        assert_eq!((child.trace_high, child.flags), (Some(9), 1 << 40));
+    }
+
+    #[test]
+    fn decisions_only_add_bits_and_debug_wins() {
+        let mut id = Trace::root(&mut Rng::with_seed(1));
+        assert_eq!(id.sampled(), None);
+        id.decide(false);
+        assert_eq!((id.flags, id.sampled()), (2, Some(false)));
+        id.decide(true);
+        assert_eq!((id.flags, id.sampled()), (6, Some(true)));
+        id.decide(false);
+        assert_eq!(id.flags, 6);
+        id.flags = 3;
+        assert_eq!(id.sampled(), Some(true));
+    }
+
+    #[test]
+    fn the_request_id_has_sixteen_digits() {
+        let mut id = Trace::root(&mut Rng::with_seed(1));
+        id.trace = 0xab;
+        let mut out = Vec::new();
+        id.write_request_id(&mut out);
+        assert_eq!(out, b"00000000000000ab");
+    }
+
+    #[test]
+    fn all_none_or_a_share_of_the_traces_is_kept() {
+        let kept = |rate| {
+            (0..10_000u64)
+                .filter(|&trace| keeps(0x1234, trace, rate))
+                .count()
+        };
+        assert_eq!((kept(0.0), kept(1.0)), (0, 10_000));
+        assert!((2_000..3_000).contains(&kept(0.25)), "{}", kept(0.25));
+        // Magnitudes count, not signs: -3 and 3 are the same place.
+        assert!(keeps(0, 3, 0.0004) && keeps(0, (-3i64).cast_unsigned(), 0.0004));
+        assert!(!keeps(0, 4, 0.0004));
+        assert!(!keeps(0, 0, 0.0) && keeps(0, i64::MIN.cast_unsigned(), 1.0));
+    }
+
+    #[test]
+    fn sample_rates_are_clamped_and_junk_ignored() {
+        for (value, rate) in [
+            ("0.5", Some(0.5)),
+            ("-1", Some(0.0)),
+            ("2", Some(1.0)),
+            ("1e-3", Some(0.001)),
+        ] {
+            assert_eq!(read_sample_rate(value.as_bytes()), rate);
+        }
+        for value in ["", "x", "NaN", "0,5", "\u{ff}"] {
+            assert_eq!(read_sample_rate(value.as_bytes()), None);
+        }
+        assert_eq!(read_sample_rate(b"\xff"), None);
+    }
+
+    #[test]
+    fn a_sample_header_overrides_an_undecided_trace_and_junk_leaves_it() {
+        let mut id = Trace::root(&mut Rng::with_seed(1));
+        id.sample(b"junk");
+        assert_eq!(id.flags, 0);
+        id.sample(b"0");
+        assert_eq!(id.flags, 2);
+        id.sample(b"1");
+        assert_eq!(id.flags, 6);
+    }
+
+    #[test]
+    fn deadlines_combine_to_the_later_word_and_the_earlier_end() {
+        let one = Deadline::read(b"10 500");
+        let two = Deadline::read(b"20 400");
+        let both = Deadline::combine(one, two).expect("both are valid");
+        let mut out = Vec::new();
+        both.write(&mut out);
+        assert_eq!(out, b"20 400");
+        assert_eq!(Deadline::combine(two, one), Some(both));
+        assert_eq!(Deadline::combine(None, one), one);
+        assert_eq!(Deadline::combine(one, None), one);
+        assert_eq!(Deadline::combine(None, None), None);
+    }
+
+    #[test]
+    fn malformed_deadlines_are_ignored() {
+        for value in [
+            "",
+            " ",
+            "1",
+            "1 ",
+            " 1",
+            "1  2",
+            "1 2 3",
+            "a 2",
+            "1 b",
+            "-1 2",
+            "+1 2",
+            "1 9223372036854775808",
+        ] {
+            assert_eq!(Deadline::read(value.as_bytes()), None, "{value}");
+        }
+        assert!(Deadline::read(b"0 9223372036854775807").is_some());
+    }
+}

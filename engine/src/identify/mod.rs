@@ -1,0 +1,145 @@
+//! ① Identification: from a request to its service name.
+
+mod header;
+mod method_and_host;
+mod path;
+mod shown;
+mod text;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::wire::h1::{RequestHead, Span};
+pub use header::HeaderName;
+pub use text::{PathError, StaticPath};
+
+/// How a service name is found in a request (reference/linker.md §4.1); in the operator's words.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", deny_unknown_fields)]
+pub enum Identifier {
+    #[serde(rename = "io.l5d.methodAndHost", rename_all = "camelCase")]
+    MethodAndHost {
+        #[serde(default)]
+        http_uri_in_dst: bool,
+    },
+    #[serde(rename = "io.l5d.path")]
+    Path {
+        #[serde(default = "one")]
+        segments: usize,
+        #[serde(default)]
+        consume: bool,
+    },
+    #[serde(rename = "io.l5d.header")]
+    Header {
+        #[serde(default = "HeaderName::l5d_name")]
+        header: HeaderName,
+    },
+    #[serde(rename = "io.l5d.header.token")]
+    HeaderToken {
+        #[serde(default = "HeaderName::host")]
+        header: HeaderName,
+    },
+    #[serde(rename = "io.l5d.static")]
+    Static { path: StaticPath },
+}
+
+fn one() -> usize {
+    1
+}
+
+/// What is left of the target once an identifier has used up its beginning (`consume`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Consumed {
+    /// The end of the target, where it begins with `/` or `?`, or is empty.
+    rest: Span,
+}
+
+impl Consumed {
+    /// Appends the new target, which begins with `/`.
+    pub fn push_target(&self, buf: &[u8], out: &mut Vec<u8>) {
+        let rest = self.rest.get(buf);
+        if rest.first() != Some(&b'/') {
+            out.push(b'/');
+        }
+        out.extend_from_slice(rest);
+    }
+}
+
+/// Why a request has no service name; the caller gets 400 and this text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unidentified {
+    /// The identifier has nothing to say about this request; the next one is asked.
+    Reason(Cow<'static, str>),
+    /// What the identifier is to read is malformed; no other one is asked.
+    Invalid(Cow<'static, str>),
+}
+
+impl fmt::Display for Unidentified {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Reason(text) | Self::Invalid(text)) = self;
+        formatter.write_str(text)
+    }
+}
+
+impl Identifier {
+    /// Appends the name's path in shown form to `out` (`/web`, nothing for the empty path). `buf` is what `head` was read
+    /// from. On error `out` is as it was.
+    pub fn identify(
+        &self,
+        head: &RequestHead,
+        buf: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Consumed>, Unidentified> {
+        let length = out.len();
+        let identified = match self {
+            Self::MethodAndHost { http_uri_in_dst } => {
+                method_and_host::identify(*http_uri_in_dst, head, buf, out)
+            }
+            Self::Path { segments, consume } => path::identify(*segments, *consume, head, buf, out),
+            Self::Header { header } => header::identify_path(header, head, buf, out),
+            Self::HeaderToken { header } => header::identify_token(header, head, buf, out),
+            Self::Static { path } => {
+                out.extend_from_slice(path.shown());
+                Ok(None)
+            }
+        };
+        if identified.is_err() {
+            out.truncate(length);
+        }
+        identified
+    }
+}
+
+/// Asks the identifiers in turn: the first that identifies wins; if none does, the last one's reason is told.
+pub fn identify(
+    identifiers: &[Identifier],
+    head: &RequestHead,
+    buf: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<Option<Consumed>, Unidentified> {
+    let mut last = Unidentified::Reason("no identifier is configured".into());
+    for identifier in identifiers {
+        match identifier.identify(head, buf, out) {
+            Err(reason @ Unidentified::Reason(_)) => last = reason,
+            decided => return decided,
+        }
+    }
+    Err(last)
+}
+
+/// The path and query of the target: a target in absolute form goes on as these (reference/linker.md §6.2).
+fn path_and_query(head: &RequestHead) -> Span {
+    head.absolute.map_or(head.target, |absolute| absolute.path)
+}
+
+/// The path of the target, without the query.
+fn path_only(head: &RequestHead, buf: &[u8]) -> Span {
+    let span = path_and_query(head);
+    let length = memchr::memchr(b'?', span.get(buf)).unwrap_or(span.len());
+    Span {
+        end: span.start + length as u32,
+        ..span
+    }
+}
