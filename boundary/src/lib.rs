@@ -85,8 +85,9 @@ mod _engine {
     }
 
     fn read<T: for<'de> biandou_engine::Deserialize<'de>>(bytes: &[u8], what: &str) -> PyResult<T> {
-        rmp_serde::from_slice(bytes)
-            .map_err(|error| PyValueError::new_err(format!("not a {what}: {error}")))
+        // Addresses are text in our letters, as for a human reader.
+        let mut reader = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
+        T::deserialize(&mut reader).map_err(|error| PyValueError::new_err(format!("not a {what}: {error}")))
     }
 
     fn write<'py, T: biandou_engine::Serialize>(
