@@ -15,8 +15,13 @@ pub(super) fn identify(
     });
     shown::push_element(head.method_span.get(buf), out);
     if head.version == Version::Http11 {
-        let host = head.authority().map(|host| host.get(buf)).filter(|host| !host.is_empty());
-        let host = host.ok_or(Unidentified::Reason("HTTP/1.1 request missing hostname".into()))?;
+        let host = head
+            .authority()
+            .map(|host| host.get(buf))
+            .filter(|host| !host.is_empty());
+        let host = host.ok_or(Unidentified::Reason(
+            "HTTP/1.1 request missing hostname".into(),
+        ))?;
         shown::push_lower_case_element(host, out);
     }
     if http_uri_in_dst {

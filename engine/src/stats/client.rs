@@ -83,15 +83,25 @@ impl ClientStats {
         scope.gauge("connections", open as f64);
         scope.sum("received_bytes", blocks, |block| &block.received_bytes);
         scope.sum("sent_bytes", blocks, |block| &block.sent_bytes);
-        scope.merge("request_payload_bytes", blocks, 1.0, |block| &block.request_payload_bytes);
-        scope.merge("response_payload_bytes", blocks, 1.0, |block| &block.response_payload_bytes);
+        scope.merge("request_payload_bytes", blocks, 1.0, |block| {
+            &block.request_payload_bytes
+        });
+        scope.merge("response_payload_bytes", blocks, 1.0, |block| {
+            &block.response_payload_bytes
+        });
         let in_ms = MICROSECONDS_PER_MILLISECOND;
         scope.merge("connect_latency_ms", blocks, in_ms, |block| &block.connect_latency);
-        scope.merge("failed_connect_latency_ms", blocks, in_ms, |block| &block.failed_connect_latency);
+        scope.merge("failed_connect_latency_ms", blocks, in_ms, |block| {
+            &block.failed_connect_latency
+        });
         scope.sum_if_any("service_creation/failures", blocks, |block| &block.connect_failures);
         scope.sum("retries/requeues", blocks, |block| &block.requeues);
-        scope.merge("retries/requeues_per_request", blocks, 1.0, |block| &block.requeues_per_request);
-        scope.sum_if_any("retries/budget_exhausted", blocks, |block| &block.requeue_budget_exhausted);
+        scope.merge("retries/requeues_per_request", blocks, 1.0, |block| {
+            &block.requeues_per_request
+        });
+        scope.sum_if_any("retries/budget_exhausted", blocks, |block| {
+            &block.requeue_budget_exhausted
+        });
         scope.sum_if_any("retries/request_limit", blocks, |block| &block.requeue_limit);
         scope.level("pool_size", blocks, |block| &block.pool_size);
         scope.level("pool_cached", blocks, |block| &block.pool_cached);

@@ -52,7 +52,9 @@ pub struct Failures(OnceLock<Box<[Counter; CAUSES]>>);
 impl Failures {
     /// Counts one; without a cause it was a response that is a failure by its status.
     pub fn add(&self, cause: Option<Cause>) {
-        let counters = self.0.get_or_init(|| Box::new(std::array::from_fn(|_| Counter::default())));
+        let counters = self
+            .0
+            .get_or_init(|| Box::new(std::array::from_fn(|_| Counter::default())));
         counters[index(cause)].add(1);
     }
 

@@ -87,7 +87,8 @@ impl Histogram {
     #[inline]
     pub fn record(&self, value: u64) {
         let (octave, bucket) = place(value);
-        self.sum.store(self.sum.load(Relaxed).wrapping_add(value.min(VALUE_MOST)), Relaxed);
+        self.sum
+            .store(self.sum.load(Relaxed).wrapping_add(value.min(VALUE_MOST)), Relaxed);
         let group = &self.groups[octave / OCTAVES_PER_GROUP];
         let group = group.get_or_init(Box::default);
         group[octave % OCTAVES_PER_GROUP].get_or_init(Octave::new).add(bucket);
@@ -96,7 +97,9 @@ impl Histogram {
     /// How many values were recorded.
     pub fn count(&self) -> u64 {
         let octaves = (0..OCTAVES).filter_map(|nth| self.octave(nth));
-        octaves.map(|octave| (0..BUCKETS).map(|bucket| octave.count(bucket)).sum::<u64>()).sum()
+        octaves
+            .map(|octave| (0..BUCKETS).map(|bucket| octave.count(bucket)).sum::<u64>())
+            .sum()
     }
 
     fn octave(&self, nth: usize) -> Option<&Octave> {
@@ -150,7 +153,10 @@ mod tests {
             let wanted = rng.u64(..=VALUE_MOST) >> rng.u32(..45);
             let (octave, bucket) = place(wanted);
             let given = value(octave, bucket);
-            assert!((given - wanted as f64).abs() <= wanted as f64 * 0.01, "{wanted} became {given}");
+            assert!(
+                (given - wanted as f64).abs() <= wanted as f64 * 0.01,
+                "{wanted} became {given}"
+            );
         }
     }
 
@@ -214,7 +220,10 @@ mod tests {
                     seen > rank
                 });
                 let (given, wanted) = (bucket.map_or(-1.0, |bucket| bucket.0), values[rank as usize] as f64);
-                assert!((given - wanted).abs() <= wanted * 0.01, "rank {rank}: {given} for {wanted}");
+                assert!(
+                    (given - wanted).abs() <= wanted * 0.01,
+                    "rank {rank}: {given} for {wanted}"
+                );
             }
         }
     }

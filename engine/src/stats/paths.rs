@@ -48,10 +48,14 @@ impl ServiceStats {
         let mut scope = Scope::new(scope);
         scope.results(blocks, |block| &block.success, |block| &block.failures);
         scope.level("pending", blocks, |block| &block.pending);
-        scope.merge("request_latency_ms", blocks, MICROSECONDS_PER_MILLISECOND, |block| &block.latency);
+        scope.merge("request_latency_ms", blocks, MICROSECONDS_PER_MILLISECOND, |block| {
+            &block.latency
+        });
         scope.sum("retries/total", blocks, |block| &block.retries);
         scope.merge("retries/per_request", blocks, 1.0, |block| &block.retries_per_request);
-        scope.sum_if_any("retries/budget_exhausted", blocks, |block| &block.retry_budget_exhausted);
+        scope.sum_if_any("retries/budget_exhausted", blocks, |block| {
+            &block.retry_budget_exhausted
+        });
         scope
     }
 }
@@ -89,7 +93,9 @@ impl PathStats {
         let mut scope = Scope::new(scope);
         scope.results(&blocks, |block| &block.success, |block| &block.failures);
         scope.level("pending", &blocks, |block| &block.pending);
-        scope.merge("request_latency_ms", &blocks, MICROSECONDS_PER_MILLISECOND, |block| &block.latency);
+        scope.merge("request_latency_ms", &blocks, MICROSECONDS_PER_MILLISECOND, |block| {
+            &block.latency
+        });
         scope
     }
 }

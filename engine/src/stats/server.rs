@@ -52,8 +52,12 @@ impl ServerStats {
         scope.gauge("connections", open as f64);
         scope.sum("received_bytes", blocks, |block| &block.received_bytes);
         scope.sum("sent_bytes", blocks, |block| &block.sent_bytes);
-        scope.merge("request_payload_bytes", blocks, 1.0, |block| &block.request_payload_bytes);
-        scope.merge("response_payload_bytes", blocks, 1.0, |block| &block.response_payload_bytes);
+        scope.merge("request_payload_bytes", blocks, 1.0, |block| {
+            &block.request_payload_bytes
+        });
+        scope.merge("response_payload_bytes", blocks, 1.0, |block| {
+            &block.response_payload_bytes
+        });
         scope
     }
 }

@@ -42,10 +42,7 @@ impl Framing {
             self.chunked = true;
             return Ok(());
         }
-        let names = || {
-            elements(value)
-                .map(|coding| trim(coding.split(|&byte| byte == b';').next().unwrap_or(coding)))
-        };
+        let names = || elements(value).map(|coding| trim(coding.split(|&byte| byte == b';').next().unwrap_or(coding)));
         let malformed = self.chunked
             || names().next().is_none()
             || names().any(|name| !is_token(name) || name.eq_ignore_ascii_case(b"chunked"));

@@ -42,19 +42,16 @@ pub enum Known {
 
 impl Known {
     /// Whether the name begins with `l5d-`.
+    pub fn is_l5d(self) -> bool {
+        self as u8 >= Self::L5dCtxTrace as u8
+    }
+
+    /// Whether the header brings something of the request's context: its trace, its sampling or its deadline.
     pub fn is_context(self) -> bool {
         matches!(
             self,
             Self::L5dCtxTrace | Self::L5dSample | Self::L5dCtxDeadline
         )
-    }
-    pub fn is_l5d(self) -> bool {
-        self as u8 >= Self::L5dCtxTrace as u8
-    }
-
-    /// Whether the header brings something of the request's context: its trace, its deadline or its dtab.
-    pub fn is_context(self) -> bool {
-        (Self::L5dCtxTrace as u8..=Self::L5dSample as u8).contains(&(self as u8))
     }
 
     /// Classifies a name; case does not matter.
