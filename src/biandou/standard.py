@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from biandou.balancers import EwmaBalancer, P2cBalancer, RoundRobinBalancer
 from biandou.identifiers import http
+from biandou.interpreters.fs import FsInterpreterKind
 from biandou.interpreters.local import DefaultInterpreterKind
 from biandou.kinds import Register
 from biandou.namers.fs import FsNamerKind
@@ -48,12 +49,14 @@ IDENTIFIERS: Final[Register[Any]] = PluggableRegister(
 
 INTERPRETERS: Final[Register[Any]] = PluggableRegister(
     "interpreters",
-    (DefaultInterpreterKind,),
+    (
+        DefaultInterpreterKind,
+        FsInterpreterKind,
+    ),
     planned=(
         "io.l5d.namerd",
         "io.l5d.namerd.http",
         "io.l5d.mesh",
-        "io.l5d.fs",
         "io.l5d.k8s.configMap",
         "io.l5d.consul.interpreter",
         "io.l5d.k8s.istio",
