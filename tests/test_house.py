@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from biandou import standard
-from biandou.kinds import Register, kind_name
+from biandou.kinds import kind_name
 
 ROOT = Path(__file__).parents[1]
 MAX_LINES = 600
@@ -23,12 +23,9 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
-def registers() -> list[Register[msgspec.Struct]]:
-    """Give the rooms' registers of built-in kinds."""
-    return [value for value in vars(standard).values() if isinstance(value, Register)]
-
-
-KINDS = [(register.room, kind) for register in registers() for kind in register]
+KINDS: list[tuple[str, type[msgspec.Struct]]] = [
+    (room, kind) for room, register in standard.ROOMS.items() for kind in register
+]
 NAMES = [f"{room}: {kind_name(kind)}" for room, kind in KINDS]
 
 
