@@ -64,6 +64,7 @@ def test_a_kind_has_a_page_with_an_example(room: str, kind: type[msgspec.Struct]
     assert page.exists(), f"{kind_name(kind)} of {room} has no page"
     blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
     assert any(f"kind: {kind_name(kind)}" in block for block in blocks), f"{shown(page)} shows no example"
+    assert f"({page.name})" in (ROOT / "docs" / "kinds" / "README.md").read_text(), "the list of kinds leaves it out"
 
 
 @pytest.mark.parametrize("file", [*PYTHON, *RUST], ids=shown)

@@ -3,6 +3,8 @@
 mod ewma;
 mod p2c;
 mod round_robin;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -13,13 +13,13 @@ pub struct BindCacheStats {
 }
 
 impl BindCacheStats {
-    /// One table holds what the reference keeps in four caches: it counts as that of paths.
+    /// One table holds what the reference keeps in four caches; `scope` says which of them it is shown as.
     pub fn collect(&self, scope: &[&str]) -> Scope {
         let mut scope = Scope::new(scope);
-        scope.count("path/misses", self.misses.get());
-        scope.count("path/evicts", self.evicts.get());
-        scope.count("path/expires", self.expires.get());
-        scope.count("path/oneshots", self.oneshots.get());
+        scope.count("misses", self.misses.get());
+        scope.count("evicts", self.evicts.get());
+        scope.count("expires", self.expires.get());
+        scope.count("oneshots", self.oneshots.get());
         scope
     }
 }

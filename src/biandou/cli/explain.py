@@ -83,7 +83,7 @@ async def _explain(config: LinkerConfig, label: str | None, request: Request) ->
 def render(told: Explanation, *, colour: bool) -> str:
     """Give an explanation as text, a line a fact; with colour, what is not taken is dim and what is wrong is red."""
     paint = _Paint(colour)
-    lines = [f"{told.request}   router {told.router}", "", paint.title("1 identification")]
+    lines = [f"{told.request}   router {told.router}   (+ taken, - not taken)", "", paint.title("1 identification")]
     width = max((len(attempt.kind) for attempt in told.identification), default=0)
     for attempt in told.identification:
         said = attempt.name if attempt.name is not None else paint.dim(f"no name: {attempt.reason}")
@@ -95,8 +95,10 @@ def render(told: Explanation, *, colour: bool) -> str:
     if told.name is not None and told.binding is not None:
         lines += ["", paint.title("3 resolution"), *_clients(told.resolution, paint)]
         lines += ["", paint.title("4 transformation")]
+        before = told.resolution
         for step in told.transformation:
-            lines += [f"  {step.transformer}", *_clients(step.after, paint, "    ")]
+            lines += [f"  {step.transformer}", *_clients(step.after, paint, "    ", before)]
+            before = step.after
         if not told.transformation:
             lines.append(paint.dim("  none"))
         lines += ["", paint.title("5 load balancing")]
@@ -129,9 +131,9 @@ def _tree(root: Node, paint: _Paint) -> list[str]:
     return lines
 
 
-def _clients(clients: list[Client], paint: _Paint, indent: str = "  ") -> list[str]:
+def _clients(clients: list[Client], paint: _Paint, indent: str = "  ", before: list[Client] | None = None) -> list[str]:
     lines = []
-    for client in clients:
+    for index, client in enumerate(clients):
         line = f"{indent}{client.share:7.2%}  {client.client}"
         if client.residual != "/":
             line += f"  residual {client.residual}"
@@ -141,6 +143,8 @@ def _clients(clients: list[Client], paint: _Paint, indent: str = "  ") -> list[s
             line += f"  {paint.wrong(client.state)}"
         lines.append(line)
         lines += [f"{indent}         {endpoint}" for endpoint in client.endpoints]
+        if before is not None and len(before) == len(clients) and before[index].endpoints != client.endpoints:
+            lines.append(paint.dim(f"{indent}         was {', '.join(before[index].endpoints) or 'empty'}"))
     return lines or [paint.dim(f"{indent}nothing there")]
 
 

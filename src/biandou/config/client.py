@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -12,6 +13,14 @@ from biandou.config.server import Session, SocketOptions
 from biandou.config.values import Count, NotBuilt, PrefixPattern, Room
 from biandou.dtab import Path
 from biandou.policies import Budget, ClientTls, FailureAccrualKind, Keys, Milliseconds, RequestAuthorizerKind
+
+
+def _plaintext(tls: ClientTls) -> bool:
+    return not tls.enabled
+
+
+def _default_budget(budget: Budget) -> bool:
+    return budget == Budget()
 
 
 class HostConnectionPool(Keys, frozen=True, kw_only=True):
@@ -26,16 +35,16 @@ class HostConnectionPool(Keys, frozen=True, kw_only=True):
 class ClientKeys(Keys, frozen=True, kw_only=True):
     """What can be said for some client names or for all; what is not said is `None` and takes the default."""
 
-    tls: Annotated[ClientTls | None, NotBuilt(lambda tls: not tls.enabled)] = None
+    tls: Annotated[ClientTls | None, NotBuilt(_plaintext)] = None
     load_balancer: Annotated[BalancerKind | None, Room("balancers")] = None
     host_connection_pool: HostConnectionPool | None = None
-    fail_fast: Annotated[bool | None, NotBuilt(lambda value: not value)] = None
+    fail_fast: Annotated[bool | None, NotBuilt(operator.not_)] = None
     failure_accrual: Annotated[FailureAccrualKind | None, Room("failure accruals")] = None
     request_attempt_timeout_ms: Milliseconds | None = None
-    requeue_budget: Annotated[Budget | None, NotBuilt(lambda budget: budget == Budget())] = None
+    requeue_budget: Annotated[Budget | None, NotBuilt(_default_budget)] = None
     client_session: Session | None = None
     socket_options: SocketOptions | None = None
-    forward_client_cert: Annotated[bool | None, NotBuilt(lambda value: not value)] = None
+    forward_client_cert: Annotated[bool | None, NotBuilt(operator.not_)] = None
     request_authorizers: tuple[Annotated[RequestAuthorizerKind, Room("request authorizers")], ...] | None = None
     connect_timeout_ms: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
 

@@ -92,7 +92,8 @@ def _check_ports(config: LinkerConfig, reading: Reading) -> None:
     listeners: list[tuple[object, str, int]] = [
         (server, server.ip, server.port) for router in config.routers for server in router.servers
     ]
-    listeners.append((config.admin, config.admin.ip, config.admin.port))
+    if not reading.troubled(config, "admin"):
+        listeners.append((config.admin, config.admin.ip, config.admin.port))
     seen: dict[tuple[str, int], object] = {}
     for listener, ip, port in listeners:
         # Port 0 is another port each time.

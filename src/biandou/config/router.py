@@ -32,6 +32,11 @@ _GLOBAL: Final = "io.l5d.global"
 _SERVICES: Final[Register[Any]] = Register("services", (GlobalService, StaticService))
 _CLIENTS: Final[Register[Any]] = Register("clients", (GlobalClient, StaticClient))
 
+
+def _uncompressed(level: int) -> bool:
+    return level in (-1, 0)
+
+
 Label = Annotated[str, Meta(min_length=1, max_length=255)]
 
 
@@ -87,7 +92,7 @@ class HttpRouter(Router, frozen=True, kw_only=True, tag="http"):
     max_initial_line_kb: Kilobytes = msgspec.field(default=4, name="maxInitialLineKB")
     max_err_response_kb: Kilobytes = msgspec.field(default=5120, name="maxErrResponseKB")
     streaming_enabled: Annotated[bool, NotBuilt()] = True
-    compression_level: Annotated[Annotated[int, Meta(ge=-1, le=9)], NotBuilt(lambda level: level in (-1, 0))] = -1
+    compression_level: Annotated[Annotated[int, Meta(ge=-1, le=9)], NotBuilt(_uncompressed)] = -1
     trace_propagator: Annotated[TracePropagatorKind, Room("trace propagators")] = DefaultTracePropagator()
 
 

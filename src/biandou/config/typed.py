@@ -101,7 +101,11 @@ class Reading:
         try:
             return msgspec.convert(value, hint)
         except msgspec.ValidationError as error:
-            return self._keep(node.place, path, f"{_bounds(str(error))}, found {_shown(node)}")
+            said = next(
+                (mark.description for mark in marks if isinstance(mark, msgspec.Meta) and mark.description), None
+            )
+            expected = f"expected {said}" if said else _bounds(str(error))
+            return self._keep(node.place, path, f"{expected}, found {_shown(node)}")
 
     def _unmarked(self, node: Node, base: Any, path: str) -> Any:
         scalar = _SCALARS.get(base)
@@ -226,7 +230,8 @@ class Reading:
                 continue
             read = self._value(value, field.hint, _join(path, key))
             if read is BROKEN:
-                broken = True
+                # The sections of a file are checked even if one of them is broken.
+                broken = broken or field.required or path != ""
             else:
                 values[field.name] = read
                 self._refuse_unbuilt(value, field, read, _join(path, key), key)
