@@ -83,9 +83,9 @@ fn main() {
     let (counter, histogram, client) = (Counter::default(), Histogram::default(), ClientStats::default());
     measure("counter: add", |_| black_box(&counter).add(1));
     measure("histogram: record", |nth| {
-        black_box(&histogram).record(500 + nth % 4_000)
+        black_box(&histogram).record(500 + nth % 4_000);
     });
     measure("client: finish", |nth| {
-        black_box(&client).finish(200, 500 + nth % 4_000, None)
+        black_box(&client).finish(200, 500 + nth % 4_000, None);
     });
 }

@@ -24,7 +24,7 @@ impl PeakEwma {
             return None;
         }
         let (average, age) = read(word, now_us, decay_us);
-        (age < STALE).then(|| average * (-age).exp())
+        (age < STALE).then(|| average * left(age))
     }
 
     /// An answer came after `latency_us`. A failure never makes the endpoint look faster.
@@ -39,7 +39,7 @@ impl PeakEwma {
                 (false, _) if latency >= average => latency,
                 (false, true) => average,
                 (false, false) => {
-                    let kept = (-age).exp();
+                    let kept = left(age);
                     average * kept + latency * (1.0 - kept)
                 }
             };
@@ -58,9 +58,19 @@ fn tick(now_us: u64) -> u32 {
 
 /// The average in µs, and its age in decay times. Workers' clocks differ a little: the future counts as now.
 fn read(word: u64, now_us: u64, decay_us: f32) -> (f32, f32) {
-    let ticks = tick(now_us).wrapping_sub(word as u32).cast_signed().max(0);
+    let ticks = tick(now_us).wrapping_sub(word as u32);
+    let ticks = if ticks > u32::MAX / 2 { 0 } else { ticks };
     let age = (ticks as f32) * (1 << TICK_SHIFT) as f32 / decay_us.max(1.0);
     (f32::from_bits((word >> 32) as u32), age)
+}
+
+/// What is left of an average of this age. Under traffic it is young, and its power series good to five digits.
+fn left(age: f32) -> f32 {
+    if age < 0.03 {
+        1.0 - age + age * age * 0.5
+    } else {
+        (-age).exp()
+    }
 }
 
 #[cfg(test)]
