@@ -85,11 +85,15 @@ mod _engine {
     }
 
     fn read<T: for<'de> biandou_engine::Deserialize<'de>>(bytes: &[u8], what: &str) -> PyResult<T> {
-        rmp_serde::from_slice(bytes).map_err(|error| PyValueError::new_err(format!("not a {what}: {error}")))
+        // Addresses travel as text, which is what an operator writes.
+        let mut reader = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
+        T::deserialize(&mut reader).map_err(|error| PyValueError::new_err(format!("not a {what}: {error}")))
     }
 
     fn write<'py, T: biandou_engine::Serialize>(py: Python<'py>, letter: &T) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = rmp_serde::to_vec_named(letter)
+        let mut bytes = Vec::new();
+        letter
+            .serialize(&mut rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable())
             .map_err(|error| PyValueError::new_err(format!("cannot write a letter: {error}")))?;
         Ok(PyBytes::new(py, &bytes))
     }

@@ -376,7 +376,13 @@ fn a_half_closed_caller_gets_its_response() {
 
 #[test]
 fn a_dead_endpoint_costs_no_request() {
-    let origin = Origin::replying(HELLO);
+    let origin = Origin::start(|mut peer, _| {
+        loop {
+            peer.head();
+            peer.take(2);
+            peer.send(HELLO.as_bytes());
+        }
+    });
     let mesh = Mesh::web(&[nowhere(), origin.address, nowhere()]);
     let mut caller = mesh.connect();
     for _ in 0..50 {

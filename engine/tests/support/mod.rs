@@ -151,7 +151,7 @@ impl Mesh {
         tally
             .scopes
             .iter()
-            .filter(|scope| scope.scope.get(2).is_some_and(|this| this == kind))
+            .filter(|scope| scope.scope.len() == 4 && scope.scope[2] == kind)
             .filter_map(|scope| scope.counters.get(name))
             .sum()
     }
@@ -296,10 +296,18 @@ impl Origin {
     }
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens, nor will while the test runs: it is taken, but not listened on.
 pub fn nowhere() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    socket.bind(&any.into()).expect("a port");
+    let address = socket
+        .local_addr()
+        .expect("an address")
+        .as_socket()
+        .expect("an IP address");
+    std::mem::forget(socket);
+    address
 }
 
 /// Waits until something is so.

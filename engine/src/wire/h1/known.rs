@@ -46,9 +46,12 @@ impl Known {
         self as u8 >= Self::L5dCtxTrace as u8
     }
 
-    /// Whether the header brings something of the request's context: its trace, its deadline or its dtab.
+    /// Whether the header brings something of the request's context: its trace, its sampling or its deadline.
     pub fn is_context(self) -> bool {
-        (Self::L5dCtxTrace as u8..=Self::L5dSample as u8).contains(&(self as u8))
+        matches!(
+            self,
+            Self::L5dCtxTrace | Self::L5dSample | Self::L5dCtxDeadline
+        )
     }
 
     /// Classifies a name; case does not matter.
@@ -76,8 +79,14 @@ impl Known {
             (b'r', 11) => &[(b"retry-after", Self::RetryAfter)],
             (b'f', 17) => &[(b"finagle-http-nack", Self::FinagleNack)],
             (b'f', 30) => &[
-                (b"finagle-http-nonretryable-nack", Self::FinagleNonretryableNack),
-                (b"finagle-http-retryable-request", Self::FinagleRetryableRequest),
+                (
+                    b"finagle-http-nonretryable-nack",
+                    Self::FinagleNonretryableNack,
+                ),
+                (
+                    b"finagle-http-retryable-request",
+                    Self::FinagleRetryableRequest,
+                ),
             ],
             (b'l', _) => return Self::l5d(name),
             _ => return Self::Other,
@@ -86,7 +95,10 @@ impl Known {
     }
 
     fn l5d(name: &[u8]) -> Self {
-        if !name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"l5d-")) {
+        if !name
+            .get(..4)
+            .is_some_and(|start| start.eq_ignore_ascii_case(b"l5d-"))
+        {
             return Self::Other;
         }
         let candidates: &[(&[u8], Self)] = match name.len() {
