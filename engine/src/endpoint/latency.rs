@@ -64,10 +64,11 @@ fn read(word: u64, now_us: u64, decay_us: f32) -> (f32, f32) {
     (f32::from_bits((word >> 32) as u32), age)
 }
 
-/// What is left of an average of this age. Under traffic it is young, and its power series good to five digits.
+/// What is left of an average of this age (e⁻ᵃᵍᵉ). Under traffic it is young, and a short series of eᵃᵍᵉ good to 0.4 %.
+#[inline]
 fn left(age: f32) -> f32 {
-    if age < 0.03 {
-        1.0 - age + age * age * 0.5
+    if age < 1.0 {
+        1.0 / (1.0 + age * (1.0 + age * (0.5 + age * (1.0 / 6.0 + age * (1.0 / 24.0)))))
     } else {
         (-age).exp()
     }
