@@ -221,9 +221,20 @@ mod tests {
 
     #[test]
     fn classes_are_by_weight_and_cover_every_endpoint_once() {
-        let set = set(&[(1, 1.0), (2, 0.5), (3, 1.0), (4, f64::NAN), (5, -1.0), (1, 0.5)], Treatment::default());
-        let classes: Vec<(f64, usize)> = set.classes.iter().map(|class| (class.weight, class.range.len())).collect();
-        assert_eq!(classes, [(1.0, 1), (0.5, 2), (0.0, 2)], "the last weight of 1 counts, bad ones are 0");
+        let set = set(
+            &[(1, 1.0), (2, 0.5), (3, 1.0), (4, f64::NAN), (5, -1.0), (1, 0.5)],
+            Treatment::default(),
+        );
+        let classes: Vec<(f64, usize)> = set
+            .classes
+            .iter()
+            .map(|class| (class.weight, class.range.len()))
+            .collect();
+        assert_eq!(
+            classes,
+            [(1.0, 1), (0.5, 2), (0.0, 2)],
+            "the last weight of 1 counts, bad ones are 0"
+        );
         assert_eq!(set.weighted().count(), 5);
         assert_eq!(set.eligible().len(), 3);
     }
@@ -248,7 +259,9 @@ mod tests {
     #[test]
     fn an_address_that_comes_back_after_it_was_retired_begins_anew() {
         let first = set(&[(1, 1.0), (2, 1.0)], Treatment::default());
-        let back = first.updated(&addresses(&[(1, 1.0)])).updated(&addresses(&[(1, 1.0), (2, 1.0)]));
+        let back = first
+            .updated(&addresses(&[(1, 1.0)]))
+            .updated(&addresses(&[(1, 1.0), (2, 1.0)]));
         assert_ne!(find(&back, 2).id, find(&first, 2).id);
         assert!(!find(&back, 2).is_retired());
     }
@@ -280,7 +293,9 @@ mod tests {
             ..Treatment::default()
         };
         let first = set(&[(1, 1.0), (2, 1.0)], treatment);
-        let third = first.updated(&addresses(&[(1, 1.0)])).updated(&addresses(&[(1, 1.0), (2, 1.0)]));
+        let third = first
+            .updated(&addresses(&[(1, 1.0)]))
+            .updated(&addresses(&[(1, 1.0), (2, 1.0)]));
         assert!(Arc::ptr_eq(find(&first, 2), find(&third, 2)));
         assert!(!find(&third, 2).is_on_probation());
     }

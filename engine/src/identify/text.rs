@@ -46,7 +46,7 @@ pub struct StaticPath {
 
 impl StaticPath {
     /// The path in shown form; nothing for the empty path.
-    pub(super) fn shown(&self) -> &[u8] {
+    pub fn shown(&self) -> &[u8] {
         &self.shown
     }
 }

@@ -278,6 +278,10 @@ _SCALARS: Final[Mapping[Any, str]] = {
 }
 
 
+_LARGEST: Final = 2**63 - 1
+"""Every number of ours fits into 64 bits; a larger one is refused before anything computes with it."""
+
+
 def _coerce(node: nodes.Scalar, base: type) -> Any:
     """Give the scalar as `base`, converting between texts and numbers as Linkerd does, or `None`."""
     value = node.value
@@ -293,7 +297,7 @@ def _coerce(node: nodes.Scalar, base: type) -> Any:
         number = float(value) if isinstance(value, str | float) else value
     except ValueError:
         return None
-    if number is None or not math.isfinite(number):
+    if number is None or abs(number) > _LARGEST or math.isnan(number):
         return None
     if base is float:
         return float(number)
