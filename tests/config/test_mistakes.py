@@ -107,7 +107,7 @@ BAD: list[tuple[str, list[str]]] = [
     ),
     (
         in_router("interpreter: {transformers: []}"),
-        ["l.yaml:4:16: routers[0].interpreter: missing key `kind`; allowed: default"],
+        ["l.yaml:4:16: routers[0].interpreter: missing key `kind`; allowed: default, io.l5d.fs"],
     ),
     (
         in_router("interpreter: {kind: default, transformers: [{kind: io.l5d.prt}, {kind: io.l5d.port, port: 99999}]}"),
