@@ -1,6 +1,8 @@
 //! What heads are taken, how their bodies are framed, and what is refused because two readers could take it differently.
 
-use biandou_engine::wire::h1::{Body, HeadErrorKind, Known, Limits, Method, Parse, RequestHead, ResponseHead, Version};
+use biandou_engine::wire::h1::{
+    Body, HeadErrorKind, Known, Limits, Method, Parse, RequestHead, ResponseHead, Version,
+};
 
 const LIMITS: Limits = Limits {
     head_bytes: 1024,
@@ -16,7 +18,9 @@ fn request(bytes: &[u8]) -> (RequestHead, Result<Parse, HeadErrorKind>) {
 
 fn response(bytes: &[u8], method: Method) -> (ResponseHead, Result<Parse, HeadErrorKind>) {
     let mut head = ResponseHead::default();
-    let parsed = head.parse(bytes, &LIMITS, method).map_err(|error| error.kind);
+    let parsed = head
+        .parse(bytes, &LIMITS, method)
+        .map_err(|error| error.kind);
     (head, parsed)
 }
 
@@ -29,7 +33,12 @@ fn request_in_all_pieces(bytes: &[u8]) -> (RequestHead, Result<Parse, HeadErrorK
         if first == Ok(Parse::Partial) {
             first = reused.parse(bytes, &LIMITS);
         }
-        assert_eq!(first.map_err(|error| error.kind), expected, "{} at {split}", bytes.escape_ascii());
+        assert_eq!(
+            first.map_err(|error| error.kind),
+            expected,
+            "{} at {split}",
+            bytes.escape_ascii()
+        );
         if expected.is_ok() {
             assert_eq!((&reused.headers, reused.body), (&whole.headers, whole.body));
         }
@@ -42,11 +51,19 @@ fn request_in_all_pieces(bytes: &[u8]) -> (RequestHead, Result<Parse, HeadErrorK
             break;
         }
     }
-    assert_eq!(last.map_err(|error| error.kind), expected, "{}", bytes.escape_ascii());
+    assert_eq!(
+        last.map_err(|error| error.kind),
+        expected,
+        "{}",
+        bytes.escape_ascii()
+    );
     (whole, expected)
 }
 
-fn response_in_all_pieces(bytes: &[u8], method: Method) -> (ResponseHead, Result<Parse, HeadErrorKind>) {
+fn response_in_all_pieces(
+    bytes: &[u8],
+    method: Method,
+) -> (ResponseHead, Result<Parse, HeadErrorKind>) {
     let (whole, expected) = response(bytes, method);
     let mut reused = ResponseHead::default();
     for split in 0..bytes.len() {
@@ -54,7 +71,12 @@ fn response_in_all_pieces(bytes: &[u8], method: Method) -> (ResponseHead, Result
         if first == Ok(Parse::Partial) {
             first = reused.parse(bytes, &LIMITS, method);
         }
-        assert_eq!(first.map_err(|error| error.kind), expected, "{} at {split}", bytes.escape_ascii());
+        assert_eq!(
+            first.map_err(|error| error.kind),
+            expected,
+            "{} at {split}",
+            bytes.escape_ascii()
+        );
         reused.clear();
     }
     (whole, expected)
@@ -64,9 +86,15 @@ fn response_in_all_pieces(bytes: &[u8], method: Method) -> (ResponseHead, Result
 fn ambiguous_or_malformed_requests_are_refused() {
     use HeadErrorKind::*;
     let long_line = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(300));
-    let large = format!("GET / HTTP/1.1\r\nHost: h\r\nx: {}\r\n\r\n", "a".repeat(1024));
+    let large = format!(
+        "GET / HTTP/1.1\r\nHost: h\r\nx: {}\r\n\r\n",
+        "a".repeat(1024)
+    );
     let many = format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "x: y\r\n".repeat(16));
-    let options = format!("GET / HTTP/1.1\r\nHost: h\r\nConnection: {}\r\n\r\n", "a,".repeat(65));
+    let options = format!(
+        "GET / HTTP/1.1\r\nHost: h\r\nConnection: {}\r\n\r\n",
+        "a,".repeat(65)
+    );
     let cases: &[(&[u8], HeadErrorKind)] = &[
         // Line ends.
         (b"GET / HTTP/1.1\nHost: h\r\n\r\n", BareLf),
@@ -250,33 +278,103 @@ fn requests_are_framed_by_what_they_say() {
     let cases: &[(&[u8], Body, bool)] = &[
         (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", Body::None, true),
         (b"POST / HTTP/1.1\r\nHost: h\r\n\r\n", Body::None, true),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", Body::Exact(0), true),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length:  12\t\r\n\r\n", Body::Exact(12), true),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 007\r\n\r\n", Body::Exact(7), true),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5, 5\r\n\r\n", Body::Exact(5), true),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", Body::Exact(5), true),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+            Body::Exact(0),
+            true,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length:  12\t\r\n\r\n",
+            Body::Exact(12),
+            true,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 007\r\n\r\n",
+            Body::Exact(7),
+            true,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5, 5\r\n\r\n",
+            Body::Exact(5),
+            true,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+            Body::Exact(5),
+            true,
+        ),
         (
             b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 18446744073709551615\r\n\r\n",
             Body::Exact(u64::MAX),
             true,
         ),
-        (b"POST / HTTP/1.1\r\nHost: h\r\ntransfer-encoding: Chunked \r\n\r\n", Body::Chunked, true),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\ntransfer-encoding: Chunked \r\n\r\n",
+            Body::Chunked,
+            true,
+        ),
         // Only the exact name frames.
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent_Length: 5\r\n\r\n", Body::None, true),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nX-Content-Length: 5\r\n\r\n", Body::None, true),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", Body::None, false),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nConnection: a, CLOSE,\r\n\r\n", Body::None, false),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nConnection: x\r\nConnection: close\r\n\r\n", Body::None, false),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nConnection: closed\r\n\r\n", Body::None, true),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent_Length: 5\r\n\r\n",
+            Body::None,
+            true,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nX-Content-Length: 5\r\n\r\n",
+            Body::None,
+            true,
+        ),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+            Body::None,
+            false,
+        ),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nConnection: a, CLOSE,\r\n\r\n",
+            Body::None,
+            false,
+        ),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nConnection: x\r\nConnection: close\r\n\r\n",
+            Body::None,
+            false,
+        ),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nConnection: closed\r\n\r\n",
+            Body::None,
+            true,
+        ),
         (b"GET / HTTP/1.0\r\n\r\n", Body::None, false),
-        (b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", Body::None, true),
-        (b"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n", Body::None, false),
-        (b"POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\n", Body::Exact(3), false),
+        (
+            b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
+            Body::None,
+            true,
+        ),
+        (
+            b"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n",
+            Body::None,
+            false,
+        ),
+        (
+            b"POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\n",
+            Body::Exact(3),
+            false,
+        ),
     ];
     for (bytes, body, keep_alive) in cases {
         let (head, parsed) = request_in_all_pieces(bytes);
-        assert_eq!(parsed, Ok(Parse::Complete(bytes.len())), "{}", bytes.escape_ascii());
-        assert_eq!((head.body, head.keep_alive), (*body, *keep_alive), "{}", bytes.escape_ascii());
+        assert_eq!(
+            parsed,
+            Ok(Parse::Complete(bytes.len())),
+            "{}",
+            bytes.escape_ascii()
+        );
+        assert_eq!(
+            (head.body, head.keep_alive),
+            (*body, *keep_alive),
+            "{}",
+            bytes.escape_ascii()
+        );
     }
 }
 
@@ -302,14 +400,24 @@ fn targets_of_every_form_are_taken_apart() {
         let bytes = format!("{line} HTTP/1.1\r\nHost: other\r\n\r\n").into_bytes();
         let (head, parsed) = request_in_all_pieces(&bytes);
         assert_eq!(parsed, Ok(Parse::Complete(bytes.len())), "{line}");
-        let text = |span: biandou_engine::wire::h1::Span| String::from_utf8_lossy(span.get(&bytes)).into_owned();
-        assert_eq!(line.split_once(' '), Some((text(head.method_span).as_str(), text(head.target).as_str())));
+        let text = |span: biandou_engine::wire::h1::Span| {
+            String::from_utf8_lossy(span.get(&bytes)).into_owned()
+        };
+        assert_eq!(
+            line.split_once(' '),
+            Some((text(head.method_span).as_str(), text(head.target).as_str()))
+        );
         let parts = head.absolute.map(|absolute| {
             let mut target = Vec::new();
             absolute.push_target(head.method, &bytes, &mut target);
-            (text(absolute.authority), text(absolute.path), String::from_utf8_lossy(&target).into_owned())
+            (
+                text(absolute.authority),
+                text(absolute.path),
+                String::from_utf8_lossy(&target).into_owned(),
+            )
         });
-        let expected = expected.map(|(host, path, target)| (host.to_owned(), path.to_owned(), target.to_owned()));
+        let expected = expected
+            .map(|(host, path, target)| (host.to_owned(), path.to_owned(), target.to_owned()));
         assert_eq!(parts, expected, "{line}");
         let host = expected.map_or("other".to_owned(), |(host, ..)| host);
         assert_eq!(head.authority().map(text), Some(host), "{line}");
@@ -326,7 +434,14 @@ fn header_lines_are_found_with_their_parts() {
     let found: Vec<(&[u8], &[u8], Known, bool)> = head
         .headers
         .iter()
-        .map(|header| (header.name.get(bytes), header.value.get(bytes), header.known, header.named_by_connection))
+        .map(|header| {
+            (
+                header.name.get(bytes),
+                header.value.get(bytes),
+                header.known,
+                header.named_by_connection,
+            )
+        })
         .collect();
     let expected: &[(&[u8], &[u8], Known, bool)] = &[
         (b"Host", b"h:80", Known::Host, false),
@@ -342,19 +457,69 @@ fn header_lines_are_found_with_their_parts() {
     ];
     assert_eq!(found, expected);
     // The lines join without a gap, so that neighbours can be copied in one piece.
-    assert!(head.headers.windows(2).all(|pair| pair[0].line.end == pair[1].line.start));
+    assert!(
+        head.headers
+            .windows(2)
+            .all(|pair| pair[0].line.end == pair[1].line.start)
+    );
     assert_eq!(head.headers[2].line.get(bytes), b"A-b:  c\td\xff  \r\n");
-    assert_eq!((head.method, head.version), (Method::Patch, Version::Http11));
-    assert_eq!(head.upgrade.map(|span| span.get(bytes)), Some(&b"websocket"[..]));
-    assert_eq!((head.via_entries, head.expect_continue, head.host_missing), (3, true, false));
+    assert_eq!(
+        (head.method, head.version),
+        (Method::Patch, Version::Http11)
+    );
+    assert_eq!(
+        head.upgrade.map(|span| span.get(bytes)),
+        Some(&b"websocket"[..])
+    );
+    assert_eq!(
+        (head.via_entries, head.expect_continue, head.host_missing),
+        (3, true, false)
+    );
+}
+
+#[test]
+fn all_that_connection_names_is_marked_wherever_it_stands() {
+    let cases = [
+        (
+            "Keep-Alive: 5\r\nConnection: keep-alive\r\nx: y",
+            "Keep-Alive",
+        ),
+        (
+            "Connection: x\r\nConnection: Y\r\nX: 1\r\ny: 2\r\nx: 3\r\nxy: 4",
+            "X y x",
+        ),
+        ("x: 1\r\nConnection: close, , x\r\nclose: 2", "x close"),
+        ("Host: h\r\nConnection: close", ""),
+        ("x: 1\r\nConnection: y z", ""),
+    ];
+    for (lines, expected) in cases {
+        let bytes = format!("GET / HTTP/1.1\r\n{lines}\r\n\r\n").into_bytes();
+        let (head, _) = request_in_all_pieces(&bytes);
+        let marked = head
+            .headers
+            .iter()
+            .filter(|header| header.named_by_connection);
+        let names: Vec<String> = marked
+            .map(|header| String::from_utf8_lossy(header.name.get(&bytes)).into_owned())
+            .collect();
+        assert_eq!(names.join(" "), expected, "{lines}");
+    }
 }
 
 #[test]
 fn what_needs_http_11_or_a_connection_option_is_not_seen_without() {
     let (head, _) = request(b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n");
-    assert_eq!((head.upgrade, head.host_missing, head.host), (None, true, None));
-    let (head, _) = request(b"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: a\r\nExpect: 100-continue\r\n\r\n");
-    assert_eq!((head.upgrade, head.host_missing, head.expect_continue), (None, false, false));
+    assert_eq!(
+        (head.upgrade, head.host_missing, head.host),
+        (None, true, None)
+    );
+    let (head, _) = request(
+        b"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: a\r\nExpect: 100-continue\r\n\r\n",
+    );
+    assert_eq!(
+        (head.upgrade, head.host_missing, head.expect_continue),
+        (None, false, false)
+    );
     let (head, _) = request(b"GET / HTTP/1.1\r\nHost:\r\nExpect: 100-continue, x\r\n\r\n");
     assert!(head.host.is_some_and(|host| host.is_empty()) && !head.expect_continue);
 }
@@ -365,15 +530,32 @@ fn a_head_that_is_used_again_keeps_nothing_of_the_last_one() {
     let first = b"POST http://a/ HTTP/1.1\r\nHost: h\r\nConnection: close, upgrade\r\nUpgrade: x\r\nVia: 1.1 a\r\n\
         Expect: 100-continue\r\nContent-Length: 4\r\n\r\n";
     assert_eq!(head.parse(first, &LIMITS), Ok(Parse::Complete(first.len())));
-    assert!(head.parse(b"POST / HTTP/1.1\r\nTransfer-Encoding: x\r\n\r\n", &LIMITS).is_err());
+    assert!(
+        head.parse(b"POST / HTTP/1.1\r\nTransfer-Encoding: x\r\n\r\n", &LIMITS)
+            .is_err()
+    );
     let second = b"GET / HTTP/1.1\r\n\r\n";
-    assert_eq!(head.parse(second, &LIMITS), Ok(Parse::Complete(second.len())));
-    assert!(head.headers.is_empty() && head.keep_alive && head.host_missing && !head.expect_continue);
-    assert_eq!((head.body, head.upgrade, head.via_entries, head.absolute), (Body::None, None, 0, None));
+    assert_eq!(
+        head.parse(second, &LIMITS),
+        Ok(Parse::Complete(second.len()))
+    );
+    assert!(
+        head.headers.is_empty() && head.keep_alive && head.host_missing && !head.expect_continue
+    );
+    assert_eq!(
+        (head.body, head.upgrade, head.via_entries, head.absolute),
+        (Body::None, None, 0, None)
+    );
     // And of one that never came whole, once it is told.
-    assert_eq!(head.parse(b"POST / HTTP/1.1\r\nContent-Length: 4\r\nx", &LIMITS), Ok(Parse::Partial));
+    assert_eq!(
+        head.parse(b"POST / HTTP/1.1\r\nContent-Length: 4\r\nx", &LIMITS),
+        Ok(Parse::Partial)
+    );
     head.clear();
-    assert_eq!(head.parse(second, &LIMITS), Ok(Parse::Complete(second.len())));
+    assert_eq!(
+        head.parse(second, &LIMITS),
+        Ok(Parse::Complete(second.len()))
+    );
     assert!(head.headers.is_empty() && head.body == Body::None);
 }
 
@@ -382,13 +564,15 @@ fn heads_at_their_limits_are_taken_and_one_byte_more_is_not() {
     for (extra, line_ok, head_ok) in [(0, true, true), (1, false, false)] {
         let line = "GET /".len() + " HTTP/1.1".len();
         let target = "a".repeat(LIMITS.line_bytes - line + extra);
-        let (_, parsed) = request_in_all_pieces(format!("GET /{target} HTTP/1.1\r\n\r\n").as_bytes());
+        let (_, parsed) =
+            request_in_all_pieces(format!("GET /{target} HTTP/1.1\r\n\r\n").as_bytes());
         assert_eq!(parsed.is_ok(), line_ok, "{parsed:?}");
         let value = "a".repeat(LIMITS.head_bytes - "x: \r\n\r\n".len() + extra);
         let (_, parsed) = request(format!("GET / HTTP/1.1\r\nx: {value}\r\n\r\n").as_bytes());
         assert_eq!(parsed.is_ok(), head_ok, "{parsed:?}");
         let lines = "x: y\r\n".repeat(LIMITS.headers + extra);
-        let (_, parsed) = request_in_all_pieces(format!("GET / HTTP/1.1\r\n{lines}\r\n").as_bytes());
+        let (_, parsed) =
+            request_in_all_pieces(format!("GET / HTTP/1.1\r\n{lines}\r\n").as_bytes());
         assert_eq!(parsed.is_ok(), head_ok, "{parsed:?}");
     }
 }
@@ -405,17 +589,35 @@ fn an_endless_head_is_refused_before_it_ends() {
 fn refusals_have_their_status_and_a_text() {
     let cases: &[(&[u8], u16, &str)] = &[
         (b"GET / HTTP/2.0\r\n\r\n", 505, "version"),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "Transfer-Encoding"),
-        (b"POST / HTTP/1.1\r\nContent-Length: 1, 2\r\n\r\n", 400, "conflicting `Content-Length` headers"),
+        (
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+            501,
+            "Transfer-Encoding",
+        ),
+        (
+            b"POST / HTTP/1.1\r\nContent-Length: 1, 2\r\n\r\n",
+            400,
+            "conflicting `Content-Length` headers",
+        ),
         (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400, "colon"),
     ];
     for (bytes, status, text) in cases {
-        let error = RequestHead::default().parse(bytes, &LIMITS).expect_err("refused");
+        let error = RequestHead::default()
+            .parse(bytes, &LIMITS)
+            .expect_err("refused");
         assert_eq!(error.status(), *status);
         assert!(error.to_string().contains(text), "{error}");
     }
-    let small = Limits { head_bytes: 4, line_bytes: 20, headers: 1 };
-    let status = |bytes: &[u8]| RequestHead::default().parse(bytes, &small).map_err(|error| error.status());
+    let small = Limits {
+        head_bytes: 4,
+        line_bytes: 20,
+        headers: 1,
+    };
+    let status = |bytes: &[u8]| {
+        RequestHead::default()
+            .parse(bytes, &small)
+            .map_err(|error| error.status())
+    };
     assert_eq!(status(b"GET /aaaaaaaaaaaaaaaaaaaaaaaaa"), Err(414));
     assert_eq!(status(b"GET / HTTP/1.1\r\nx: aaaaaaa"), Err(431));
 }
@@ -424,32 +626,127 @@ fn refusals_have_their_status_and_a_text() {
 fn responses_are_framed_by_status_method_and_fields() {
     use Method::{Connect, Get, Head};
     let cases: &[(&str, Method, Body, bool)] = &[
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", Get, Body::Exact(3), true),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n", Get, Body::Exact(3), true),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", Get, Body::Chunked, true),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n",
+            Get,
+            Body::Exact(3),
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n",
+            Get,
+            Body::Exact(3),
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n",
+            Get,
+            Body::Chunked,
+            true,
+        ),
         ("HTTP/1.1 200 OK\r\n", Get, Body::UntilClose, false),
-        ("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n", Get, Body::Exact(3), false),
-        ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n", Get, Body::Exact(3), false),
-        ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n", Get, Body::Exact(3), true),
-        ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n", Get, Body::UntilClose, false),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", Head, Body::None, true),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", Head, Body::None, true),
+        (
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n",
+            Get,
+            Body::Exact(3),
+            false,
+        ),
+        (
+            "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n",
+            Get,
+            Body::Exact(3),
+            false,
+        ),
+        (
+            "HTTP/1.0 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n",
+            Get,
+            Body::Exact(3),
+            true,
+        ),
+        (
+            "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n",
+            Get,
+            Body::UntilClose,
+            false,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n",
+            Head,
+            Body::None,
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n",
+            Head,
+            Body::None,
+            true,
+        ),
         ("HTTP/1.1 200 OK\r\n", Head, Body::None, true),
-        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n", Get, Body::None, true),
+        (
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n",
+            Get,
+            Body::None,
+            true,
+        ),
         ("HTTP/1.1 304 Not Modified\r\n", Get, Body::None, true),
         ("HTTP/1.1 204 No Content\r\n", Get, Body::None, true),
-        ("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n", Get, Body::None, true),
+        (
+            "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n",
+            Get,
+            Body::None,
+            true,
+        ),
         // Whether a body follows is anybody's guess.
-        ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n", Get, Body::None, false),
-        ("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n", Get, Body::None, false),
+        (
+            "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n",
+            Get,
+            Body::None,
+            false,
+        ),
+        (
+            "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n",
+            Get,
+            Body::None,
+            false,
+        ),
         ("HTTP/1.1 100 Continue\r\n", Get, Body::None, true),
-        ("HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n", Get, Body::None, false),
-        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n", Get, Body::None, false),
+        (
+            "HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n",
+            Get,
+            Body::None,
+            false,
+        ),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n",
+            Get,
+            Body::None,
+            false,
+        ),
         ("HTTP/1.1 200 OK\r\n", Connect, Body::None, false),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", Connect, Body::None, false),
-        ("HTTP/1.1 407 No\r\nContent-Length: 3\r\n", Connect, Body::Exact(3), true),
-        ("HTTP/1.1 205 Reset\r\nContent-Length: 0\r\n", Get, Body::Exact(0), true),
-        ("HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n", Get, Body::Exact(0), true),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n",
+            Connect,
+            Body::None,
+            false,
+        ),
+        (
+            "HTTP/1.1 407 No\r\nContent-Length: 3\r\n",
+            Connect,
+            Body::Exact(3),
+            true,
+        ),
+        (
+            "HTTP/1.1 205 Reset\r\nContent-Length: 0\r\n",
+            Get,
+            Body::Exact(0),
+            true,
+        ),
+        (
+            "HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n",
+            Get,
+            Body::Exact(0),
+            true,
+        ),
     ];
     for (text, method, body, keep_alive) in cases {
         let bytes = format!("{text}\r\n").into_bytes();
@@ -466,11 +763,20 @@ fn status_lines_are_read_strictly() {
         (b"HTTP/1.1 200 OK\r\n\r\n", 200, b"OK"),
         (b"HTTP/1.1 200 \r\n\r\n", 200, b""),
         (b"HTTP/1.1 200\r\n\r\n", 200, b""),
-        (b"HTTP/1.0 404 Not\tFound \xe9\r\n\r\n", 404, b"Not\tFound \xe9"),
+        (
+            b"HTTP/1.0 404 Not\tFound \xe9\r\n\r\n",
+            404,
+            b"Not\tFound \xe9",
+        ),
     ];
     for (bytes, status, reason) in good {
         let (head, parsed) = response_in_all_pieces(bytes, Method::Get);
-        assert_eq!(parsed, Ok(Parse::Complete(bytes.len())), "{}", bytes.escape_ascii());
+        assert_eq!(
+            parsed,
+            Ok(Parse::Complete(bytes.len())),
+            "{}",
+            bytes.escape_ascii()
+        );
         assert_eq!((head.status, head.reason.get(bytes)), (*status, *reason));
     }
     let long = format!("HTTP/1.1 200 {}\r\n\r\n", "a".repeat(300));
@@ -492,11 +798,26 @@ fn status_lines_are_read_strictly() {
         (b"HTTP/1.1x200 OK\r\n\r\n", InvalidVersion),
         (b"ICY 200 OK\r\n\r\n", InvalidVersion),
         (b"<html><body>", InvalidVersion),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", UnknownTransferCoding),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n", TransferEncodingWithContentLength),
-        (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", TransferEncodingInHttp10),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", ConflictingContentLength),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", InvalidContentLength),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            UnknownTransferCoding,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+            TransferEncodingWithContentLength,
+        ),
+        (
+            b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            TransferEncodingInHttp10,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            ConflictingContentLength,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+            InvalidContentLength,
+        ),
         (b"HTTP/1.1 200 OK\r\nx : y\r\n\r\n", SpaceBeforeColon),
         (b"HTTP/1.1 200 OK\r\nx: y\r\n z\r\n\r\n", FoldedLine),
         (long.as_bytes(), LineTooLong),
@@ -512,7 +833,10 @@ fn what_a_response_tells_the_router_is_found() {
     let bytes = b"HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nl5d-err: no\r\nContent-Length: 07\r\n\r\n";
     let (head, parsed) = response_in_all_pieces(bytes, Method::Get);
     assert_eq!(parsed, Ok(Parse::Complete(bytes.len())));
-    assert_eq!(head.upgrade.map(|span| span.get(bytes)), Some(&b"websocket"[..]));
+    assert_eq!(
+        head.upgrade.map(|span| span.get(bytes)),
+        Some(&b"websocket"[..])
+    );
     assert_eq!(head.l5d_err.map(|span| span.get(bytes)), Some(&b"no"[..]));
     assert_eq!(head.content_length, Some(7));
 }
@@ -532,20 +856,47 @@ fn methods_know_whether_they_may_be_repeated() {
         ("PURGE", false, false),
     ] {
         let (head, _) = request(format!("{name} / HTTP/1.1\r\n\r\n").as_bytes());
-        assert_eq!((head.method.is_safe(), head.method.is_idempotent()), (safe, idempotent), "{name}");
+        assert_eq!(
+            (head.method.is_safe(), head.method.is_idempotent()),
+            (safe, idempotent),
+            "{name}"
+        );
     }
 }
 
 /// Where httparse, another reader, and we both take a head, we must have found the same in it; and what we take it takes.
 #[test]
 fn another_reader_finds_the_same() {
-    let names = ["Host", "x-a", "Content-Length", "accept", "Connection", "a b", "", "x\u{1}"];
-    let values = ["h", "", " 3 ", "a, b", "\tx\t", "caf\u{e9}", "a\u{0}", "a\rb", "a\nb"];
+    let names = [
+        "Host",
+        "x-a",
+        "Content-Length",
+        "accept",
+        "Connection",
+        "a b",
+        "",
+        "x\u{1}",
+    ];
+    let values = [
+        "h",
+        "",
+        " 3 ",
+        "a, b",
+        "\tx\t",
+        "caf\u{e9}",
+        "a\u{0}",
+        "a\rb",
+        "a\nb",
+    ];
     let ends = ["\r\n", "\n", "\r", " \r\n"];
     let mut random = fastrand::Rng::with_seed(3);
     let mut taken = 0;
     for _ in 0..20_000 {
-        let mut text = String::from(random.choice(["GET / HTTP/1.1", "POST /a?b HTTP/1.0", "PUT /%41 HTTP/1.1"]).unwrap_or(""));
+        let mut text = String::from(
+            random
+                .choice(["GET / HTTP/1.1", "POST /a?b HTTP/1.0", "PUT /%41 HTTP/1.1"])
+                .unwrap_or(""),
+        );
         let mut odd = random.u8(..4) == 0;
         let mut pick = |choices: &[&'static str], usual: usize| {
             let count = if odd { choices.len() } else { usual };
@@ -562,18 +913,34 @@ fn another_reader_finds_the_same() {
         text.push_str("\r\n");
         let bytes = text.as_bytes();
         let (head, parsed) = request(bytes);
-        let Ok(Parse::Complete(length)) = parsed else { continue };
+        let Ok(Parse::Complete(length)) = parsed else {
+            continue;
+        };
         taken += 1;
         let mut headers = [httparse::EMPTY_HEADER; 16];
         let mut other = httparse::Request::new(&mut headers);
-        assert_eq!(other.parse(bytes), Ok(httparse::Status::Complete(length)), "{}", text.escape_debug());
-        let ours: Vec<(&[u8], &[u8])> =
-            head.headers.iter().map(|header| (header.name.get(bytes), header.value.get(bytes))).collect();
-        let theirs: Vec<(&[u8], &[u8])> =
-            other.headers.iter().map(|header| (header.name.as_bytes(), header.value)).collect();
+        assert_eq!(
+            other.parse(bytes),
+            Ok(httparse::Status::Complete(length)),
+            "{}",
+            text.escape_debug()
+        );
+        let ours: Vec<(&[u8], &[u8])> = head
+            .headers
+            .iter()
+            .map(|header| (header.name.get(bytes), header.value.get(bytes)))
+            .collect();
+        let theirs: Vec<(&[u8], &[u8])> = other
+            .headers
+            .iter()
+            .map(|header| (header.name.as_bytes(), header.value))
+            .collect();
         assert_eq!(ours, theirs, "{}", text.escape_debug());
         assert_eq!(other.path.map(str::as_bytes), Some(head.target.get(bytes)));
-        assert_eq!(other.version, Some(u8::from(head.version == Version::Http11)));
+        assert_eq!(
+            other.version,
+            Some(u8::from(head.version == Version::Http11))
+        );
     }
     assert!(taken > 1_000, "{taken} of the heads were taken");
 }

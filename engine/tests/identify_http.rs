@@ -46,7 +46,12 @@ struct HttpExpect {
 
 fn read(head: &mut RequestHead, bytes: &[u8]) {
     let parsed = head.parse(bytes, &LIMITS);
-    assert_eq!(parsed, Ok(Parse::Complete(bytes.len())), "{}", bytes.escape_ascii());
+    assert_eq!(
+        parsed,
+        Ok(Parse::Complete(bytes.len())),
+        "{}",
+        bytes.escape_ascii()
+    );
 }
 
 /// Makes a head whose target is `uri`, also where no caller could send that target.
@@ -78,16 +83,28 @@ fn the_references_values_come_out() {
         match identify(&input.identifiers, &head, &bytes, &mut name) {
             Ok(consumed) => {
                 assert!(expect.identified, "{id}");
-                assert_eq!(Some(String::from_utf8_lossy(&name).into_owned()), expect.name, "{id}");
+                assert_eq!(
+                    Some(String::from_utf8_lossy(&name).into_owned()),
+                    expect.name,
+                    "{id}"
+                );
                 let mut target = Vec::new();
                 match consumed {
                     Some(consumed) => consumed.push_target(&bytes, &mut target),
                     None => target.extend_from_slice(head.target.get(&bytes)),
                 }
-                assert_eq!(Some(String::from_utf8_lossy(&target).into_owned()), expect.uri, "{id}");
+                assert_eq!(
+                    Some(String::from_utf8_lossy(&target).into_owned()),
+                    expect.uri,
+                    "{id}"
+                );
             }
-            Err(Unidentified::Reason(reason)) => assert_eq!(Some(reason.as_ref()), expect.reason.as_deref(), "{id}"),
-            Err(Unidentified::Invalid(text)) => assert_eq!(Some(text.as_ref()), expect.message.as_deref(), "{id}"),
+            Err(Unidentified::Reason(reason)) => {
+                assert_eq!(Some(reason.as_ref()), expect.reason.as_deref(), "{id}")
+            }
+            Err(Unidentified::Invalid(text)) => {
+                assert_eq!(Some(text.as_ref()), expect.message.as_deref(), "{id}")
+            }
         }
     }
 }
@@ -116,7 +133,11 @@ fn paths_in_text_are_read_as_the_reference_reads_them() {
             Ok(path) => {
                 assert!(expect.ok, "{id}");
                 let shown = String::from_utf8_lossy(path.shown()).into_owned();
-                let shown = if shown.is_empty() { "/".to_owned() } else { shown };
+                let shown = if shown.is_empty() {
+                    "/".to_owned()
+                } else {
+                    shown
+                };
                 assert_eq!(Some(shown), expect.show, "{id}");
             }
             Err(error) => assert_eq!(Some(error.to_string()), expect.message, "{id}"),
@@ -126,7 +147,8 @@ fn paths_in_text_are_read_as_the_reference_reads_them() {
 
 /// Identifies one request; a refusal is shown as `reason: …` or `invalid: …`, a rewritten target after a space.
 fn outcome(identifiers: &str, request: &str) -> String {
-    let identifiers: Vec<Identifier> = serde_json::from_str(identifiers).expect("valid identifiers");
+    let identifiers: Vec<Identifier> =
+        serde_json::from_str(identifiers).expect("valid identifiers");
     let bytes = format!("{request}\r\n\r\n").into_bytes();
     let mut head = RequestHead::default();
     read(&mut head, &bytes);
@@ -157,53 +179,137 @@ fn every_kind_keeps_its_rules() {
     let uri = r#"[{"kind": "io.l5d.methodAndHost", "httpUriInDst": true}]"#;
     let cases = [
         (token, "GET / HTTP/1.1\r\nHost: Web:80", "/Web:80"),
-        (token, "GET / HTTP/1.1\r\nHost:", "reason: Host header is absent"),
+        (
+            token,
+            "GET / HTTP/1.1\r\nHost:",
+            "reason: Host header is absent",
+        ),
         (token, "GET / HTTP/1.0", "reason: Host header is absent"),
         (token, "GET http://a/ HTTP/1.1\r\nHost: b", "/a"),
         (token, "GET / HTTP/1.1\r\nHost: a~b", r"/\x61\x7e\x62"),
-        (r#"[{"kind": "io.l5d.header.token", "header": "X"}]"#, "GET / HTTP/1.1\r\nhost: h\r\nx: 1\r\nX: 2", "/1"),
-        (r#"[{"kind": "io.l5d.header.token", "header": "X"}]"#, "GET / HTTP/1.1\r\nhost: h", "reason: X header is absent"),
-        (name, "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: /a/\\x41\\x2f", r"/a/\x41\x2f"),
-        (name, "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: a", "invalid: '/' expected but 'a' found at '[a]'"),
-        (name, "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: /a/", "invalid: label char expected but end of input found at '/a/[]'"),
+        (
+            r#"[{"kind": "io.l5d.header.token", "header": "X"}]"#,
+            "GET / HTTP/1.1\r\nhost: h\r\nx: 1\r\nX: 2",
+            "/1",
+        ),
+        (
+            r#"[{"kind": "io.l5d.header.token", "header": "X"}]"#,
+            "GET / HTTP/1.1\r\nhost: h",
+            "reason: X header is absent",
+        ),
+        (
+            name,
+            "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: /a/\\x41\\x2f",
+            r"/a/\x41\x2f",
+        ),
+        (
+            name,
+            "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: a",
+            "invalid: '/' expected but 'a' found at '[a]'",
+        ),
+        (
+            name,
+            "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: /a/",
+            "invalid: label char expected but end of input found at '/a/[]'",
+        ),
         (path, "GET /a/b/c?q HTTP/1.1\r\nHost: h", "/a/b /c?q"),
         (path, "GET /a/b/ HTTP/1.1\r\nHost: h", "/a/b /"),
         (path, "GET /a/b?x HTTP/1.1\r\nHost: h", "/a/b /?x"),
         (path, "GET /a/b// HTTP/1.1\r\nHost: h", "/a/b //"),
-        (path, "GET /a/ HTTP/1.1\r\nHost: h", "reason: not enough segments in path"),
-        (path, "GET /a?/b HTTP/1.1\r\nHost: h", "reason: not enough segments in path"),
-        (path, "GET // HTTP/1.1\r\nHost: h", "reason: not enough segments in path"),
-        (path, "GET //a HTTP/1.1\r\nHost: h", "invalid: requirement failed"),
-        (path, "GET /a//b HTTP/1.1\r\nHost: h", "invalid: requirement failed"),
+        (
+            path,
+            "GET /a/ HTTP/1.1\r\nHost: h",
+            "reason: not enough segments in path",
+        ),
+        (
+            path,
+            "GET /a?/b HTTP/1.1\r\nHost: h",
+            "reason: not enough segments in path",
+        ),
+        (
+            path,
+            "GET // HTTP/1.1\r\nHost: h",
+            "reason: not enough segments in path",
+        ),
+        (
+            path,
+            "GET //a HTTP/1.1\r\nHost: h",
+            "invalid: requirement failed",
+        ),
+        (
+            path,
+            "GET /a//b HTTP/1.1\r\nHost: h",
+            "invalid: requirement failed",
+        ),
         (path, "GET /a%20b/c HTTP/1.1\r\nHost: h", "/a%20b/c /"),
         (path, "GET /a+b/c HTTP/1.1\r\nHost: h", r"/\x61\x2b\x62/c /"),
         (path, "GET http://h/a/b/c HTTP/1.1\r\nHost: h", "/a/b /c"),
-        (path, "GET http://h HTTP/1.1\r\nHost: h", "reason: not enough segments in path"),
-        (path, "OPTIONS * HTTP/1.1\r\nHost: h", "reason: not enough segments in path"),
+        (
+            path,
+            "GET http://h HTTP/1.1\r\nHost: h",
+            "reason: not enough segments in path",
+        ),
+        (
+            path,
+            "OPTIONS * HTTP/1.1\r\nHost: h",
+            "reason: not enough segments in path",
+        ),
         (host, "GET / HTTP/1.1\r\nHost: WEB:80", "/1.1/GET/web:80"),
         (host, "GET / HTTP/1.0\r\nHost: web", "/1.0/GET"),
         (host, "M! / HTTP/1.1\r\nHost: web", r"/1.1/\x4d\x21/web"),
-        (host, "GET / HTTP/1.1\r\nHost:", "reason: HTTP/1.1 request missing hostname"),
+        (
+            host,
+            "GET / HTTP/1.1\r\nHost:",
+            "reason: HTTP/1.1 request missing hostname",
+        ),
         (uri, "GET /a/b?q HTTP/1.1\r\nHost: web", "/1.1/GET/web/a/b"),
         (uri, "GET http://web HTTP/1.1\r\nHost: h", "/1.1/GET/web"),
-        (uri, "GET /~a HTTP/1.1\r\nHost: h", "invalid: end of input expected but '~' found at '/[~]a'"),
-        (r#"[{"kind": "io.l5d.static", "path": "/a/\\x41"}]"#, "GET / HTTP/1.0", "/a/A"),
-        (r#"[{"kind": "io.l5d.static", "path": "/"}]"#, "GET / HTTP/1.0", ""),
-        ("[]", "GET / HTTP/1.0", "reason: no identifier is configured"),
+        (
+            uri,
+            "GET /~a HTTP/1.1\r\nHost: h",
+            "invalid: end of input expected but '~' found at '/[~]a'",
+        ),
+        (
+            r#"[{"kind": "io.l5d.static", "path": "/a/\\x41"}]"#,
+            "GET / HTTP/1.0",
+            "/a/A",
+        ),
+        (
+            r#"[{"kind": "io.l5d.static", "path": "/"}]"#,
+            "GET / HTTP/1.0",
+            "",
+        ),
+        (
+            "[]",
+            "GET / HTTP/1.0",
+            "reason: no identifier is configured",
+        ),
     ];
     for (identifiers, request, expected) in cases {
-        assert_eq!(outcome(identifiers, request), expected, "{identifiers} {request}");
+        assert_eq!(
+            outcome(identifiers, request),
+            expected,
+            "{identifiers} {request}"
+        );
     }
 }
 
 #[test]
 fn the_first_that_identifies_wins_and_the_last_reason_is_told() {
     let both = r#"[{"kind": "io.l5d.header"}, {"kind": "io.l5d.header.token", "header": "x"}]"#;
-    assert_eq!(outcome(both, "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: /n\r\nx: t"), "/n");
+    assert_eq!(
+        outcome(both, "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: /n\r\nx: t"),
+        "/n"
+    );
     assert_eq!(outcome(both, "GET / HTTP/1.1\r\nHost: h\r\nx: t"), "/t");
-    assert_eq!(outcome(both, "GET / HTTP/1.1\r\nHost: h"), "reason: x header is absent");
+    assert_eq!(
+        outcome(both, "GET / HTTP/1.1\r\nHost: h"),
+        "reason: x header is absent"
+    );
     // What cannot be read ends the search: it was meant to be the name.
-    assert!(outcome(both, "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: n\r\nx: t").starts_with("invalid: "));
+    assert!(
+        outcome(both, "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: n\r\nx: t").starts_with("invalid: ")
+    );
 }
 
 #[test]

@@ -15,7 +15,9 @@ pub(super) struct Options {
     pub close: bool,
     pub keep_alive: bool,
     pub upgrade: bool,
-    /// Options other than `close`: there may be headers of that name.
+    /// A `Keep-Alive` header came, which is what the option `keep-alive` names.
+    pub keep_alive_field: bool,
+    /// Options other than `close`, which names no header, and `keep-alive`.
     others: bool,
     count: usize,
 }
@@ -32,7 +34,6 @@ impl Options {
                 self.close = true;
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
                 self.keep_alive = true;
-                self.others = true;
             } else {
                 self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
                 self.others = true;
@@ -48,7 +49,7 @@ impl Options {
 
     /// Marks the headers that the `Connection` lines name.
     pub(super) fn mark(&self, headers: &mut [Header], buf: &[u8]) {
-        if !self.others {
+        if !self.others && !(self.keep_alive && self.keep_alive_field) {
             return;
         }
         for line in 0..headers.len() {
