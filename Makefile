@@ -63,7 +63,7 @@ check-rust: $(VENV)/.dependencies
 test-python: build
 	$(BIN)/python -m pytest
 
-test-rust:
+test-rust: $(VENV)/.dependencies
 	cargo test --locked --workspace --quiet
 
 fuzz: fuzz-python fuzz-rust ## each fuzz target for FUZZ_SECONDS (20)
@@ -93,7 +93,7 @@ format: $(VENV)/.dependencies ## lay out Python and Rust as the checks want them
 	$(BIN)/ruff format
 	cargo fmt --all
 
-lock: $(VENV)/.dependencies ## resolve pyproject.toml's dependencies anew into the lock files
+lock: $(VENV)/.dependencies ## bring the lock files in step with pyproject.toml
 	$(BIN)/python -m pip install --quiet 'uv>=0.13,<1'
 	$(BIN)/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11 pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11 pyproject.toml --group dev --output-file requirements-dev.lock

@@ -67,7 +67,7 @@ def render(outcome: Outcome, pace: Pace) -> str:
             "",
             "Not measured:",
             "",
-            *(f"- {name}: {why.splitlines()[0]}" for name, why in outcome.skipped.items()),
+            *(f"- {name}: {why.splitlines()[-1]}" for name, why in outcome.skipped.items()),
         ]
     versions = [f"- {one.proxy.title}: {_version(one)}" for one in outcome.measured]
     return "\n".join([*lines, "", "Versions:", "", *versions, ""])

@@ -85,15 +85,15 @@ mod _engine {
     }
 
     fn read<T: for<'de> biandou_engine::Deserialize<'de>>(bytes: &[u8], what: &str) -> PyResult<T> {
-        rmp_serde::from_slice(bytes)
-            .map_err(|error| PyValueError::new_err(format!("not a {what}: {error}")))
+        // Addresses travel as text, which is what an operator writes.
+        let mut reader = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
+        T::deserialize(&mut reader).map_err(|error| PyValueError::new_err(format!("not a {what}: {error}")))
     }
 
-    fn write<'py, T: biandou_engine::Serialize>(
-        py: Python<'py>,
-        letter: &T,
-    ) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = rmp_serde::to_vec_named(letter)
+    fn write<'py, T: biandou_engine::Serialize>(py: Python<'py>, letter: &T) -> PyResult<Bound<'py, PyBytes>> {
+        let mut bytes = Vec::new();
+        letter
+            .serialize(&mut rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable())
             .map_err(|error| PyValueError::new_err(format!("cannot write a letter: {error}")))?;
         Ok(PyBytes::new(py, &bytes))
     }
@@ -101,16 +101,14 @@ mod _engine {
     /// Takes in a file descriptor of Python's: a duplicate of it, so that each side closes its own.
     fn take_fd(fd: i32) -> PyResult<OwnedFd> {
         if fd < 0 {
-            return Err(PyValueError::new_err(format!(
-                "{fd} is not a file descriptor"
-            )));
+            return Err(PyValueError::new_err(format!("{fd} is not a file descriptor")));
         }
         // SAFETY: the number is borrowed only for this call, during which the GIL keeps Python from closing it; one that is
         // not open makes `dup` fail with EBADF.
         #[allow(unsafe_code)]
         let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-        borrowed.try_clone_to_owned().map_err(|error| {
-            PyValueError::new_err(format!("file descriptor {fd} cannot be used: {error}"))
-        })
+        borrowed
+            .try_clone_to_owned()
+            .map_err(|error| PyValueError::new_err(format!("file descriptor {fd} cannot be used: {error}")))
     }
 }

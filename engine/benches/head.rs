@@ -55,23 +55,15 @@ fn main() {
     });
     let mut response = ResponseHead::default();
     measure(&format!("response head, {} bytes", RESPONSE.len()), || {
-        assert!(
-            black_box(response.parse(black_box(&response_bytes), &LIMITS, Method::Get)).is_ok()
-        );
+        assert!(black_box(response.parse(black_box(&response_bytes), &LIMITS, Method::Get)).is_ok());
     });
     measure("httparse, the same request", || {
         let mut headers = [httparse::EMPTY_HEADER; 32];
-        assert!(
-            black_box(httparse::Request::new(&mut headers).parse(black_box(&request_bytes)))
-                .is_ok()
-        );
+        assert!(black_box(httparse::Request::new(&mut headers).parse(black_box(&request_bytes))).is_ok());
     });
     measure("httparse, the same response", || {
         let mut headers = [httparse::EMPTY_HEADER; 32];
-        assert!(
-            black_box(httparse::Response::new(&mut headers).parse(black_box(&response_bytes)))
-                .is_ok()
-        );
+        assert!(black_box(httparse::Response::new(&mut headers).parse(black_box(&response_bytes))).is_ok());
     });
     let mut body = b"400\r\n".to_vec();
     body.extend_from_slice(&[b'x'; 1024]);
@@ -80,8 +72,6 @@ fn main() {
     measure("chunked body, 1 KiB in one chunk", || {
         relay.reset();
         out.clear();
-        assert!(
-            black_box(relay.relay(black_box(&body), &mut out, Form::Chunked, usize::MAX)).is_ok()
-        );
+        assert!(black_box(relay.relay(black_box(&body), &mut out, Form::Chunked, usize::MAX)).is_ok());
     });
 }

@@ -62,6 +62,40 @@ pub struct Service {
     pub path: Box<str>,
     /// One block a worker.
     pub stats: Box<[Arc<ServiceStats>]>,
+    /// The metrics of this path through each client.
+    through: Mutex<HashMap<Box<str>, PathBlocks>>,
+}
+
+/// One block a worker.
+type PathBlocks = Arc<[Arc<PathStats>]>;
+
+impl Service {
+    fn new(path: &str, workers: usize) -> Self {
+        Self {
+            path: path.into(),
+            stats: (0..workers).map(|_| Arc::new(ServiceStats::default())).collect(),
+            through: Mutex::default(),
+        }
+    }
+
+    fn through_client(&self, client: &str) -> PathBlocks {
+        let mut through = lock(&self.through);
+        if let Some(blocks) = through.get(client) {
+            return blocks.clone();
+        }
+        let blocks: PathBlocks = self.stats.iter().map(|_| Arc::new(PathStats::default())).collect();
+        through.insert(client.into(), blocks.clone());
+        blocks
+    }
+
+    /// The metrics of this path through each client that it ever went through.
+    pub fn through(&self) -> Vec<(Box<str>, PathBlocks)> {
+        let through = lock(&self.through);
+        through
+            .iter()
+            .map(|(client, blocks)| (client.clone(), blocks.clone()))
+            .collect()
+    }
 }
 
 /// An answer, made ready for use on the hot path.
@@ -101,7 +135,7 @@ pub struct Leaf {
     /// `l5d-dst-service`, `l5d-dst-client` and `l5d-dst-residual` as header lines.
     pub lines: Box<[u8]>,
     /// The metrics of this path through this client, one block a worker.
-    pub stats: Box<[Arc<PathStats>]>,
+    pub stats: PathBlocks,
 }
 
 impl Tree {
@@ -152,13 +186,7 @@ pub struct Names {
 
 impl Names {
     /// Makes an empty table of at most `limit` names. Tickets of router `index` are told from others' by their upper bits.
-    pub fn new(
-        router: &str,
-        index: usize,
-        limit: usize,
-        workers: usize,
-        outbox: Arc<Outbox>,
-    ) -> Self {
+    pub fn new(router: &str, index: usize, limit: usize, workers: usize, outbox: Arc<Outbox>) -> Self {
         let table = Table {
             next_ticket: (index as u64) << 48,
             ..Table::default()
@@ -180,13 +208,7 @@ impl Names {
     }
 
     /// Finds a name, or adds it and asks Python for it. `dtab` gives the texts of the request's own dtab.
-    pub fn find_or_ask(
-        &self,
-        key: &[u8],
-        path: &str,
-        dtab: impl FnOnce() -> Vec<String>,
-        now_s: u64,
-    ) -> Arc<Name> {
+    pub fn find_or_ask(&self, key: &[u8], path: &str, dtab: impl FnOnce() -> Vec<String>, now_s: u64) -> Arc<Name> {
         let mut table = lock(&self.table);
         if let Some(&index) = table.by_key.get(key) {
             return table.slots[index].clone();
@@ -222,11 +244,8 @@ impl Names {
     pub fn answer(&self, ticket: u64, answer: Answer, clients: &Clients) {
         let name = lock(&self.table).by_ticket.get(&ticket).cloned();
         let Some(name) = name else { return };
-        let former = name.answered.load_full();
         let bound = match answer.outcome {
-            Outcome::Bound { branches } => {
-                Bound::Tree(self.tree(&name, former.as_deref(), &branches, clients))
-            }
+            Outcome::Bound { branches } => Bound::Tree(self.tree(&name, &branches, clients)),
             Outcome::Negative => Bound::Negative,
             Outcome::Failed { message } => Bound::Failed(message),
             Outcome::Invalid { message } => Bound::Invalid(message),
@@ -252,9 +271,7 @@ impl Names {
                 index += 1;
             }
         }
-        table
-            .services
-            .retain(|_, service| service.strong_count() > 0);
+        table.services.retain(|_, service| service.strong_count() > 0);
     }
 
     /// All names, for the tally.
@@ -264,34 +281,19 @@ impl Names {
 
     /// The metrics of every live logical path.
     pub fn services(&self) -> Vec<Arc<Service>> {
-        lock(&self.table)
-            .services
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect()
+        lock(&self.table).services.values().filter_map(Weak::upgrade).collect()
     }
 
     fn service(&self, table: &mut Table, path: &str) -> Arc<Service> {
         if let Some(service) = table.services.get(path).and_then(Weak::upgrade) {
             return service;
         }
-        let service = Arc::new(Service {
-            path: path.into(),
-            stats: (0..self.workers)
-                .map(|_| Arc::new(ServiceStats::default()))
-                .collect(),
-        });
+        let service = Arc::new(Service::new(path, self.workers));
         table.services.insert(path.into(), Arc::downgrade(&service));
         service
     }
 
-    fn tree(
-        &self,
-        name: &Name,
-        former: Option<&Answered>,
-        branches: &[crate::mail::Branch],
-        clients: &Clients,
-    ) -> Tree {
+    fn tree(&self, name: &Name, branches: &[crate::mail::Branch], clients: &Clients) -> Tree {
         let mut total = 0.0;
         let mut totals = Vec::with_capacity(branches.len());
         let mut leaves = Vec::with_capacity(branches.len());
@@ -300,7 +302,7 @@ impl Names {
                 total += branch.weight;
             }
             totals.push(total);
-            leaves.push(self.leaf(name, former, branch, clients));
+            leaves.push(self.leaf(name, branch, clients));
         }
         Tree {
             leaves: leaves.into(),
@@ -308,19 +310,12 @@ impl Names {
         }
     }
 
-    fn leaf(
-        &self,
-        name: &Name,
-        former: Option<&Answered>,
-        branch: &crate::mail::Branch,
-        clients: &Clients,
-    ) -> Leaf {
+    fn leaf(&self, name: &Name, branch: &crate::mail::Branch, clients: &Clients) -> Leaf {
         let path = &name.service.path;
         let client = branch.client.as_deref().and_then(|id| {
             let client = clients.get(id);
             if client.is_none() {
-                let message =
-                    format!("{path} was answered with {id}, whose endpoints were never sent");
+                let message = format!("{path} was answered with {id}, whose endpoints were never sent");
                 self.outbox.note(Level::Error, "binding", message);
             }
             client
@@ -337,28 +332,12 @@ impl Names {
             lines.push_str(residual);
             lines.push_str("\r\n");
         }
-        // The counters of a path through a client go on when only weights or other branches change.
-        let kept = match (former.map(|answered| &answered.bound), &client) {
-            (Some(Bound::Tree(tree)), Some(client)) => tree
-                .leaves
-                .iter()
-                .find(|leaf| {
-                    leaf.client
-                        .as_ref()
-                        .is_some_and(|other| Arc::ptr_eq(other, client))
-                })
-                .map(|leaf| leaf.stats.clone()),
-            _ => None,
-        };
+        let stats = name.service.through_client(id);
         Leaf {
             client,
             residual: residual.into(),
             lines: lines.into_bytes().into(),
-            stats: kept.unwrap_or_else(|| {
-                (0..self.workers)
-                    .map(|_| Arc::new(PathStats::default()))
-                    .collect()
-            }),
+            stats,
         }
     }
 
@@ -382,9 +361,7 @@ impl Names {
         }
         name.retired.store(true, Relaxed);
         self.retirements.fetch_add(1, Relaxed);
-        self.outbox.post(Outgoing::Release {
-            ticket: name.ticket,
-        });
+        self.outbox.post(Outgoing::Release { ticket: name.ticket });
         // Whoever waits for an answer asks anew.
         name.changed.notify_waiters();
     }

@@ -1,54 +1,85 @@
-//! stub
-use crate::router::{Router, Server};
-use crate::tally::{Scope, Tally};
+//! Counts up what the workers have counted, for Python.
+
 use std::sync::Arc;
 use std::time::Instant;
-pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], _e: Instant) -> Tally {
-    let mut t = Tally::default();
-    for s in servers {
-        let mut sc = Scope {
-            scope: vec![
-                "rt".into(),
-                s.router.plan.label.clone(),
-                "server".into(),
-                s.address.to_string(),
-            ],
-            ..Scope::default()
-        };
-        for b in &s.stats {
-            for (n, c) in [
-                ("requests", &b.requests),
-                ("failures", &b.failures),
-                ("connects", &b.connects),
-            ] {
-                *sc.counters.entry(n.into()).or_default() += c.get();
+
+use crate::endpoint::Status;
+use crate::resolve::{Client, Resolved};
+use crate::router::{Router, Server};
+use crate::stats::{PathStats, ServerStats, ServiceStats, balancing};
+use crate::tally::{ClientView, EndpointView, Scope, Tally};
+
+/// Gives the metrics of all servers, services and clients, under the names of reference/linker.md §8.6.
+pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant) -> Tally {
+    let now_us = epoch.elapsed().as_micros() as u64;
+    let mut tally = Tally::default();
+    for server in servers {
+        let address = format!("{}/{}", server.address.ip(), server.address.port());
+        let scope = ["rt", &server.router.plan.label, "server", &address];
+        tally.scopes.push(ServerStats::collect(&scope, &server.stats));
+    }
+    for router in routers {
+        let label = router.plan.label.as_str();
+        if router.plan.originator {
+            let mut scope = Scope::new(&["rt", label]);
+            scope.gauges.insert("originator".into(), 1.0);
+            tally.scopes.push(scope);
+        }
+        tally
+            .scopes
+            .push(router.names.stats.collect(&["rt", label, "bindcache", "path"]));
+        for service in router.names.services() {
+            let path = service.path.trim_start_matches('/');
+            let scope = ["rt", label, "service", path];
+            tally.scopes.push(ServiceStats::collect(&scope, &service.stats));
+            for (client, stats) in service.through() {
+                let client = client.trim_start_matches('/').to_owned();
+                let scope = ["rt", label, "client", &client, "service", path];
+                tally.scopes.push(PathStats::collect(&scope, stats.iter()));
             }
         }
-        t.scopes.push(sc);
-    }
-    for r in routers {
-        for c in r.clients.all() {
-            let mut sc = Scope {
-                scope: vec![
-                    "rt".into(),
-                    r.plan.label.clone(),
-                    "client".into(),
-                    c.id.to_string(),
-                ],
-                ..Scope::default()
-            };
-            for b in &c.stats {
-                for (n, v) in [
-                    ("requests", b.requests.get()),
-                    ("failures", b.failures.get()),
-                    ("success", b.requests.get() - b.failures.get()),
-                    ("retries/requeues", b.requeues.get()),
-                ] {
-                    *sc.counters.entry(n.into()).or_default() += v;
-                }
-            }
-            t.scopes.push(sc);
+        for client in router.clients.all() {
+            tally.scopes.push(client_scope(label, &client, now_us));
+            tally.clients.push(client_view(label, &client, now_us));
         }
     }
-    t
+    tally
+}
+
+fn client_scope(label: &str, client: &Client, now_us: u64) -> Scope {
+    let scope = ["rt", label, "client", client.id.trim_start_matches('/')];
+    let mut scope = crate::stats::ClientStats::collect(&scope, &client.stats);
+    if let Resolved::Endpoints(set) = &**client.resolved.load() {
+        balancing(&mut scope, set, &client.balancer, now_us);
+    }
+    scope
+}
+
+fn client_view(label: &str, client: &Client, now_us: u64) -> ClientView {
+    let (state, endpoints) = match &**client.resolved.load() {
+        Resolved::Pending => ("Pending".to_owned(), Vec::new()),
+        Resolved::Failed(message) => (format!("Failed: {message}"), Vec::new()),
+        Resolved::Status(code) => (format!("status {code}"), Vec::new()),
+        Resolved::Endpoints(set) => {
+            let endpoints = set
+                .weighted()
+                .map(|(endpoint, weight)| EndpointView {
+                    address: endpoint.text.to_string(),
+                    weight,
+                    pending: endpoint.pending(),
+                    state: match endpoint.status(now_us) {
+                        Status::Open => "open".to_owned(),
+                        Status::Busy => "busy".to_owned(),
+                    },
+                })
+                .collect();
+            ("bound".to_owned(), endpoints)
+        }
+    };
+    ClientView {
+        router: label.to_owned(),
+        client: client.id.to_string(),
+        state,
+        endpoints,
+    }
 }

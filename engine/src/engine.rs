@@ -59,19 +59,12 @@ impl Engine {
 
     /// Binds every server and begins to serve; gives back each server's router and address.
     pub fn start(&self) -> io::Result<Vec<(String, SocketAddr)>> {
-        let mut shares: Vec<Vec<(Arc<Server>, TcpListener)>> =
-            (0..self.workers).map(|_| Vec::new()).collect();
+        let mut shares: Vec<Vec<(Arc<Server>, TcpListener)>> = (0..self.workers).map(|_| Vec::new()).collect();
         let mut serving = Vec::new();
         for router in self.routers.iter() {
             for plan in &router.plan.servers {
-                let (address, listeners) =
-                    listen::listen(plan, self.workers, &mut lock(&self.inherited))?;
-                let server = Arc::new(Server::new(
-                    router.clone(),
-                    plan.clone(),
-                    address,
-                    self.workers,
-                ));
+                let (address, listeners) = listen::listen(plan, self.workers, &mut lock(&self.inherited))?;
+                let server = Arc::new(Server::new(router.clone(), plan.clone(), address, self.workers));
                 for (share, listener) in shares.iter_mut().zip(listeners) {
                     share.push((server.clone(), listener));
                 }
@@ -90,24 +83,18 @@ impl Engine {
                 self.stop.subscribe(),
             );
             let (running, unfinished) = (running.clone(), unfinished.clone());
-            thread::Builder::new()
-                .name(format!("worker-{index}"))
-                .spawn(move || {
-                    match worker::run(index, epoch, &routers, listeners, &outbox, stop) {
-                        Ok(cut) => {
-                            unfinished.fetch_add(cut as u64, Ordering::Relaxed);
-                        }
-                        Err(error) => outbox.note(
-                            Level::Error,
-                            "engine",
-                            format!("worker {index} ended: {error}"),
-                        ),
+            thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                match worker::run(index, epoch, &routers, listeners, &outbox, stop) {
+                    Ok(cut) => {
+                        unfinished.fetch_add(cut as u64, Ordering::Relaxed);
                     }
-                    if running.fetch_sub(1, Ordering::AcqRel) == 1 {
-                        let unfinished = unfinished.load(Ordering::Relaxed);
-                        outbox.post(Outgoing::Drained { unfinished });
-                    }
-                })?;
+                    Err(error) => outbox.note(Level::Error, "engine", format!("worker {index} ended: {error}")),
+                }
+                if running.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    let unfinished = unfinished.load(Ordering::Relaxed);
+                    outbox.post(Outgoing::Drained { unfinished });
+                }
+            })?;
         }
         Ok(serving)
     }
@@ -150,9 +137,7 @@ impl Engine {
     }
 
     fn router(&self, label: &str) -> Option<&Arc<Router>> {
-        self.routers
-            .iter()
-            .find(|router| router.plan.label == label)
+        self.routers.iter().find(|router| router.plan.label == label)
     }
 }
 
@@ -167,9 +152,7 @@ fn report_panics(outbox: &Arc<Outbox>) {
     let outbox = Arc::downgrade(outbox);
     let former = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        let ours = thread::current()
-            .name()
-            .is_some_and(|name| name.starts_with("worker-"));
+        let ours = thread::current().name().is_some_and(|name| name.starts_with("worker-"));
         match outbox.upgrade() {
             Some(outbox) if ours => outbox.note(Level::Error, "engine", format!("panic: {panic}")),
             _ => former(panic),

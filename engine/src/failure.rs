@@ -67,8 +67,7 @@ impl Failure {
     /// No identifier knew the request.
     pub fn unidentified(method: &str, target: &str, peer: SocketAddr, reason: &str) -> Self {
         let target = target.split('?').next().unwrap_or(target);
-        let message =
-            format!("Unknown destination: Request(\"{method} {target}\", from /{peer}) / {reason}");
+        let message = format!("Unknown destination: Request(\"{method} {target}\", from /{peer}) / {reason}");
         Self::new(Room::Identification, 400, Cause::Unidentified, message)
     }
 
@@ -79,16 +78,13 @@ impl Failure {
 
     /// More hops than the server allows.
     pub fn too_many_hops(limit: u32) -> Self {
-        let message = format!(
-            "Maximum number of calls ({limit}) has been exceeded. Please check for proxy loops."
-        );
+        let message = format!("Maximum number of calls ({limit}) has been exceeded. Please check for proxy loops.");
         Self::new(Room::Server, 400, Cause::BadRequest, message)
     }
 
     /// More requests at once than the server takes.
     pub fn overloaded() -> Self {
-        let message =
-            "Request was not processed by the server due to an error and is safe to retry";
+        let message = "Request was not processed by the server due to an error and is safe to retry";
         Self::new(Room::Server, 503, Cause::Rejected, message)
     }
 
@@ -118,8 +114,7 @@ impl Failure {
 
     /// The name is bound to nothing, or nothing is there.
     pub fn no_brokers(path: &str, base: &[String], own: &[String]) -> Self {
-        let mut text =
-            format!("Unable to route request!\n\nservice name: {path}\ndtab:\n\nbase dtab:\n");
+        let mut text = format!("Unable to route request!\n\nservice name: {path}\ndtab:\n\nbase dtab:\n");
         push_dentries(&mut text, base);
         text.push_str("override dtab:\n");
         push_dentries(&mut text, own);
@@ -163,12 +158,7 @@ impl Failure {
 
     /// The caller went away: nobody is told, but it is counted.
     pub fn cancelled() -> Self {
-        Self::new(
-            Room::Server,
-            499,
-            Cause::Cancelled,
-            "the caller closed the connection",
-        )
+        Self::new(Room::Server, 499, Cause::Cancelled, "the caller closed the connection")
     }
 }
 

@@ -24,11 +24,7 @@ pub fn listen(
     workers: usize,
     inherited: &mut Inherited,
 ) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
-    let handed: Vec<TcpListener> = plan
-        .fds
-        .iter()
-        .filter_map(|fd| inherited.remove(fd))
-        .collect();
+    let handed: Vec<TcpListener> = plan.fds.iter().filter_map(|fd| inherited.remove(fd)).collect();
     if let Some(first) = handed.first() {
         let address = first.local_addr()?;
         let mut listeners = Vec::with_capacity(workers);
@@ -57,15 +53,8 @@ pub fn listen(
 }
 
 fn bind(address: SocketAddr, plan: &ServerPlan, share: bool) -> io::Result<TcpListener> {
-    let named = |error: io::Error| {
-        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-    };
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )
-    .map_err(named)?;
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(named)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(share || plan.socket.reuse_port)?;
     if address.is_ipv6() {

@@ -151,7 +151,5 @@ impl Outbox {
 
 /// Locks, also after another holder panicked: what these locks guard is whole after every single statement.
 pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -54,9 +54,7 @@ impl Client {
             balancer: Balancer::new(policy.balancer.clone()),
             policy,
             treatment,
-            stats: (0..workers)
-                .map(|_| Arc::new(ClientStats::default()))
-                .collect(),
+            stats: (0..workers).map(|_| Arc::new(ClientStats::default())).collect(),
         }
     }
 
@@ -65,9 +63,7 @@ impl Client {
         let former = self.resolved.load();
         let known = matches!(**former, Resolved::Endpoints(_) | Resolved::Status(_));
         let next = match state {
-            EndpointsState::Bound { addresses, .. } => {
-                Resolved::Endpoints(self.next_set(&former, &addresses))
-            }
+            EndpointsState::Bound { addresses, .. } => Resolved::Endpoints(self.next_set(&former, &addresses)),
             EndpointsState::Negative => Resolved::Endpoints(self.next_set(&former, &[])),
             EndpointsState::Status { code } => Resolved::Status(code),
             EndpointsState::Failed { .. } | EndpointsState::Pending if known => return,
@@ -81,11 +77,7 @@ impl Client {
         }
     }
 
-    fn next_set(
-        &self,
-        former: &Resolved,
-        addresses: &[(std::net::IpAddr, u16, f64)],
-    ) -> EndpointSet {
+    fn next_set(&self, former: &Resolved, addresses: &[(std::net::IpAddr, u16, f64)]) -> EndpointSet {
         let addresses: Vec<(SocketAddr, f64)> = addresses
             .iter()
             .map(|&(ip, port, weight)| (SocketAddr::new(ip, port), weight))

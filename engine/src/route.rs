@@ -109,19 +109,15 @@ pub async fn route<E: Exchange>(
         Resolved::Failed(message) => return Err(Failure::resolution(message)),
         Resolved::Pending => return Err(no_brokers()),
     };
-    let deadline = answered.policy.total_timeout_ms.map(|timeout_ms| {
-        (
-            Instant::now() + Duration::from_millis(timeout_ms),
-            timeout_ms,
-        )
-    });
+    let deadline = answered
+        .policy
+        .total_timeout_ms
+        .map(|timeout_ms| (Instant::now() + Duration::from_millis(timeout_ms), timeout_ms));
     let mut tried = Tried::default();
     loop {
         let picked = {
             let mut random = worker.random.borrow_mut();
-            client
-                .balancer
-                .pick(set, tried.ids(), worker.now_us(), &mut random)
+            client.balancer.pick(set, tried.ids(), worker.now_us(), &mut random)
         };
         let endpoint = picked.ok_or_else(no_brokers)?;
         let hop = Hop {
@@ -160,10 +156,9 @@ async fn bind<E: Exchange>(
     let asked = async {
         loop {
             let key = exchange.name_key();
-            let name =
-                router
-                    .names
-                    .find_or_ask(key, exchange.name_path(), || exchange.dtab(), now_s);
+            let name = router
+                .names
+                .find_or_ask(key, exchange.name_path(), || exchange.dtab(), now_s);
             let answered = {
                 let changed = name.changed.notified();
                 tokio::pin!(changed);
@@ -229,10 +224,6 @@ fn told(
     if failure.cause != Cause::ConnectFailed {
         return failure;
     }
-    let addresses: Vec<String> = set
-        .endpoints
-        .iter()
-        .map(|endpoint| endpoint.text.to_string())
-        .collect();
+    let addresses: Vec<String> = set.endpoints.iter().map(|endpoint| endpoint.text.to_string()).collect();
     Failure::connect(&name.service.path, &client.id, &addresses, &endpoint.text)
 }

@@ -26,13 +26,7 @@ impl Router {
     pub fn new(index: usize, plan: RouterPlan, workers: usize, outbox: &Arc<Outbox>) -> Self {
         Self {
             index,
-            names: Names::new(
-                &plan.label,
-                index,
-                plan.binding_cache.paths,
-                workers,
-                outbox.clone(),
-            ),
+            names: Names::new(&plan.label, index, plan.binding_cache.paths, workers, outbox.clone()),
             clients: Clients::new(workers),
             plan,
             expired_ms: AtomicU64::new(0),
@@ -79,9 +73,7 @@ impl Server {
             router,
             plan,
             address,
-            stats: (0..workers)
-                .map(|_| Arc::new(ServerStats::default()))
-                .collect(),
+            stats: (0..workers).map(|_| Arc::new(ServerStats::default())).collect(),
             connections: AtomicUsize::new(0),
             requests: AtomicU32::new(0),
         }

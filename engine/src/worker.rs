@@ -132,9 +132,7 @@ impl Worker {
                 cache.retain(|_, name| !name.is_retired());
             }
         }
-        self.pulses
-            .borrow_mut()
-            .retain(|pulse| Rc::strong_count(pulse) > 1);
+        self.pulses.borrow_mut().retain(|pulse| Rc::strong_count(pulse) > 1);
     }
 }
 
@@ -159,11 +157,7 @@ pub fn run(
         let mut accepting = Vec::new();
         for (server, listener) in listeners {
             let listener = TcpListener::from_std(listener)?;
-            accepting.push(tokio::task::spawn_local(accept(
-                worker.clone(),
-                server,
-                listener,
-            )));
+            accepting.push(tokio::task::spawn_local(accept(worker.clone(), server, listener)));
         }
         let ticking = tokio::task::spawn_local(tick(worker.clone(), routers.clone()));
         // An error means that the engine itself is gone: stop at once.
@@ -190,13 +184,7 @@ async fn accept(worker: Rc<Worker>, server: Arc<Server>, listener: TcpListener) 
                 }
                 let pulse = Rc::new(Pulse::default());
                 worker.pulses.borrow_mut().push(pulse.clone());
-                tokio::task::spawn_local(h1::serve(
-                    worker.clone(),
-                    server.clone(),
-                    stream,
-                    peer,
-                    pulse,
-                ));
+                tokio::task::spawn_local(h1::serve(worker.clone(), server.clone(), stream, peer, pulse));
             }
             Err(error) => {
                 // Mostly EMFILE: trying again at once would only burn CPU until a connection closes.

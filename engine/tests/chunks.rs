@@ -3,12 +3,7 @@
 use biandou_engine::wire::h1::{ChunkError, ChunkRelay, Form, LAST_CHUNK, push_chunk_head};
 
 /// Relays `input` in pieces of `step` bytes with `room` a call; gives what came out and how much was used of the input.
-fn relay(
-    input: &[u8],
-    form: Form,
-    step: usize,
-    room: usize,
-) -> Result<(Vec<u8>, usize, bool), ChunkError> {
+fn relay(input: &[u8], form: Form, step: usize, room: usize) -> Result<(Vec<u8>, usize, bool), ChunkError> {
     let mut relay = ChunkRelay::default();
     let (mut out, mut at, mut end) = (Vec::new(), 0, 0);
     loop {
@@ -56,22 +51,14 @@ fn bodies_go_through_with_their_chunks_written_anew() {
             "a\r\n0123456789\r\n0\r\n\r\n",
             "0123456789",
         ),
-        (
-            "0000000000000003\r\nabc\r\n0\r\n\r\n",
-            "3\r\nabc\r\n0\r\n\r\n",
-            "abc",
-        ),
+        ("0000000000000003\r\nabc\r\n0\r\n\r\n", "3\r\nabc\r\n0\r\n\r\n", "abc"),
         (
             "1\r\na\r\n2\r\nbc\r\n0\r\n\r\n",
             "1\r\na\r\n2\r\nbc\r\n0\r\n\r\n",
             "abc",
         ),
         ("2\r\n\r\n\r\n0\r\n\r\n", "2\r\n\r\n\r\n0\r\n\r\n", "\r\n"),
-        (
-            "3;x\r\nabc\r\n0;y=z\r\n\r\n",
-            "3\r\nabc\r\n0\r\n\r\n",
-            "abc",
-        ),
+        ("3;x\r\nabc\r\n0;y=z\r\n\r\n", "3\r\nabc\r\n0\r\n\r\n", "abc"),
         (
             "3 \t;x=\"y\\\"z\"\t\u{e9}\r\nabc\r\n0\r\n\r\n",
             "3\r\nabc\r\n0\r\n\r\n",
@@ -187,12 +174,7 @@ fn malformed_bodies_are_refused() {
     ];
     for (input, error) in cases {
         for form in [Form::Chunked, Form::Plain] {
-            assert_eq!(
-                relay_all(input, form),
-                Err(*error),
-                "{}",
-                input.escape_ascii()
-            );
+            assert_eq!(relay_all(input, form), Err(*error), "{}", input.escape_ascii());
         }
     }
 }
@@ -247,8 +229,7 @@ fn trailers_that_would_change_the_message_are_dropped() {
     }
     input.push_str("Server-Timing: a\r\n");
     input.push_str("grpc-status:0\r\nx-checksum: \t\u{e9} \r\n\r\n");
-    let (out, used, done) =
-        relay(input.as_bytes(), Form::Chunked, input.len(), usize::MAX).expect("valid");
+    let (out, used, done) = relay(input.as_bytes(), Form::Chunked, input.len(), usize::MAX).expect("valid");
     assert_eq!((used, done), (input.len(), true));
     assert_eq!(
         String::from_utf8_lossy(&out),
@@ -263,21 +244,12 @@ fn trailers_are_bounded_in_bytes_and_lines() {
     let lines = |count: usize| format!("0\r\n{}\r\n", "x: y\r\n".repeat(count));
     assert!(relay(lines(64).as_bytes(), Form::Chunked, 10, usize::MAX).is_ok());
     let refused = Err(ChunkError::TrailersTooLarge);
-    assert_eq!(
-        relay(lines(65).as_bytes(), Form::Chunked, 10, usize::MAX),
-        refused
-    );
+    assert_eq!(relay(lines(65).as_bytes(), Form::Chunked, 10, usize::MAX), refused);
     for step in [1, 100, 20_000] {
         let endless = format!("0\r\nx: {}", "y".repeat(10_000));
-        assert_eq!(
-            relay(endless.as_bytes(), Form::Plain, step, usize::MAX),
-            refused
-        );
+        assert_eq!(relay(endless.as_bytes(), Form::Plain, step, usize::MAX), refused);
         let long = format!("{endless}\r\n\r\n");
-        assert_eq!(
-            relay(long.as_bytes(), Form::Plain, step, usize::MAX),
-            refused
-        );
+        assert_eq!(relay(long.as_bytes(), Form::Plain, step, usize::MAX), refused);
     }
 }
 
@@ -286,9 +258,7 @@ fn the_largest_chunk_is_begun_and_its_data_passed() {
     let mut relay = ChunkRelay::default();
     let mut out = Vec::new();
     let input = b"FFFFFFFFFFFFFFFF\r\nabc";
-    let progress = relay
-        .relay(input, &mut out, Form::Chunked, usize::MAX)
-        .expect("valid");
+    let progress = relay.relay(input, &mut out, Form::Chunked, usize::MAX).expect("valid");
     assert_eq!((progress.consumed, progress.done), (input.len(), false));
     assert_eq!(out, b"ffffffffffffffff\r\nabc");
 }

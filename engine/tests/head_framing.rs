@@ -1,8 +1,6 @@
 //! What heads are taken, how their bodies are framed, and what is refused because two readers could take it differently.
 
-use biandou_engine::wire::h1::{
-    Body, HeadErrorKind, Known, Limits, Method, Parse, RequestHead, ResponseHead, Version,
-};
+use biandou_engine::wire::h1::{Body, HeadErrorKind, Known, Limits, Method, Parse, RequestHead, ResponseHead, Version};
 
 const LIMITS: Limits = Limits {
     head_bytes: 1024,
@@ -18,9 +16,7 @@ fn request(bytes: &[u8]) -> (RequestHead, Result<Parse, HeadErrorKind>) {
 
 fn response(bytes: &[u8], method: Method) -> (ResponseHead, Result<Parse, HeadErrorKind>) {
     let mut head = ResponseHead::default();
-    let parsed = head
-        .parse(bytes, &LIMITS, method)
-        .map_err(|error| error.kind);
+    let parsed = head.parse(bytes, &LIMITS, method).map_err(|error| error.kind);
     (head, parsed)
 }
 
@@ -51,19 +47,11 @@ fn request_in_all_pieces(bytes: &[u8]) -> (RequestHead, Result<Parse, HeadErrorK
             break;
         }
     }
-    assert_eq!(
-        last.map_err(|error| error.kind),
-        expected,
-        "{}",
-        bytes.escape_ascii()
-    );
+    assert_eq!(last.map_err(|error| error.kind), expected, "{}", bytes.escape_ascii());
     (whole, expected)
 }
 
-fn response_in_all_pieces(
-    bytes: &[u8],
-    method: Method,
-) -> (ResponseHead, Result<Parse, HeadErrorKind>) {
+fn response_in_all_pieces(bytes: &[u8], method: Method) -> (ResponseHead, Result<Parse, HeadErrorKind>) {
     let (whole, expected) = response(bytes, method);
     let mut reused = ResponseHead::default();
     for split in 0..bytes.len() {
@@ -86,15 +74,9 @@ fn response_in_all_pieces(
 fn ambiguous_or_malformed_requests_are_refused() {
     use HeadErrorKind::*;
     let long_line = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(300));
-    let large = format!(
-        "GET / HTTP/1.1\r\nHost: h\r\nx: {}\r\n\r\n",
-        "a".repeat(1024)
-    );
+    let large = format!("GET / HTTP/1.1\r\nHost: h\r\nx: {}\r\n\r\n", "a".repeat(1024));
     let many = format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "x: y\r\n".repeat(16));
-    let options = format!(
-        "GET / HTTP/1.1\r\nHost: h\r\nConnection: {}\r\n\r\n",
-        "a,".repeat(65)
-    );
+    let options = format!("GET / HTTP/1.1\r\nHost: h\r\nConnection: {}\r\n\r\n", "a,".repeat(65));
     let cases: &[(&[u8], HeadErrorKind)] = &[
         // Line ends.
         (b"GET / HTTP/1.1\nHost: h\r\n\r\n", BareLf),
@@ -111,7 +93,10 @@ fn ambiguous_or_malformed_requests_are_refused() {
         (b"GET / HTTP/1.1\r\nHost: h\r\n\r\r\n", BareCr),
         (b"\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", BareLf),
         (b"\rGET / HTTP/1.1\r\nHost: h\r\n\r\n", BareCr),
-        (b"\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", TooManyEmptyLines),
+        (
+            b"\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
+            TooManyEmptyLines,
+        ),
         // The request line.
         (b" GET / HTTP/1.1\r\nHost: h\r\n\r\n", InvalidMethod),
         (b"GET\t/ HTTP/1.1\r\nHost: h\r\n\r\n", InvalidMethod),
@@ -170,11 +155,17 @@ fn ambiguous_or_malformed_requests_are_refused() {
         // Header lines.
         (b"GET / HTTP/1.1\r\nHost : h\r\n\r\n", SpaceBeforeColon),
         (b"GET / HTTP/1.1\r\nHost\t: h\r\n\r\n", SpaceBeforeColon),
-        (b"GET / HTTP/1.1\r\nTransfer-Encoding : chunked\r\n\r\n", SpaceBeforeColon),
+        (
+            b"GET / HTTP/1.1\r\nTransfer-Encoding : chunked\r\n\r\n",
+            SpaceBeforeColon,
+        ),
         (b"GET / HTTP/1.1\r\n Host: h\r\n\r\n", FoldedLine),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx: a\r\n b\r\n\r\n", FoldedLine),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx: a\r\n\tb\r\n\r\n", FoldedLine),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: x,\r\n chunked\r\n\r\n", UnknownTransferCoding),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: x,\r\n chunked\r\n\r\n",
+            UnknownTransferCoding,
+        ),
         (b"GET / HTTP/1.1\r\nHost: h\r\n: a\r\n\r\n", InvalidName),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx\r\n\r\n", InvalidName),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx\x00: a\r\n\r\n", InvalidName),
@@ -182,7 +173,10 @@ fn ambiguous_or_malformed_requests_are_refused() {
         (b"GET / HTTP/1.1\r\nHost: h\r\nx\xff: a\r\n\r\n", InvalidName),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx(y): a\r\n\r\n", InvalidName),
         (b"GET / HTTP/1.1\r\nHost: h\r\n\"x\": a\r\n\r\n", InvalidName),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length\x00: 1\r\n\r\n", InvalidName),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length\x00: 1\r\n\r\n",
+            InvalidName,
+        ),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx: a\x00b\r\n\r\n", InvalidValue),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx: a\x01b\r\n\r\n", InvalidValue),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx: a\x7fb\r\n\r\n", InvalidValue),
@@ -192,23 +186,74 @@ fn ambiguous_or_malformed_requests_are_refused() {
         (many.as_bytes(), TooManyHeaders),
         (options.as_bytes(), TooManyConnectionOptions),
         // Content-Length.
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length:\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x1\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1 1\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1.0\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1_0\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1,\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ,1\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1;\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \"1\"\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \xd9\xa1\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 18446744073709551616\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999999\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 2\r\n\r\n", ConflictingContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", ConflictingContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\ncontent-length: 44\r\n\r\n", ConflictingContentLength),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length:\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x1\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1 1\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1.0\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1_0\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1,\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ,1\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1;\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \"1\"\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \xd9\xa1\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 18446744073709551616\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 2\r\n\r\n",
+            ConflictingContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            ConflictingContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\ncontent-length: 44\r\n\r\n",
+            ConflictingContentLength,
+        ),
         // Transfer-Encoding.
         (
             b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -218,18 +263,54 @@ fn ambiguous_or_malformed_requests_are_refused() {
             b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n",
             TransferEncodingWithContentLength,
         ),
-        (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", TransferEncodingInHttp10),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\n\r\n", InvalidTransferEncoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: ,\r\n\r\n", InvalidTransferEncoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked,\r\n\r\n", InvalidTransferEncoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", InvalidTransferEncoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, identity\r\n\r\n", InvalidTransferEncoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", UnknownTransferCoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked;q=1\r\n\r\n", InvalidTransferEncoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \"chunked\"\r\n\r\n", InvalidTransferEncoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chun ked\r\n\r\n", InvalidTransferEncoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \x0bchunked\r\n\r\n", InvalidValue),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\x00\r\n\r\n", InvalidValue),
+        (
+            b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            TransferEncodingInHttp10,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: ,\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked,\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, identity\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            UnknownTransferCoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked;q=1\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \"chunked\"\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chun ked\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \x0bchunked\r\n\r\n",
+            InvalidValue,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\x00\r\n\r\n",
+            InvalidValue,
+        ),
         (
             b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
             InvalidTransferEncoding,
@@ -242,9 +323,18 @@ fn ambiguous_or_malformed_requests_are_refused() {
             b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n",
             UnknownTransferCoding,
         ),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n", UnknownTransferCoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\n\r\n", UnknownTransferCoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", UnknownTransferCoding),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n",
+            UnknownTransferCoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\n\r\n",
+            UnknownTransferCoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n",
+            UnknownTransferCoding,
+        ),
         // Host.
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", DuplicateHost),
         (b"GET / HTTP/1.1\r\nHost: a\r\nx: y\r\nhost: b\r\n\r\n", DuplicateHost),
@@ -345,30 +435,17 @@ fn requests_are_framed_by_what_they_say() {
             true,
         ),
         (b"GET / HTTP/1.0\r\n\r\n", Body::None, false),
-        (
-            b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
-            Body::None,
-            true,
-        ),
+        (b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", Body::None, true),
         (
             b"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n",
             Body::None,
             false,
         ),
-        (
-            b"POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\n",
-            Body::Exact(3),
-            false,
-        ),
+        (b"POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\n", Body::Exact(3), false),
     ];
     for (bytes, body, keep_alive) in cases {
         let (head, parsed) = request_in_all_pieces(bytes);
-        assert_eq!(
-            parsed,
-            Ok(Parse::Complete(bytes.len())),
-            "{}",
-            bytes.escape_ascii()
-        );
+        assert_eq!(parsed, Ok(Parse::Complete(bytes.len())), "{}", bytes.escape_ascii());
         assert_eq!(
             (head.body, head.keep_alive),
             (*body, *keep_alive),
@@ -400,9 +477,7 @@ fn targets_of_every_form_are_taken_apart() {
         let bytes = format!("{line} HTTP/1.1\r\nHost: other\r\n\r\n").into_bytes();
         let (head, parsed) = request_in_all_pieces(&bytes);
         assert_eq!(parsed, Ok(Parse::Complete(bytes.len())), "{line}");
-        let text = |span: biandou_engine::wire::h1::Span| {
-            String::from_utf8_lossy(span.get(&bytes)).into_owned()
-        };
+        let text = |span: biandou_engine::wire::h1::Span| String::from_utf8_lossy(span.get(&bytes)).into_owned();
         assert_eq!(
             line.split_once(' '),
             Some((text(head.method_span).as_str(), text(head.target).as_str()))
@@ -416,8 +491,7 @@ fn targets_of_every_form_are_taken_apart() {
                 String::from_utf8_lossy(&target).into_owned(),
             )
         });
-        let expected = expected
-            .map(|(host, path, target)| (host.to_owned(), path.to_owned(), target.to_owned()));
+        let expected = expected.map(|(host, path, target)| (host.to_owned(), path.to_owned(), target.to_owned()));
         assert_eq!(parts, expected, "{line}");
         let host = expected.map_or("other".to_owned(), |(host, ..)| host);
         assert_eq!(head.authority().map(text), Some(host), "{line}");
@@ -463,14 +537,8 @@ fn header_lines_are_found_with_their_parts() {
             .all(|pair| pair[0].line.end == pair[1].line.start)
     );
     assert_eq!(head.headers[2].line.get(bytes), b"A-b:  c\td\xff  \r\n");
-    assert_eq!(
-        (head.method, head.version),
-        (Method::Patch, Version::Http11)
-    );
-    assert_eq!(
-        head.upgrade.map(|span| span.get(bytes)),
-        Some(&b"websocket"[..])
-    );
+    assert_eq!((head.method, head.version), (Method::Patch, Version::Http11));
+    assert_eq!(head.upgrade.map(|span| span.get(bytes)), Some(&b"websocket"[..]));
     assert_eq!(
         (head.via_entries, head.expect_continue, head.host_missing),
         (3, true, false)
@@ -480,10 +548,7 @@ fn header_lines_are_found_with_their_parts() {
 #[test]
 fn all_that_connection_names_is_marked_wherever_it_stands() {
     let cases = [
-        (
-            "Keep-Alive: 5\r\nConnection: keep-alive\r\nx: y",
-            "Keep-Alive",
-        ),
+        ("Keep-Alive: 5\r\nConnection: keep-alive\r\nx: y", "Keep-Alive"),
         (
             "Connection: x\r\nConnection: Y\r\nX: 1\r\ny: 2\r\nx: 3\r\nxy: 4",
             "X y x",
@@ -495,10 +560,7 @@ fn all_that_connection_names_is_marked_wherever_it_stands() {
     for (lines, expected) in cases {
         let bytes = format!("GET / HTTP/1.1\r\n{lines}\r\n\r\n").into_bytes();
         let (head, _) = request_in_all_pieces(&bytes);
-        let marked = head
-            .headers
-            .iter()
-            .filter(|header| header.named_by_connection);
+        let marked = head.headers.iter().filter(|header| header.named_by_connection);
         let names: Vec<String> = marked
             .map(|header| String::from_utf8_lossy(header.name.get(&bytes)).into_owned())
             .collect();
@@ -509,13 +571,8 @@ fn all_that_connection_names_is_marked_wherever_it_stands() {
 #[test]
 fn what_needs_http_11_or_a_connection_option_is_not_seen_without() {
     let (head, _) = request(b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n");
-    assert_eq!(
-        (head.upgrade, head.host_missing, head.host),
-        (None, true, None)
-    );
-    let (head, _) = request(
-        b"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: a\r\nExpect: 100-continue\r\n\r\n",
-    );
+    assert_eq!((head.upgrade, head.host_missing, head.host), (None, true, None));
+    let (head, _) = request(b"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: a\r\nExpect: 100-continue\r\n\r\n");
     assert_eq!(
         (head.upgrade, head.host_missing, head.expect_continue),
         (None, false, false)
@@ -535,13 +592,8 @@ fn a_head_that_is_used_again_keeps_nothing_of_the_last_one() {
             .is_err()
     );
     let second = b"GET / HTTP/1.1\r\n\r\n";
-    assert_eq!(
-        head.parse(second, &LIMITS),
-        Ok(Parse::Complete(second.len()))
-    );
-    assert!(
-        head.headers.is_empty() && head.keep_alive && head.host_missing && !head.expect_continue
-    );
+    assert_eq!(head.parse(second, &LIMITS), Ok(Parse::Complete(second.len())));
+    assert!(head.headers.is_empty() && head.keep_alive && head.host_missing && !head.expect_continue);
     assert_eq!(
         (head.body, head.upgrade, head.via_entries, head.absolute),
         (Body::None, None, 0, None)
@@ -552,10 +604,7 @@ fn a_head_that_is_used_again_keeps_nothing_of_the_last_one() {
         Ok(Parse::Partial)
     );
     head.clear();
-    assert_eq!(
-        head.parse(second, &LIMITS),
-        Ok(Parse::Complete(second.len()))
-    );
+    assert_eq!(head.parse(second, &LIMITS), Ok(Parse::Complete(second.len())));
     assert!(head.headers.is_empty() && head.body == Body::None);
 }
 
@@ -564,15 +613,13 @@ fn heads_at_their_limits_are_taken_and_one_byte_more_is_not() {
     for (extra, line_ok, head_ok) in [(0, true, true), (1, false, false)] {
         let line = "GET /".len() + " HTTP/1.1".len();
         let target = "a".repeat(LIMITS.line_bytes - line + extra);
-        let (_, parsed) =
-            request_in_all_pieces(format!("GET /{target} HTTP/1.1\r\n\r\n").as_bytes());
+        let (_, parsed) = request_in_all_pieces(format!("GET /{target} HTTP/1.1\r\n\r\n").as_bytes());
         assert_eq!(parsed.is_ok(), line_ok, "{parsed:?}");
         let value = "a".repeat(LIMITS.head_bytes - "x: \r\n\r\n".len() + extra);
         let (_, parsed) = request(format!("GET / HTTP/1.1\r\nx: {value}\r\n\r\n").as_bytes());
         assert_eq!(parsed.is_ok(), head_ok, "{parsed:?}");
         let lines = "x: y\r\n".repeat(LIMITS.headers + extra);
-        let (_, parsed) =
-            request_in_all_pieces(format!("GET / HTTP/1.1\r\n{lines}\r\n").as_bytes());
+        let (_, parsed) = request_in_all_pieces(format!("GET / HTTP/1.1\r\n{lines}\r\n").as_bytes());
         assert_eq!(parsed.is_ok(), head_ok, "{parsed:?}");
     }
 }
@@ -602,9 +649,7 @@ fn refusals_have_their_status_and_a_text() {
         (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400, "colon"),
     ];
     for (bytes, status, text) in cases {
-        let error = RequestHead::default()
-            .parse(bytes, &LIMITS)
-            .expect_err("refused");
+        let error = RequestHead::default().parse(bytes, &LIMITS).expect_err("refused");
         assert_eq!(error.status(), *status);
         assert!(error.to_string().contains(text), "{error}");
     }
@@ -626,12 +671,7 @@ fn refusals_have_their_status_and_a_text() {
 fn responses_are_framed_by_status_method_and_fields() {
     use Method::{Connect, Get, Head};
     let cases: &[(&str, Method, Body, bool)] = &[
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n",
-            Get,
-            Body::Exact(3),
-            true,
-        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", Get, Body::Exact(3), true),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n",
             Get,
@@ -651,12 +691,7 @@ fn responses_are_framed_by_status_method_and_fields() {
             Body::Exact(3),
             false,
         ),
-        (
-            "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n",
-            Get,
-            Body::Exact(3),
-            false,
-        ),
+        ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n", Get, Body::Exact(3), false),
         (
             "HTTP/1.0 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n",
             Get,
@@ -669,12 +704,7 @@ fn responses_are_framed_by_status_method_and_fields() {
             Body::UntilClose,
             false,
         ),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n",
-            Head,
-            Body::None,
-            true,
-        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", Head, Body::None, true),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n",
             Head,
@@ -723,30 +753,15 @@ fn responses_are_framed_by_status_method_and_fields() {
             false,
         ),
         ("HTTP/1.1 200 OK\r\n", Connect, Body::None, false),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n",
-            Connect,
-            Body::None,
-            false,
-        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", Connect, Body::None, false),
         (
             "HTTP/1.1 407 No\r\nContent-Length: 3\r\n",
             Connect,
             Body::Exact(3),
             true,
         ),
-        (
-            "HTTP/1.1 205 Reset\r\nContent-Length: 0\r\n",
-            Get,
-            Body::Exact(0),
-            true,
-        ),
-        (
-            "HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n",
-            Get,
-            Body::Exact(0),
-            true,
-        ),
+        ("HTTP/1.1 205 Reset\r\nContent-Length: 0\r\n", Get, Body::Exact(0), true),
+        ("HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n", Get, Body::Exact(0), true),
     ];
     for (text, method, body, keep_alive) in cases {
         let bytes = format!("{text}\r\n").into_bytes();
@@ -763,20 +778,11 @@ fn status_lines_are_read_strictly() {
         (b"HTTP/1.1 200 OK\r\n\r\n", 200, b"OK"),
         (b"HTTP/1.1 200 \r\n\r\n", 200, b""),
         (b"HTTP/1.1 200\r\n\r\n", 200, b""),
-        (
-            b"HTTP/1.0 404 Not\tFound \xe9\r\n\r\n",
-            404,
-            b"Not\tFound \xe9",
-        ),
+        (b"HTTP/1.0 404 Not\tFound \xe9\r\n\r\n", 404, b"Not\tFound \xe9"),
     ];
     for (bytes, status, reason) in good {
         let (head, parsed) = response_in_all_pieces(bytes, Method::Get);
-        assert_eq!(
-            parsed,
-            Ok(Parse::Complete(bytes.len())),
-            "{}",
-            bytes.escape_ascii()
-        );
+        assert_eq!(parsed, Ok(Parse::Complete(bytes.len())), "{}", bytes.escape_ascii());
         assert_eq!((head.status, head.reason.get(bytes)), (*status, *reason));
     }
     let long = format!("HTTP/1.1 200 {}\r\n\r\n", "a".repeat(300));
@@ -814,10 +820,7 @@ fn status_lines_are_read_strictly() {
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             ConflictingContentLength,
         ),
-        (
-            b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
-            InvalidContentLength,
-        ),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", InvalidContentLength),
         (b"HTTP/1.1 200 OK\r\nx : y\r\n\r\n", SpaceBeforeColon),
         (b"HTTP/1.1 200 OK\r\nx: y\r\n z\r\n\r\n", FoldedLine),
         (long.as_bytes(), LineTooLong),
@@ -830,13 +833,11 @@ fn status_lines_are_read_strictly() {
 
 #[test]
 fn what_a_response_tells_the_router_is_found() {
-    let bytes = b"HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nl5d-err: no\r\nContent-Length: 07\r\n\r\n";
+    let bytes =
+        b"HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nl5d-err: no\r\nContent-Length: 07\r\n\r\n";
     let (head, parsed) = response_in_all_pieces(bytes, Method::Get);
     assert_eq!(parsed, Ok(Parse::Complete(bytes.len())));
-    assert_eq!(
-        head.upgrade.map(|span| span.get(bytes)),
-        Some(&b"websocket"[..])
-    );
+    assert_eq!(head.upgrade.map(|span| span.get(bytes)), Some(&b"websocket"[..]));
     assert_eq!(head.l5d_err.map(|span| span.get(bytes)), Some(&b"no"[..]));
     assert_eq!(head.content_length, Some(7));
 }
@@ -877,17 +878,7 @@ fn another_reader_finds_the_same() {
         "",
         "x\u{1}",
     ];
-    let values = [
-        "h",
-        "",
-        " 3 ",
-        "a, b",
-        "\tx\t",
-        "caf\u{e9}",
-        "a\u{0}",
-        "a\rb",
-        "a\nb",
-    ];
+    let values = ["h", "", " 3 ", "a, b", "\tx\t", "caf\u{e9}", "a\u{0}", "a\rb", "a\nb"];
     let ends = ["\r\n", "\n", "\r", " \r\n"];
     let mut random = fastrand::Rng::with_seed(3);
     let mut taken = 0;
@@ -937,10 +928,7 @@ fn another_reader_finds_the_same() {
             .collect();
         assert_eq!(ours, theirs, "{}", text.escape_debug());
         assert_eq!(other.path.map(str::as_bytes), Some(head.target.get(bytes)));
-        assert_eq!(
-            other.version,
-            Some(u8::from(head.version == Version::Http11))
-        );
+        assert_eq!(other.version, Some(u8::from(head.version == Version::Http11)));
     }
     assert!(taken > 1_000, "{taken} of the heads were taken");
 }

@@ -46,12 +46,7 @@ struct HttpExpect {
 
 fn read(head: &mut RequestHead, bytes: &[u8]) {
     let parsed = head.parse(bytes, &LIMITS);
-    assert_eq!(
-        parsed,
-        Ok(Parse::Complete(bytes.len())),
-        "{}",
-        bytes.escape_ascii()
-    );
+    assert_eq!(parsed, Ok(Parse::Complete(bytes.len())), "{}", bytes.escape_ascii());
 }
 
 /// Makes a head whose target is `uri`, also where no caller could send that target.
@@ -83,21 +78,13 @@ fn the_references_values_come_out() {
         match identify(&input.identifiers, &head, &bytes, &mut name) {
             Ok(consumed) => {
                 assert!(expect.identified, "{id}");
-                assert_eq!(
-                    Some(String::from_utf8_lossy(&name).into_owned()),
-                    expect.name,
-                    "{id}"
-                );
+                assert_eq!(Some(String::from_utf8_lossy(&name).into_owned()), expect.name, "{id}");
                 let mut target = Vec::new();
                 match consumed {
                     Some(consumed) => consumed.push_target(&bytes, &mut target),
                     None => target.extend_from_slice(head.target.get(&bytes)),
                 }
-                assert_eq!(
-                    Some(String::from_utf8_lossy(&target).into_owned()),
-                    expect.uri,
-                    "{id}"
-                );
+                assert_eq!(Some(String::from_utf8_lossy(&target).into_owned()), expect.uri, "{id}");
             }
             Err(Unidentified::Reason(reason)) => {
                 assert_eq!(Some(reason.as_ref()), expect.reason.as_deref(), "{id}")
@@ -133,11 +120,7 @@ fn paths_in_text_are_read_as_the_reference_reads_them() {
             Ok(path) => {
                 assert!(expect.ok, "{id}");
                 let shown = String::from_utf8_lossy(path.shown()).into_owned();
-                let shown = if shown.is_empty() {
-                    "/".to_owned()
-                } else {
-                    shown
-                };
+                let shown = if shown.is_empty() { "/".to_owned() } else { shown };
                 assert_eq!(Some(shown), expect.show, "{id}");
             }
             Err(error) => assert_eq!(Some(error.to_string()), expect.message, "{id}"),
@@ -147,8 +130,7 @@ fn paths_in_text_are_read_as_the_reference_reads_them() {
 
 /// Identifies one request; a refusal is shown as `reason: …` or `invalid: …`, a rewritten target after a space.
 fn outcome(identifiers: &str, request: &str) -> String {
-    let identifiers: Vec<Identifier> =
-        serde_json::from_str(identifiers).expect("valid identifiers");
+    let identifiers: Vec<Identifier> = serde_json::from_str(identifiers).expect("valid identifiers");
     let bytes = format!("{request}\r\n\r\n").into_bytes();
     let mut head = RequestHead::default();
     read(&mut head, &bytes);
@@ -179,11 +161,7 @@ fn every_kind_keeps_its_rules() {
     let uri = r#"[{"kind": "io.l5d.methodAndHost", "httpUriInDst": true}]"#;
     let cases = [
         (token, "GET / HTTP/1.1\r\nHost: Web:80", "/Web:80"),
-        (
-            token,
-            "GET / HTTP/1.1\r\nHost:",
-            "reason: Host header is absent",
-        ),
+        (token, "GET / HTTP/1.1\r\nHost:", "reason: Host header is absent"),
         (token, "GET / HTTP/1.0", "reason: Host header is absent"),
         (token, "GET http://a/ HTTP/1.1\r\nHost: b", "/a"),
         (token, "GET / HTTP/1.1\r\nHost: a~b", r"/\x61\x7e\x62"),
@@ -231,16 +209,8 @@ fn every_kind_keeps_its_rules() {
             "GET // HTTP/1.1\r\nHost: h",
             "reason: not enough segments in path",
         ),
-        (
-            path,
-            "GET //a HTTP/1.1\r\nHost: h",
-            "invalid: requirement failed",
-        ),
-        (
-            path,
-            "GET /a//b HTTP/1.1\r\nHost: h",
-            "invalid: requirement failed",
-        ),
+        (path, "GET //a HTTP/1.1\r\nHost: h", "invalid: requirement failed"),
+        (path, "GET /a//b HTTP/1.1\r\nHost: h", "invalid: requirement failed"),
         (path, "GET /a%20b/c HTTP/1.1\r\nHost: h", "/a%20b/c /"),
         (path, "GET /a+b/c HTTP/1.1\r\nHost: h", r"/\x61\x2b\x62/c /"),
         (path, "GET http://h/a/b/c HTTP/1.1\r\nHost: h", "/a/b /c"),
@@ -274,42 +244,22 @@ fn every_kind_keeps_its_rules() {
             "GET / HTTP/1.0",
             "/a/A",
         ),
-        (
-            r#"[{"kind": "io.l5d.static", "path": "/"}]"#,
-            "GET / HTTP/1.0",
-            "",
-        ),
-        (
-            "[]",
-            "GET / HTTP/1.0",
-            "reason: no identifier is configured",
-        ),
+        (r#"[{"kind": "io.l5d.static", "path": "/"}]"#, "GET / HTTP/1.0", ""),
+        ("[]", "GET / HTTP/1.0", "reason: no identifier is configured"),
     ];
     for (identifiers, request, expected) in cases {
-        assert_eq!(
-            outcome(identifiers, request),
-            expected,
-            "{identifiers} {request}"
-        );
+        assert_eq!(outcome(identifiers, request), expected, "{identifiers} {request}");
     }
 }
 
 #[test]
 fn the_first_that_identifies_wins_and_the_last_reason_is_told() {
     let both = r#"[{"kind": "io.l5d.header"}, {"kind": "io.l5d.header.token", "header": "x"}]"#;
-    assert_eq!(
-        outcome(both, "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: /n\r\nx: t"),
-        "/n"
-    );
+    assert_eq!(outcome(both, "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: /n\r\nx: t"), "/n");
     assert_eq!(outcome(both, "GET / HTTP/1.1\r\nHost: h\r\nx: t"), "/t");
-    assert_eq!(
-        outcome(both, "GET / HTTP/1.1\r\nHost: h"),
-        "reason: x header is absent"
-    );
+    assert_eq!(outcome(both, "GET / HTTP/1.1\r\nHost: h"), "reason: x header is absent");
     // What cannot be read ends the search: it was meant to be the name.
-    assert!(
-        outcome(both, "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: n\r\nx: t").starts_with("invalid: ")
-    );
+    assert!(outcome(both, "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: n\r\nx: t").starts_with("invalid: "));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 """The door between Python and the engine: letters go through it, and nothing else does.
 
 The engine posts letters and rings an eventfd; the event loop reads them here. What we send is msgpack, typed by these
-structs on our side and by serde in `engine/src/mail.rs` on the other; `tests/letters/` holds golden letters that both read.
-No engine thread ever takes the GIL.
+structs on our side and by serde in `engine/src/mail.rs` on the other; `tests/letters/` holds golden letters that both
+read. No engine thread ever takes the GIL.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -212,20 +213,14 @@ class Serving(NamedTuple):
     port: int
 
 
-class Reader(Protocol):
-    """Who reads the engine's asks and releases: the binder."""
-
-    def ask(self, letter: Ask) -> None:
-        """Begin to answer, at once or later."""
-
-    def release(self, letter: Release) -> None:
-        """Stop answering."""
+Take = Callable[[Ask | Release], None]
+"""Takes in what the engine asks: the binder does."""
 
 
 class EngineDoor:
-    """The engine, seen from the event loop; every method is for the loop's thread and returns at once.
+    """The engine, seen from the event loop: every method is for its thread, and returns at once.
 
-    `start` begins to serve; from then on each letter is handed to the `Reader`, a `Note` goes to the log, and
+    `start` begins to serve; from then on each ask and release is handed to `take`, a `Note` goes to the log, and
     `drained` is done when the engine has stopped.
     """
 
@@ -241,12 +236,12 @@ class EngineDoor:
             os.close(self._bell)
             raise
         self._loop = asyncio.get_running_loop()
-        self._reader: Reader | None = None
+        self._take: Take | None = None
         self.drained: asyncio.Future[Drained] = self._loop.create_future()
 
-    def start(self, reader: Reader) -> list[Serving]:
+    def start(self, take: Take) -> list[Serving]:
         """Bind and serve; raises `OSError`, with the address in its message, if a server can't be bound."""
-        self._reader = reader
+        self._take = take
         self._loop.add_reader(self._bell, self._read_mail)
         return [Serving(*server) for server in self._engine.start()]
 
@@ -254,9 +249,9 @@ class EngineDoor:
         """Say what the name of this ticket means now."""
         self._engine.answer(ticket, encode(answer))
 
-    def endpoints(self, endpoints: Endpoints) -> None:
+    def endpoints(self, letter: Endpoints) -> None:
         """Say where a client name is now."""
-        self._engine.endpoints(encode(endpoints))
+        self._engine.endpoints(encode(letter))
 
     def forget(self, router: str, client: str) -> None:
         """Say that no answer names this client any more."""
@@ -291,12 +286,9 @@ class EngineDoor:
 
     def _hand_over(self, letter: Mail) -> None:
         match letter:
-            case Ask():
-                if self._reader is not None:
-                    self._reader.ask(letter)
-            case Release():
-                if self._reader is not None:
-                    self._reader.release(letter)
+            case Ask() | Release():
+                if self._take is not None:
+                    self._take(letter)
             case Note():
                 _log.log(
                     _NOTE_LEVELS.get(letter.level, logging.ERROR), "%s", letter.message, extra={"room": letter.room}

@@ -32,15 +32,11 @@ class ConstantBackoff(Kind, frozen=True, kw_only=True, tag="constant"):
 class JitteredBackoff(Kind, frozen=True, kw_only=True, tag="jittered"):
     """First `minMs`, then at random between `minMs` and three times the last wait, `maxMs` at most."""
 
-    min_ms: Milliseconds | None = None
-    max_ms: Milliseconds | None = None
+    min_ms: Milliseconds
+    max_ms: Milliseconds
 
     def __post_init__(self) -> None:
         """Raise `ValueError` unless 0 < minMs ≤ maxMs."""
-        if self.min_ms is None:
-            raise ValueError("'minMs' must be specified")
-        if self.max_ms is None:
-            raise ValueError("'maxMs' must be specified")
         if not 0 < self.min_ms <= self.max_ms:
             raise ValueError(f"minMs must be above 0 and not above maxMs, found {self.min_ms} and {self.max_ms}")
 
@@ -107,6 +103,21 @@ class TracePropagatorKind(Kind, frozen=True, kw_only=True):
 
 class DefaultTracePropagator(TracePropagatorKind, frozen=True, kw_only=True, tag="io.l5d.default"):
     """In `l5d-ctx-trace` and `l5d-sample`: what holds anyway."""
+
+
+# ── What only has kinds that are not built yet ───────────────────────────────────────────────────────────────────────
+
+
+class RequestAuthorizerKind(Kind, frozen=True, kw_only=True):
+    """Who may send a request (reference/linker.md §2.8)."""
+
+
+class AnnouncerKind(Kind, frozen=True, kw_only=True):
+    """Where our servers are made known (reference/linker.md §2.12)."""
+
+
+class LabelerKind(Kind, frozen=True, kw_only=True):
+    """What the `Forwarded` header calls one side of a connection (reference/linker.md §5.6)."""
 
 
 # ── TLS ──────────────────────────────────────────────────────────────────────────────────────────────────────────────

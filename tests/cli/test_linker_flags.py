@@ -61,15 +61,12 @@ def test_finagles_global_flags_are_accepted_with_a_warning() -> None:
     assert "com.twitter.finagle.tracing.enabled" in flags.warnings[0]
 
 
-def test_the_delegation_depth_is_a_setting() -> None:
-    assert parse_flags(["-com.twitter.finagle.naming.namerMaxDepth=7", "f"]).max_depth == 7
-
-
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         (["-log.rollPolicy=daily", "f"], "-log.rollPolicy=daily is known but not built yet"),
         (["-io.buoyant.telemetry.admin.histogramSnapshotInterval=10.seconds", "f"], "known but not built yet"),
+        (["-com.twitter.finagle.naming.namerMaxDepth=7", "f"], "only 100 is"),
         (["-nonsense", "f"], "there is no flag -nonsense"),
         (["--nonsense", "f"], "there is no flag --nonsense"),
         (["--workers"], "--workers needs a value"),

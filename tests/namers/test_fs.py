@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from biandou.clients import files
 from biandou.dtab import NEG, Leaf, NameTree, Path
@@ -92,7 +95,7 @@ def test_files_read_as_the_reference_says(vector: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "line",
     ["host", "host 0", "host 70000", "host 80 *", "host 80 2", "host 80 * x", "host 80 * nan", "host 80 * -1",
-     "host 8_0", "host ８０", "host +80", "a b c d e", "host 80 x 2"],
+     "host 8_0", "host \uff18\uff10", "host +80", "a b c d e", "host 80 x 2"],
 )  # fmt: skip
 def test_a_line_of_another_form_fails_the_file_and_is_quoted(line: str) -> None:
     with pytest.raises(ResolutionError) as caught:
@@ -130,6 +133,20 @@ async def test_a_name_never_leads_out_of_the_directory(root: FilePath, namer: Fs
     (root.parent / "secret").write_text("127.0.0.1 80")
     with Observed(namer.lookup(Path.read(path))) as tree:
         assert negative(tree.now)
+
+
+async def test_a_name_that_is_too_long_for_a_file_is_not_there(root: FilePath, namer: FsNamer) -> None:
+    """The name is a caller's `Host`: it must not do more than be unknown."""
+    with Observed(namer.lookup(Path.of("x" * 300))) as tree:
+        assert negative(tree.now)
+
+
+@given(st.one_of(st.binary(), st.text("a1:. *#\n\t", max_size=60).map(str.encode)))
+def test_any_contents_are_read_or_refused(contents: bytes) -> None:
+    with contextlib.suppress(ResolutionError):
+        for endpoint in read_endpoints(contents):
+            assert endpoint.host
+            assert 1 <= endpoint.port <= 65535
 
 
 async def test_an_empty_file_is_a_name_without_endpoints(root: FilePath, namer: FsNamer) -> None:
@@ -234,13 +251,13 @@ async def test_a_root_that_is_renamed_and_made_again_is_found(root: FilePath, na
     """While the root is away, what was known stays and what was not known fails."""
     (root / "web").write_text("127.0.0.1 80")
     with Observed(addresses(namer.lookup(Path.of("web")))) as seen, Observed(namer.lookup(Path.of("new"))) as new:
-        root.rename(root.with_name("away"))
+        os.rename(root, root.with_name("away"))
         await asyncio.sleep(0.1)
         assert at("127.0.0.1:80")(seen.now)
         with Observed(namer.lookup(Path.of("unknown"))) as unknown:
             assert isinstance(unknown.now, Failed)
             assert "does not exist" in str(unknown.now.error)
-        root.mkdir()
+        os.mkdir(root)
         (root / "web").write_text("127.0.0.1 81")
         (root / "new").write_text("127.0.0.1 90")
         await seen.until(at("127.0.0.1:81"))
@@ -340,9 +357,13 @@ async def test_a_file_that_its_writer_keeps_open_is_read_when_it_rests(
             await seen.until(at("127.0.0.1:80", "127.0.0.1:81"))
 
 
+def queue_limit() -> int:
+    return int(FilePath("/proc/sys/fs/inotify/max_queued_events").read_text())
+
+
 async def test_lost_events_are_made_up_for(root: FilePath, namer: FsNamer) -> None:
     """When the kernel's queue overflows everything that is observed is looked at again."""
-    limit = int(FilePath("/proc/sys/fs/inotify/max_queued_events").read_text())
+    limit = queue_limit()
     if limit > 100_000:
         pytest.skip(f"the kernel's inotify queue holds {limit} events here")
     (root / "web").write_text("127.0.0.1 80")

@@ -3,6 +3,8 @@
 mod ewma;
 mod p2c;
 mod round_robin;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -80,23 +82,17 @@ impl Kind {
 
     pub fn probation(&self) -> bool {
         match self {
-            Self::P2c {
-                enable_probation, ..
-            }
-            | Self::Ewma {
-                enable_probation, ..
-            }
-            | Self::RoundRobin {
-                enable_probation, ..
-            } => *enable_probation,
+            Self::P2c { enable_probation, .. }
+            | Self::Ewma { enable_probation, .. }
+            | Self::RoundRobin { enable_probation, .. } => *enable_probation,
         }
     }
 
     fn max_effort(&self) -> u32 {
         match self {
-            Self::P2c { max_effort, .. }
-            | Self::Ewma { max_effort, .. }
-            | Self::RoundRobin { max_effort, .. } => *max_effort,
+            Self::P2c { max_effort, .. } | Self::Ewma { max_effort, .. } | Self::RoundRobin { max_effort, .. } => {
+                *max_effort
+            }
         }
     }
 }

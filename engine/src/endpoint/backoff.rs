@@ -60,10 +60,7 @@ mod tests {
             let half = 5_000 << (step - 1);
             for _ in 0..200 {
                 let wait = backoff.wait_ms(step, 0, &mut rng);
-                assert!(
-                    (half..2 * half).contains(&wait),
-                    "step {step} waited {wait}"
-                );
+                assert!((half..2 * half).contains(&wait), "step {step} waited {wait}");
             }
         }
         for step in [7, 8, 40, u32::MAX] {

@@ -2,24 +2,48 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 
 use crate::plan::SocketOptions;
+use crate::stats::ClientStats;
+
+/// A connection to an endpoint, counted for as long as it is open.
+#[derive(Debug)]
+pub struct Link {
+    pub stream: TcpStream,
+    stats: Arc<ClientStats>,
+}
+
+impl Link {
+    /// Takes in a stream that has just been opened.
+    pub fn new(stream: TcpStream, stats: &Arc<ClientStats>) -> Self {
+        stats.connects.add(1);
+        stats.pool_size.add(1);
+        Self {
+            stream,
+            stats: stats.clone(),
+        }
+    }
+
+    /// Counts the link in (1) or out (-1) of those that idle.
+    pub(super) fn count_idle(&self, change: i64) {
+        self.stats.pool_cached.add(change);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.stats.closes.add(1);
+        self.stats.pool_size.sub(1);
+    }
+}
 
 /// Connects within `timeout_ms`; the error's kind is `TimedOut` when that was too short.
-pub async fn connect(
-    address: SocketAddr,
-    timeout_ms: u64,
-    options: &SocketOptions,
-) -> io::Result<TcpStream> {
-    let stream = match tokio::time::timeout(
-        Duration::from_millis(timeout_ms),
-        TcpStream::connect(address),
-    )
-    .await
-    {
+pub async fn connect(address: SocketAddr, timeout_ms: u64, options: &SocketOptions) -> io::Result<TcpStream> {
+    let stream = match tokio::time::timeout(Duration::from_millis(timeout_ms), TcpStream::connect(address)).await {
         Ok(connected) => connected?,
         Err(_elapsed) => return Err(io::ErrorKind::TimedOut.into()),
     };

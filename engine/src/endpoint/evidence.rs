@@ -37,18 +37,14 @@ impl Evidence {
                 failures: AtomicU32::new(0),
             },
             Policy::SuccessRate {
-                success_rate,
-                requests,
-                ..
+                success_rate, requests, ..
             } => Self::Average {
                 required: success_rate as f32,
                 requests,
                 average: AtomicU64::new(Average::default().packed()),
             },
             Policy::SuccessRateWindowed {
-                success_rate,
-                window,
-                ..
+                success_rate, window, ..
             } => Self::Window {
                 required: success_rate,
                 slice_ms: (u64::from(window) * 1000 / SLICES as u64).max(1),
@@ -68,16 +64,10 @@ impl Evidence {
                     failures.store(0, Relaxed);
                 }
             }
-            Self::Average {
-                requests, average, ..
-            } => {
-                update(average, |packed| {
-                    Average::read(packed).with(1.0, *requests).packed()
-                });
+            Self::Average { requests, average, .. } => {
+                update(average, |packed| Average::read(packed).with(1.0, *requests).packed());
             }
-            Self::Window {
-                slice_ms, slices, ..
-            } => {
+            Self::Window { slice_ms, slices, .. } => {
                 let epoch = now_ms / slice_ms;
                 update(&slices[epoch as usize % SLICES], |packed| {
                     Slice::at(packed, epoch).with(false).packed()
@@ -90,17 +80,13 @@ impl Evidence {
     pub fn failure(&self, now_ms: u64) -> bool {
         match self {
             Self::None => false,
-            Self::Row { limit, failures } => {
-                failures.fetch_add(1, Relaxed).saturating_add(1) >= *limit
-            }
+            Self::Row { limit, failures } => failures.fetch_add(1, Relaxed).saturating_add(1) >= *limit,
             Self::Average {
                 required,
                 requests,
                 average,
             } => {
-                let after = update(average, |packed| {
-                    Average::read(packed).with(0.0, *requests).packed()
-                });
+                let after = update(average, |packed| Average::read(packed).with(0.0, *requests).packed());
                 let after = Average::read(after);
                 after.results >= *requests && after.rate < *required
             }
@@ -114,8 +100,7 @@ impl Evidence {
                     Slice::at(packed, epoch).with(true).packed()
                 });
                 let (results, failures) = window(slices, epoch);
-                results >= LEAST_RESULTS
-                    && ((results - failures) as f64) < required * results as f64
+                results >= LEAST_RESULTS && ((results - failures) as f64) < required * results as f64
             }
         }
     }
@@ -287,10 +272,7 @@ mod tests {
             .map(|_| evidence.failure(0))
             .collect();
         assert!(!verdicts.contains(&true), "five of six succeeded");
-        assert!(
-            (0..100).any(|_| evidence.failure(0)),
-            "nothing but failures"
-        );
+        assert!((0..100).any(|_| evidence.failure(0)), "nothing but failures");
     }
 
     #[test]
@@ -301,16 +283,10 @@ mod tests {
             backoff: None,
         });
         for _ in 0..4 {
-            assert!(
-                !evidence.failure(100),
-                "fewer than five results prove nothing"
-            );
+            assert!(!evidence.failure(100), "fewer than five results prove nothing");
         }
         assert!(evidence.failure(5_000));
-        assert!(
-            !evidence.failure(14_999),
-            "the four of the first second are forgotten"
-        );
+        assert!(!evidence.failure(14_999), "the four of the first second are forgotten");
     }
 
     #[test]

@@ -88,10 +88,7 @@ mod tests {
         let ewma = PeakEwma::default();
         ewma.observe(50_000, false, SECOND, DECAY);
         let later = ewma.get(11 * SECOND, DECAY).unwrap_or_default();
-        assert!(
-            (later - 50_000.0 / std::f32::consts::E).abs() < 1.0,
-            "{later}"
-        );
+        assert!((later - 50_000.0 / std::f32::consts::E).abs() < 1.0, "{later}");
         assert_eq!(ewma.get(90 * SECOND, DECAY), None);
     }
 

@@ -128,9 +128,7 @@ impl Endpoint {
             Outcome::Success => self.accrual.success(now_us / 1000),
             Outcome::Failure => {
                 // Fails only if another worker has just decided the same, or discovery has brought it back.
-                let _ = self
-                    .standing
-                    .compare_exchange(ON_PROBATION, RETIRED, Relaxed, Relaxed);
+                let _ = self.standing.compare_exchange(ON_PROBATION, RETIRED, Relaxed, Relaxed);
                 self.accrual.failure(now_us / 1000, rng)
             }
         }
@@ -158,19 +156,12 @@ impl InFlight {
 
     /// Takes note of the result: latency (the first time only) and health. The load ends when `self` is dropped, so that
     /// a body that is still streaming counts.
-    pub fn record(
-        &mut self,
-        outcome: Outcome,
-        now_us: u64,
-        rng: &mut fastrand::Rng,
-    ) -> Option<Transition> {
+    pub fn record(&mut self, outcome: Outcome, now_us: u64, rng: &mut fastrand::Rng) -> Option<Transition> {
         let endpoint = &self.endpoint;
         if endpoint.decay_us > 0.0 && !self.timed {
             let latency_us = now_us.saturating_sub(self.began_us);
             let failed = outcome == Outcome::Failure;
-            endpoint
-                .latency
-                .observe(latency_us, failed, now_us, endpoint.decay_us);
+            endpoint.latency.observe(latency_us, failed, now_us, endpoint.decay_us);
         }
         self.timed = true;
         self.probe = None;
@@ -184,5 +175,67 @@ impl Drop for InFlight {
         if let Some(probe) = self.probe.take() {
             self.endpoint.accrual.abandon(&probe);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(treatment: &Treatment) -> Arc<Endpoint> {
+        Endpoint::new(SocketAddr::from(([127, 0, 0, 1], 8080)), treatment)
+    }
+
+    #[test]
+    fn a_request_counts_until_it_is_dropped_with_or_without_a_result() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let endpoint = endpoint(&Treatment::default());
+        let mut one = endpoint.begin(0);
+        let other = endpoint.begin(0);
+        one.record(Outcome::Success, 10, &mut rng);
+        assert_eq!(endpoint.pending(), 2, "its body may still be on the way");
+        drop(one);
+        drop(other);
+        assert_eq!(endpoint.pending(), 0);
+    }
+
+    #[test]
+    fn only_the_first_result_of_a_request_times_it() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let endpoint = endpoint(&Treatment {
+            decay_us: Some(1e7),
+            ..Treatment::default()
+        });
+        let mut request = endpoint.begin(1_000);
+        request.record(Outcome::Success, 3_000, &mut rng);
+        request.record(Outcome::Failure, 900_000, &mut rng);
+        assert!(
+            endpoint
+                .latency_us(3_000)
+                .is_some_and(|latency| (latency - 2_000.0).abs() < 1.0)
+        );
+    }
+
+    #[test]
+    fn a_probe_whose_caller_went_away_is_handed_back() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let endpoint = endpoint(&Treatment::default());
+        for _ in 0..5 {
+            endpoint.begin(0).record(Outcome::Failure, 0, &mut rng);
+        }
+        assert_eq!(endpoint.status(4_999_999), Status::Busy);
+        let probe = endpoint.begin(5_000_000);
+        assert_eq!(endpoint.status(5_000_000), Status::Busy);
+        drop(probe);
+        assert_eq!(endpoint.status(5_000_000), Status::Open);
+        endpoint.begin(5_000_000).record(Outcome::Success, 5_000_100, &mut rng);
+        assert_eq!(endpoint.status(5_000_100), Status::Open);
+        assert!(endpoint.begin(5_000_100).probe.is_none(), "it is alive");
+    }
+
+    #[test]
+    fn ids_are_unique() {
+        let treatment = Treatment::default();
+        assert_ne!(endpoint(&treatment).id, endpoint(&treatment).id);
     }
 }

@@ -9,14 +9,15 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::net::TcpStream;
 
-use crate::endpoint::Endpoint;
+use super::Endpoint;
+use super::connect::Link;
 
 /// Idle connections kept per endpoint and worker when the configuration sets no bound.
 const IDLE_LIMIT: usize = 1024;
 
 #[derive(Debug)]
 struct Idle {
-    stream: TcpStream,
+    link: Link,
     since_ms: u64,
     /// Close after this long unused.
     idle_time_ms: Option<u64>,
@@ -36,11 +37,12 @@ pub struct Pools {
 
 impl Pools {
     /// Takes the connection that was used last, dropping those that their peer has closed.
-    pub fn take(&mut self, endpoint: &Endpoint) -> Option<TcpStream> {
+    pub fn take(&mut self, endpoint: &Endpoint) -> Option<Link> {
         let pool = self.by_endpoint.get_mut(&endpoint.id)?;
         while let Some(idle) = pool.idle.pop() {
-            if is_quiet(&idle.stream) {
-                return Some(idle.stream);
+            idle.link.count_idle(-1);
+            if is_quiet(&idle.link.stream) {
+                return Some(idle.link);
             }
         }
         None
@@ -50,7 +52,7 @@ impl Pools {
     pub fn put(
         &mut self,
         endpoint: &Arc<Endpoint>,
-        stream: TcpStream,
+        link: Link,
         now_ms: u64,
         limit: Option<usize>,
         idle_time_ms: Option<u64>,
@@ -65,8 +67,9 @@ impl Pools {
         if pool.idle.len() >= limit.unwrap_or(IDLE_LIMIT).min(IDLE_LIMIT) {
             return false;
         }
+        link.count_idle(1);
         pool.idle.push(Idle {
-            stream,
+            link,
             since_ms: now_ms,
             idle_time_ms,
         });
@@ -76,14 +79,16 @@ impl Pools {
     /// Drops what is too old or was closed by its peer, and everything of endpoints that were retired.
     pub fn sweep(&mut self, now_ms: u64) {
         self.by_endpoint.retain(|_, pool| {
-            if pool.endpoint.is_retired() {
-                return false;
-            }
+            let retired = pool.endpoint.is_retired();
             pool.idle.retain(|idle| {
                 let fresh = idle
                     .idle_time_ms
                     .is_none_or(|limit_ms| now_ms < idle.since_ms + limit_ms);
-                fresh && is_quiet(&idle.stream)
+                let keep = fresh && !retired && is_quiet(&idle.link.stream);
+                if !keep {
+                    idle.link.count_idle(-1);
+                }
+                keep
             });
             !pool.idle.is_empty()
         });
@@ -91,17 +96,9 @@ impl Pools {
 
     /// Drops everything.
     pub fn clear(&mut self) {
-        self.by_endpoint.clear();
-    }
-
-    /// The number of idle connections.
-    pub fn len(&self) -> usize {
-        self.by_endpoint.values().map(|pool| pool.idle.len()).sum()
-    }
-
-    /// Whether nothing is idle here.
-    pub fn is_empty(&self) -> bool {
-        self.by_endpoint.is_empty()
+        for idle in self.by_endpoint.drain().flat_map(|(_, pool)| pool.idle) {
+            idle.link.count_idle(-1);
+        }
     }
 }
 

@@ -36,9 +36,10 @@ pub struct WeightClass {
 pub struct EndpointSet {
     pub endpoints: Vec<Arc<Endpoint>>,
     pub classes: Vec<WeightClass>,
-    /// How many endpoints this set has that the one before had not, and the other way round.
-    pub added: usize,
-    pub removed: usize,
+    /// Endpoints that came, those that went, and words from discovery, since the first set.
+    pub adds: u64,
+    pub removes: u64,
+    pub updates: u64,
     treatment: Treatment,
 }
 
@@ -55,11 +56,14 @@ impl EndpointSet {
             .weighted()
             .map(|(endpoint, weight)| (endpoint.address, (endpoint, weight)))
             .collect();
-        let cursor = self
-            .classes
-            .first()
-            .map_or(0, |class| class.cursor.load(Relaxed));
-        Self::build(addresses, self.treatment.clone(), &known, cursor)
+        let cursor = self.classes.first().map_or(0, |class| class.cursor.load(Relaxed));
+        let next = Self::build(addresses, self.treatment.clone(), &known, cursor);
+        Self {
+            adds: self.adds + next.adds,
+            removes: self.removes + next.removes,
+            updates: self.updates + next.updates,
+            ..next
+        }
     }
 
     fn build(
@@ -70,35 +74,28 @@ impl EndpointSet {
     ) -> Self {
         let mut chosen: HashMap<SocketAddr, usize> = HashMap::with_capacity(addresses.len());
         let mut members: Vec<(Arc<Endpoint>, f64)> = Vec::with_capacity(addresses.len());
-        let mut added = 0;
+        let mut adds = 0;
         for &(address, weight) in addresses {
-            let weight = if weight.is_finite() {
-                weight.max(0.0)
-            } else {
-                0.0
-            };
+            let weight = if weight.is_finite() { weight.max(0.0) } else { 0.0 };
             if let Some(&nth) = chosen.get(&address) {
                 members[nth].1 = weight;
                 continue;
             }
             chosen.insert(address, members.len());
             // One that failed on probation is gone; if discovery tells of it again, it begins anew.
-            let endpoint = match known
-                .get(&address)
-                .filter(|(endpoint, _)| !endpoint.is_retired())
-            {
+            let endpoint = match known.get(&address).filter(|(endpoint, _)| !endpoint.is_retired()) {
                 Some((endpoint, _)) => {
                     endpoint.restore();
                     Arc::clone(endpoint)
                 }
                 None => {
-                    added += 1;
+                    adds += 1;
                     Endpoint::new(address, &treatment)
                 }
             };
             members.push((endpoint, weight));
         }
-        let mut removed = 0;
+        let mut removes = 0;
         for (address, (endpoint, weight)) in known {
             if chosen.contains_key(address) && !endpoint.is_retired() {
                 continue;
@@ -108,7 +105,7 @@ impl EndpointSet {
                 members.push((Arc::clone(endpoint), *weight));
             } else {
                 endpoint.retire();
-                removed += 1;
+                removes += 1;
             }
         }
         members.sort_by(|one, other| other.1.partial_cmp(&one.1).unwrap_or(Order::Equal));
@@ -116,8 +113,9 @@ impl EndpointSet {
         Self {
             endpoints: members.into_iter().map(|(endpoint, _)| endpoint).collect(),
             classes,
-            added,
-            removed,
+            adds,
+            removes,
+            updates: 1,
             treatment,
         }
     }
@@ -197,4 +195,118 @@ fn classes(members: &[(Arc<Endpoint>, f64)], cursor: usize) -> Vec<WeightClass> 
         });
     }
     classes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::Outcome;
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn set(weights: &[(u16, f64)], treatment: Treatment) -> EndpointSet {
+        EndpointSet::new(&addresses(weights), treatment)
+    }
+
+    fn addresses(weights: &[(u16, f64)]) -> Vec<(SocketAddr, f64)> {
+        weights.iter().map(|&(port, weight)| (address(port), weight)).collect()
+    }
+
+    fn find(set: &EndpointSet, port: u16) -> &Arc<Endpoint> {
+        let found = set.endpoints.iter().find(|endpoint| endpoint.address == address(port));
+        found.unwrap_or_else(|| panic!("{port} is not in the set"))
+    }
+
+    #[test]
+    fn classes_are_by_weight_and_cover_every_endpoint_once() {
+        let set = set(
+            &[(1, 1.0), (2, 0.5), (3, 1.0), (4, f64::NAN), (5, -1.0), (1, 0.5)],
+            Treatment::default(),
+        );
+        let classes: Vec<(f64, usize)> = set
+            .classes
+            .iter()
+            .map(|class| (class.weight, class.range.len()))
+            .collect();
+        assert_eq!(
+            classes,
+            [(1.0, 1), (0.5, 2), (0.0, 2)],
+            "the last weight of 1 counts, bad ones are 0"
+        );
+        assert_eq!(set.weighted().count(), 5);
+        assert_eq!(set.eligible().len(), 3);
+    }
+
+    #[test]
+    fn an_address_that_stays_keeps_its_endpoint_load_and_health() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let first = set(&[(1, 1.0), (2, 1.0)], Treatment::default());
+        let mut requests: Vec<_> = (0..5).map(|_| find(&first, 1).begin(0)).collect();
+        for request in &mut requests {
+            request.record(Outcome::Failure, 1_000, &mut rng);
+        }
+        let next = first.updated(&addresses(&[(1, 0.1), (3, 1.0)]));
+        assert!(Arc::ptr_eq(find(&first, 1), find(&next, 1)));
+        assert_eq!(find(&next, 1).pending(), 5);
+        assert_eq!(find(&next, 1).status(1_000), Status::Busy);
+        assert!(find(&first, 2).is_retired());
+        assert!(!find(&next, 1).is_retired());
+        assert_eq!((next.adds, next.removes, next.updates), (3, 1, 2));
+    }
+
+    #[test]
+    fn an_address_that_comes_back_after_it_was_retired_begins_anew() {
+        let first = set(&[(1, 1.0), (2, 1.0)], Treatment::default());
+        let back = first
+            .updated(&addresses(&[(1, 1.0)]))
+            .updated(&addresses(&[(1, 1.0), (2, 1.0)]));
+        assert_ne!(find(&back, 2).id, find(&first, 2).id);
+        assert!(!find(&back, 2).is_retired());
+    }
+
+    #[test]
+    fn on_probation_a_removed_endpoint_serves_until_it_fails() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let treatment = Treatment {
+            probation: true,
+            ..Treatment::default()
+        };
+        let first = set(&[(1, 1.0), (2, 1.0)], treatment);
+        let second = first.updated(&addresses(&[(1, 1.0)]));
+        let doubtful = find(&second, 2);
+        assert!(doubtful.is_on_probation());
+        assert_eq!(doubtful.status(0), Status::Open);
+        doubtful.begin(0).record(Outcome::Success, 1, &mut rng);
+        assert!(doubtful.is_on_probation());
+        doubtful.begin(0).record(Outcome::Failure, 1, &mut rng);
+        assert!(doubtful.is_retired());
+        assert_eq!(doubtful.status(2), Status::Busy);
+        assert_eq!(second.updated(&addresses(&[(1, 1.0)])).endpoints.len(), 1);
+    }
+
+    #[test]
+    fn one_that_discovery_brings_back_is_off_probation() {
+        let treatment = Treatment {
+            probation: true,
+            ..Treatment::default()
+        };
+        let first = set(&[(1, 1.0), (2, 1.0)], treatment);
+        let third = first
+            .updated(&addresses(&[(1, 1.0)]))
+            .updated(&addresses(&[(1, 1.0), (2, 1.0)]));
+        assert!(Arc::ptr_eq(find(&first, 2), find(&third, 2)));
+        assert!(!find(&third, 2).is_on_probation());
+    }
+
+    #[test]
+    fn a_class_is_drawn_in_proportion_to_weight_and_size() {
+        let set = set(&[(1, 3.0), (2, 1.0), (3, 1.0), (4, 0.0)], Treatment::default());
+        let mut rng = fastrand::Rng::with_seed(3);
+        let heavy = (0..10_000).filter(|_| set.draw_class(&mut rng).weight == 3.0).count();
+        let weightless = (0..10_000).filter(|_| set.draw_class(&mut rng).weight == 0.0).count();
+        assert!((5_800..6_200).contains(&heavy), "{heavy}");
+        assert_eq!(weightless, 0);
+    }
 }

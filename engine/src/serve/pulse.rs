@@ -50,10 +50,7 @@ impl Pulse {
     }
 
     /// Waits for `ready`, but no longer than until the deadline.
-    pub async fn until<T>(
-        &self,
-        mut ready: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Result<T, Interrupt> {
+    pub async fn until<T>(&self, mut ready: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Interrupt> {
         poll_fn(|context| {
             if let Poll::Ready(value) = ready(context) {
                 return Poll::Ready(Ok(value));
@@ -65,10 +62,7 @@ impl Pulse {
                 return Poll::Ready(Err(Interrupt::Draining));
             }
             let mut waker = self.waker.borrow_mut();
-            if !waker
-                .as_ref()
-                .is_some_and(|waker| waker.will_wake(context.waker()))
-            {
+            if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
                 *waker = Some(context.waker().clone());
             }
             Poll::Pending

@@ -69,9 +69,7 @@ pub fn endpoints(client: &str, addresses: &[SocketAddr], policy: &Value) -> Valu
 
 /// Gives an answer that sends everything to one client.
 pub fn bound(client: &str) -> Value {
-    answer(
-        &json!({"type": "bound", "branches": [{"weight": 1.0, "client": client, "residual": "/"}]}),
-    )
+    answer(&json!({"type": "bound", "branches": [{"weight": 1.0, "client": client, "residual": "/"}]}))
 }
 
 /// Gives an answer with this outcome.
@@ -106,10 +104,7 @@ impl Mesh {
         let (seen, weak) = (asked.clone(), Arc::downgrade(&engine));
         thread::spawn(move || {
             loop {
-                let mut fds = [rustix::event::PollFd::new(
-                    &heard,
-                    rustix::event::PollFlags::IN,
-                )];
+                let mut fds = [rustix::event::PollFd::new(&heard, rustix::event::PollFlags::IN)];
                 let soon = rustix::event::Timespec {
                     tv_sec: 0,
                     tv_nsec: 50_000_000,
@@ -120,20 +115,13 @@ impl Mesh {
                     if let Outgoing::Ask { ticket, path, .. } = &letter
                         && let Some(answer) = answers.get(path)
                     {
-                        engine.answer(
-                            *ticket,
-                            serde_json::from_value(answer.clone()).expect("an answer"),
-                        );
+                        engine.answer(*ticket, serde_json::from_value(answer.clone()).expect("an answer"));
                     }
                     seen.lock().expect("the list").push(letter);
                 }
             }
         });
-        Self {
-            engine,
-            address,
-            asked,
-        }
+        Self { engine, address, asked }
     }
 
     /// Starts an engine that sends `web` to these endpoints.
@@ -163,7 +151,7 @@ impl Mesh {
         tally
             .scopes
             .iter()
-            .filter(|scope| scope.scope.get(2).is_some_and(|this| this == kind))
+            .filter(|scope| scope.scope.len() == 4 && scope.scope[2] == kind)
             .filter_map(|scope| scope.counters.get(name))
             .sum()
     }
@@ -196,8 +184,7 @@ impl Peer {
         loop {
             if let Some(at) = find(&self.pending, mark.as_bytes()) {
                 let rest = self.pending.split_off(at + mark.len());
-                return String::from_utf8_lossy(&std::mem::replace(&mut self.pending, rest))
-                    .into_owned();
+                return String::from_utf8_lossy(&std::mem::replace(&mut self.pending, rest)).into_owned();
             }
             let mut bytes = [0; 65536];
             let count = self.stream.read(&mut bytes).expect("bytes come in time");
@@ -220,11 +207,7 @@ impl Peer {
         while self.pending.len() < count {
             let mut bytes = [0; 65536];
             let got = self.stream.read(&mut bytes).expect("bytes come in time");
-            assert!(
-                got > 0,
-                "the peer ended after {} of {count} bytes",
-                self.pending.len()
-            );
+            assert!(got > 0, "the peer ended after {} of {count} bytes", self.pending.len());
             self.pending.extend_from_slice(&bytes[..got]);
         }
         let rest = self.pending.split_off(count);
@@ -240,10 +223,7 @@ impl Peer {
                 Ok(0) => break,
                 Ok(count) => bytes.extend_from_slice(&piece[..count]),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
-                Err(error) => panic!(
-                    "no end in time: {error}; got {:?}",
-                    String::from_utf8_lossy(&bytes)
-                ),
+                Err(error) => panic!("no end in time: {error}; got {:?}", String::from_utf8_lossy(&bytes)),
             }
         }
         String::from_utf8_lossy(&bytes).into_owned()
@@ -251,9 +231,7 @@ impl Peer {
 
     /// Ends our half of the connection.
     pub fn finish(&self) {
-        self.stream
-            .shutdown(std::net::Shutdown::Write)
-            .expect("a half close");
+        self.stream.shutdown(std::net::Shutdown::Write).expect("a half close");
     }
 }
 
@@ -283,9 +261,8 @@ impl Origin {
                 let (serve, tell) = (serve.clone(), tell.clone());
                 thread::spawn(move || {
                     // A caller that went away ends the connection, not the test.
-                    let _ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                        serve(Peer::new(stream), &tell)
-                    }));
+                    let _ended =
+                        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| serve(Peer::new(stream), &tell)));
                 });
             }
         });
@@ -310,9 +287,7 @@ impl Origin {
 
     /// The next request head that came.
     pub fn head(&self) -> String {
-        self.heads
-            .recv_timeout(PATIENCE)
-            .expect("the endpoint is asked")
+        self.heads.recv_timeout(PATIENCE).expect("the endpoint is asked")
     }
 
     /// Connections so far.
@@ -321,10 +296,18 @@ impl Origin {
     }
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens, nor will while the test runs: it is taken, but not listened on.
 pub fn nowhere() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    socket.bind(&any.into()).expect("a port");
+    let address = socket
+        .local_addr()
+        .expect("an address")
+        .as_socket()
+        .expect("an IP address");
+    std::mem::forget(socket);
+    address
 }
 
 /// Waits until something is so.

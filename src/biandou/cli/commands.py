@@ -10,6 +10,7 @@ import typer
 import biandou
 from biandou.cli import linker as linker_command
 from biandou.cli.demo import demo
+from biandou.cli.explain import explain
 
 application = typer.Typer(
     name="biandou",
@@ -45,4 +46,5 @@ def _linker(context: typer.Context) -> None:
     raise typer.Exit(linker_command.run(context.args))
 
 
+application.command("explain")(explain)
 application.command("demo")(demo)

@@ -19,11 +19,11 @@ usage: biandou linker [--workers N] [--log-level LEVEL] [--log-format text|json]
   --version, --help
 
 Linkerd's own flags are understood too: -validate, -log.level=INFO, -log.output=FILE, -log.append=false,
--log.async.maxsize=4096, -com.twitter.finagle.naming.namerMaxDepth=100, -help.
+-log.async.maxsize=4096, -help.
 """
 
 MAX_WORKERS: Final = 1024
-DEFAULT_DEPTH: Final = 100
+DEPTH: Final = 100
 
 
 class UsageError(Exception):
@@ -38,7 +38,6 @@ class LinkerFlags:
     workers: int | None = None
     validate: bool = False
     log: LogSettings = field(default_factory=LogSettings)
-    max_depth: int = DEFAULT_DEPTH
     show: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -126,7 +125,9 @@ def _set(flags: LinkerFlags, name: str, key: str, value: str) -> LinkerFlags:
         case "log.async.maxsize":
             return replace(flags, log=replace(flags.log, queued=_integer(name, value, 1, 1_000_000)))
         case "com.twitter.finagle.naming.namerMaxDepth":
-            return replace(flags, max_depth=_integer(name, value, 1, 10_000))
+            if value != str(DEPTH):
+                raise UsageError(f"{name}={value} is known but not built yet; only {DEPTH} is")
+            return flags
         case "log.rollPolicy" if value != "never":
             raise UsageError(
                 f"{name}={value} is known but not built yet; only never is (let logrotate or journald roll)"

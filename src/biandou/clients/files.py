@@ -29,7 +29,7 @@ SETTLE_SECONDS: Final = 1.0
 """A file that is being written is read when its writer closes it, or has been quiet for so long."""
 
 _MAX_LINKS: Final = 40
-_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
 class Directory:
@@ -72,14 +72,14 @@ class Directory:
         state["names"] = {name: entry.describe() for name, entry in sorted(self._open_entries.items())}
         return state
 
-    # ── Used by the entries ──────────────────────────────────────────────────────────────────────────────────────────
-
     def retain(self, entry: Entry) -> None:
+        """Follow the directory for this entry (entries call it themselves)."""
         self._open_entries[entry.name] = entry
         if len(self._open_entries) == 1:
             self._follow()
 
     def release(self, entry: Entry) -> None:
+        """Stop following the directory for this entry."""
         self._open_entries.pop(entry.name, None)
         if not self._open_entries:
             self._unfollow()
@@ -90,8 +90,6 @@ class Directory:
         if self._real is None:
             raise self._error or ResolutionError(f"{self.path} is not a directory")
         return self._real
-
-    # ── Following ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _follow(self) -> None:
         """Find the directory and watch it, and everything on the way to it."""
@@ -205,8 +203,6 @@ class Entry(Live["File | Directory | None"]):
                 return {"state": "failed", "cause": str(error)}
         return {"state": "pending"}
 
-    # Observing the name and observing the file both hold the directory open.
-
     def _open(self) -> None:
         self.retain()
         self.check()
@@ -215,11 +211,13 @@ class Entry(Live["File | Directory | None"]):
         self.release()
 
     def retain(self) -> None:
+        """Hold the directory open; who observes the name does so, and who observes the file."""
         self._holders += 1
         if self._holders == 1:
             self.directory.retain(self)
 
     def release(self) -> None:
+        """Let go of the directory."""
         self._holders -= 1
         if self._holders == 0:
             self._drop_links()

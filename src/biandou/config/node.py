@@ -96,5 +96,5 @@ def describe(node: Node) -> str:
 
 def shorten(text: str) -> str:
     """Give at most 60 characters of a text, on one line."""
-    line = " ".join(text.split())
+    line = " ".join(text[:300].split())
     return line if len(line) <= 60 else line[:59] + "…"

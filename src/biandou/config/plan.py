@@ -15,7 +15,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """A plain value that crosses the door."""
 
 
-class SocketOptions(Letter):
+class SocketOptions(Letter, frozen=True, kw_only=True):
     """Options of a listening or connecting socket (reference/linker.md §2.4)."""
 
     no_delay: bool = True
@@ -26,7 +26,7 @@ class SocketOptions(Letter):
     write_timeout_ms: int | None = None
 
 
-class ServerPlan(Letter):
+class ServerPlan(Letter, frozen=True, kw_only=True):
     """One listening address of a router.
 
     `fds` are listening sockets that were handed over (systemd, an earlier process), one a worker at most; without them
@@ -48,7 +48,7 @@ class ServerPlan(Letter):
     max_connections: int = 65_536
 
 
-class BindingCachePlan(Letter):
+class BindingCachePlan(Letter, frozen=True, kw_only=True):
     """Bounds of the caches (reference/linker.md §3.9)."""
 
     paths: int = 1000
@@ -58,7 +58,7 @@ class BindingCachePlan(Letter):
     idle_ttl_ms: int = 600_000
 
 
-class HttpLimits(Letter):
+class HttpLimits(Letter, frozen=True, kw_only=True):
     """Bounds of one HTTP/1 message's head and of the errors we write."""
 
     max_head_bytes: int = 8 * 1024
@@ -67,7 +67,7 @@ class HttpLimits(Letter):
     max_error_body_bytes: int = 5120 * 1024
 
 
-class RouterPlan(Letter):
+class RouterPlan(Letter, frozen=True, kw_only=True):
     """One router: its servers, how it identifies, and what its errors show.
 
     `identifiers` are msgspec builtins of the identifier kinds, tried in order. `base_dentries` are the lines
@@ -86,20 +86,20 @@ class RouterPlan(Letter):
     originator: bool = False
 
 
-class Plan(Letter):
+class Plan(Letter, frozen=True, kw_only=True):
     """All that the engine runs; `workers` is the number of its threads."""
 
     workers: int
     routers: list[RouterPlan]
 
 
-class ServicePolicy(Letter):
+class ServicePolicy(Letter, frozen=True, kw_only=True):
     """What holds for one service name; sent with its answer."""
 
     total_timeout_ms: int | None = None
 
 
-class PoolPlan(Letter):
+class PoolPlan(Letter, frozen=True, kw_only=True):
     """Connections kept per endpoint (`hostConnectionPool`)."""
 
     min_size: int = 0
@@ -108,14 +108,16 @@ class PoolPlan(Letter):
     max_waiters: int | None = None
 
 
-class ClientPolicy(Letter):
+class ClientPolicy(Letter, frozen=True, kw_only=True):
     """What holds for one client name; sent with its endpoints.
 
     `balancer` and `failure_accrual` are msgspec builtins of the kinds, camelCase as written, `kind` included.
     """
 
-    balancer: dict[str, Any] = {"kind": "p2c", "maxEffort": 5}
-    failure_accrual: dict[str, Any] = {"kind": "io.l5d.consecutiveFailures", "failures": 5}
+    balancer: dict[str, Any] = msgspec.field(default_factory=lambda: {"kind": "p2c", "maxEffort": 5})
+    failure_accrual: dict[str, Any] = msgspec.field(
+        default_factory=lambda: {"kind": "io.l5d.consecutiveFailures", "failures": 5}
+    )
     pool: PoolPlan = PoolPlan()
     socket: SocketOptions = SocketOptions()
     connect_timeout_ms: int = 1000

@@ -1,4 +1,4 @@
-"""What the demonstration writes to its directory: who runs where, what names mean, and the two linkers' configurations."""
+"""What the demonstration writes to its directory: who runs where, what names mean, and how the linkers are set up."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ namers:
 routers:
 - protocol: http
   label: incoming
-  # The outgoing linker says which client name it chose; this one takes its word, and balances over that name's endpoints.
+  # The outgoing linker says which client name it chose; this one balances over that name's endpoints.
   identifier:
     kind: io.l5d.header
     header: l5d-dst-client

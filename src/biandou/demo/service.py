@@ -1,7 +1,7 @@
 """A small HTTP service of the demonstration: says who it is. `python -m biandou.demo.service web v1 web-v1-a`.
 
-Prints the port that it listens on, then serves until it is ended or its standard input is closed: a service never outlives the
-demonstration that started it.
+Prints the port that it listens on, then serves until it is ended or its standard input is closed: so it never outlives
+the demonstration that started it.
 """
 
 from __future__ import annotations

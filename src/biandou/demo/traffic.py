@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,11 +20,10 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=5.0)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One request: when it ended (monotonic seconds), how long it took, who answered (`None` for a failure) and its service."""
+    """One request: when it ended (monotonic), how long it took, and who answered (`None` for a failure)."""
 
     ended: float
     seconds: float
-    service: str
     instance: str | None
 
 
@@ -47,11 +44,6 @@ class Traffic:
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}/"
         self._recent: deque[Outcome] = deque()
-        self._resumed = asyncio.Event()
-        self._resumed.set()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._running = 0
         self.requests = 0
         self.failures: Counter[str] = Counter()
         self.by_phase: dict[str, Counter[str]] = {}
@@ -66,16 +58,6 @@ class Traffic:
         ):
             for number in range(CALLERS):
                 callers.create_task(self._call(session, number))
-
-    @contextlib.asynccontextmanager
-    async def between_requests(self) -> AsyncIterator[None]:
-        """Hold new requests back, and enter when none is on its way."""
-        self._resumed.clear()
-        try:
-            await self._idle.wait()
-            yield
-        finally:
-            self._resumed.set()
 
     def recent(self) -> Recent:
         """Sum up the last two seconds."""
@@ -99,15 +81,7 @@ class Traffic:
         while True:
             number += 1
             began = time.monotonic()
-            await self._resumed.wait()
-            self._running += 1
-            self._idle.clear()
-            try:
-                await self._ask(session, "users" if number % 4 == 0 else "web")
-            finally:
-                self._running -= 1
-                if self._running == 0:
-                    self._idle.set()
+            await self._ask(session, "users" if number % 4 == 0 else "web")
             await asyncio.sleep(max(0.0, began + pause - time.monotonic()))
 
     async def _ask(self, session: aiohttp.ClientSession, service: str) -> None:
@@ -129,4 +103,4 @@ class Traffic:
             self.failures[failure[:200]] += 1
         else:
             self.by_phase.setdefault(self.phase, Counter())[instance or ""] += 1
-        self._recent.append(Outcome(ended, ended - began, service, instance))
+        self._recent.append(Outcome(ended, ended - began, instance))

@@ -137,7 +137,7 @@ def summary(stage: Stage, titles: list[str]) -> RenderableType:
         Text(),
         Text(f"{traffic.requests} requests, {failed} failed", style="bold red" if failed else "bold green"),
     ]
-    lines += [Text(f"  {count} × {failure}", style="red") for failure, count in traffic.failures.most_common(5)]
+    lines += [Text(f"  {count} times: {failure}", style="red") for failure, count in traffic.failures.most_common(5)]
     return Group(*lines)
 
 

@@ -20,7 +20,7 @@ from biandou.live import PENDING, Failed, Ok, State
 MAX_DEPTH: Final = 100
 """How many lookups deep a name may go (the reference's `namerMaxDepth`)."""
 
-MAX_STEPS: Final = 20_000
+MAX_STEPS: Final = 5_000
 """How many nodes one delegation may visit: `/a => /a & /a` would take 2^100 within the depth limit."""
 
 NO_DTAB: Final = Dtab()

@@ -88,7 +88,9 @@ class Evaluator:
         self._settle()
 
     def _answer_changed(self, answer: _Answer) -> None:
-        self._stale.update(answer.names)
+        for name in answer.names:
+            if name is not answer.opener:
+                self._stale[name] = None
         self._settle()
 
     def _settle(self) -> None:
@@ -119,10 +121,8 @@ class Evaluator:
                 answer = self._answers.get(path)
                 if answer is None:
                     answer = self._answers[path] = _Answer(self, path)
-                    answer.names[name] = None
-                    answer.open(self._namer)
-                else:
-                    answer.names[name] = None
+                    answer.open(self._namer, name)
+                answer.names[name] = None
                 asked[path] = answer
                 return answer.state
 
@@ -151,20 +151,26 @@ class Evaluator:
 class _Answer:
     """A namer's answer for one path, shared by the names that asked."""
 
-    __slots__ = ("_evaluator", "_path", "_watch", "names", "state")
+    __slots__ = ("_evaluator", "_path", "_watch", "names", "opener", "state")
 
     def __init__(self, evaluator: Evaluator, path: Path) -> None:
         self._evaluator = evaluator
         self._path = path
         self._watch: Watch | None = None
         self.names: dict[_Name[Any], None] = {}
+        self.opener: _Name[Any] | None = None
         self.state: Answer = PENDING
 
-    def open(self, namer: Namer) -> None:
+    def open(self, namer: Namer, opener: _Name[Any]) -> None:
+        # The opener sees the state when this returns; told of it as of a change, it would be evaluated twice.
+        self.opener = opener
+        self.names[opener] = None
         try:
             self._watch = namer(self._path).observe(self._changed)
         except Exception as error:
             self.state = Failed(error)
+        finally:
+            self.opener = None
 
     def close(self) -> None:
         if self._watch is not None:

@@ -9,7 +9,7 @@ from msgspec import Meta
 from biandou.dtab import Path
 from biandou.identifiers.interface import IdentifierKind
 
-HeaderName = Annotated[str, Meta(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")]
+HeaderName = Annotated[str, Meta(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$", description="the name of a header")]
 """The name of a header: a token of RFC 9110 §5.6.2."""
 
 

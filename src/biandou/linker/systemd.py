@@ -1,4 +1,4 @@
-"""What systemd hands to a service and wants to hear: listening sockets (`sd_listen_fds(3)`), states (`sd_notify(3)`)."""
+"""What systemd hands to a service and wants to hear: listening sockets (`sd_listen_fds`), states (`sd_notify`)."""
 
 from __future__ import annotations
 

@@ -56,6 +56,11 @@ class FsNamer:
         """Give what is followed now."""
         return self._root.state()
 
+    def source(self, client: Path) -> str:
+        """Give the file that a client name's endpoints are in."""
+        names = client.drop(len(self.prefix)).segments
+        return os.path.join(self._root.path, *map(os.fsdecode, names))
+
     def _walk(self, directory: Directory, path: Path, depth: int) -> Live[NameTree[Path | Bound]]:
         if depth == len(path):
             return _NEGATIVE

@@ -1,4 +1,4 @@
-"""The real program `biandou linker` as a child process: started with a configuration's text, read by its log, stopped by pid."""
+"""The real program `biandou linker` as a child: started with a configuration's text, read by its log, ended by pid."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class LinkerFailed(Exception):
 class LinkerProcess:
     """A running linker; a context that starts it and ends it.
 
-    Write port 0 for servers and admin in the configuration: `port()` and `admin_port` give the real ones, which are read from
-    the log. `log` holds the lines of its standard error.
+    Write port 0 for servers and admin in the configuration: `port()` and `admin_port` give the real ones, which are
+    read from the log. `log` holds the lines of its standard error.
     """
 
     def __init__(

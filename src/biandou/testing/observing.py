@@ -25,7 +25,9 @@ class Observed(Generic[T]):
         self._watch = self._live.observe(self._take)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._watch is not None:
             self._watch.close()
 

@@ -1,4 +1,4 @@
-"""A raw HTTP/1.1 origin on loopback: keeps exactly the bytes that it got, and answers exactly the bytes that it is told."""
+"""A raw HTTP/1.1 origin on loopback: keeps exactly the bytes it got, and answers exactly the bytes it is told."""
 
 from __future__ import annotations
 

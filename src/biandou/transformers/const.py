@@ -28,11 +28,13 @@ class ConstTransformer:
 
     def __init__(self, prefix: Path, constant: Live[NameTree[Bound]]) -> None:
         self.prefix = prefix
-        self._constant = constant.map(lambda tree: tree.map(self._named))
+        self.delegate_name: str | None = None
+        self._constant = constant.map(lambda tree: tree.map(self.leaf))
 
     def apply(self, tree: Live[NameTree[Bound]]) -> Live[NameTree[Bound]]:
         """Give the constant; what the name itself means is not even looked up."""
         return self._constant
 
-    def _named(self, bound: Bound) -> Bound:
+    def leaf(self, bound: Bound) -> Bound:
+        """Give a leaf of the fixed name its new id."""
         return Bound(self.prefix + bound.id, bound.addresses, bound.residual)

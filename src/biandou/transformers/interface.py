@@ -22,8 +22,15 @@ class Transformer(Protocol):
     def prefix(self) -> Path:
         """What is put in front of each id, `/%` included."""
 
+    @property
+    def delegate_name(self) -> str | None:
+        """The `name` of its nodes in a delegation (Linkerd's class name); `None` if it cannot be shown there."""
+
     def apply(self, tree: Live[NameTree[Bound]]) -> Live[NameTree[Bound]]:
         """Give the transformed tree."""
+
+    def leaf(self, bound: Bound) -> Bound:
+        """Give what becomes of one leaf; never called if there is no `delegate_name`."""
 
 
 class TransformerKind(Kind, frozen=True, kw_only=True):
@@ -54,20 +61,26 @@ class TransformerKind(Kind, frozen=True, kw_only=True):
 class AddressTransformer:
     """A transformer that changes each leaf's addresses and leaves the tree's shape alone."""
 
-    def __init__(self, prefix: Path, change: Callable[[AddressSet], Addresses]) -> None:
+    def __init__(self, prefix: Path, delegate_name: str, change: Callable[[AddressSet], Addresses]) -> None:
         self.prefix = prefix
+        self.delegate_name: str | None = delegate_name
         self._change = change
 
     def apply(self, tree: Live[NameTree[Bound]]) -> Live[NameTree[Bound]]:
         """Give the tree with each leaf's id prefixed and its addresses changed."""
-        return tree.map(lambda bound: bound.map(self._leaf))
+        return tree.map(lambda bound: bound.map(self.leaf))
 
-    def _leaf(self, bound: Bound) -> Bound:
+    def leaf(self, bound: Bound) -> Bound:
+        """Give the leaf with its id prefixed and its addresses changed."""
         return Bound(self.prefix + bound.id, bound.addresses.map(self._addresses), bound.residual)
 
     def _addresses(self, addresses: Addresses) -> Addresses:
         # Negative stays so, and what is no address (an HTTP status) is kept.
         return self._change(addresses) if isinstance(addresses, AddressSet) else addresses
+
+
+FILTER_NAME = "SubnetLocalTransformer"
+"""The `delegate_name` of filters."""
 
 
 def keep(wanted: Callable[[str], bool]) -> Callable[[AddressSet], Addresses]:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from biandou.clients.interfaces import local_addresses
-from biandou.transformers.interface import AddressTransformer, Interpret, Transformer, TransformerKind, keep
+from biandou.transformers.interface import (
+    FILTER_NAME,
+    AddressTransformer,
+    Interpret,
+    Transformer,
+    TransformerKind,
+    keep,
+)
 
 
 class LocalhostTransformerKind(TransformerKind, frozen=True, kw_only=True, tag="io.l5d.localhost"):
@@ -11,4 +18,4 @@ class LocalhostTransformerKind(TransformerKind, frozen=True, kw_only=True, tag="
 
     def transformer(self, interpret: Interpret) -> Transformer:
         """Make the transformer."""
-        return AddressTransformer(self.full_prefix, keep(local_addresses().__contains__))
+        return AddressTransformer(self.full_prefix, FILTER_NAME, keep(local_addresses().__contains__))

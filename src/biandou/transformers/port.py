@@ -23,7 +23,7 @@ class PortTransformerKind(TransformerKind, frozen=True, kw_only=True, tag="io.l5
 
     def transformer(self, interpret: Interpret) -> Transformer:
         """Make the transformer."""
-        return AddressTransformer(self.full_prefix, self._move)
+        return AddressTransformer(self.full_prefix, "DelegatingNameTreeTransformer$", self._move)
 
     def _move(self, found: AddressSet) -> AddressSet:
         # Two instances on one host lead to the same linker: they are one address then.

@@ -28,13 +28,15 @@ class ReplaceTransformer:
 
     def __init__(self, prefix: Path, replacement: Live[NameTree[Bound]]) -> None:
         self.prefix = prefix
-        self._replacement = replacement.map(lambda tree: tree.map(self._named))
+        self.delegate_name: str | None = None
+        self._replacement = replacement.map(lambda tree: tree.map(self.leaf))
 
     def apply(self, tree: Live[NameTree[Bound]]) -> Live[NameTree[Bound]]:
         """Give the tree with its leaves replaced; pending while the replacement is."""
         return tree.flat_map(lambda bound: self._replacement.map(lambda new: _graft(bound, new).simplified))
 
-    def _named(self, bound: Bound) -> Bound:
+    def leaf(self, bound: Bound) -> Bound:
+        """Give a leaf of the fixed name its new id."""
         return Bound(self.prefix + bound.id, bound.addresses, bound.residual)
 
 

@@ -6,7 +6,14 @@ import socket
 
 from biandou.clients.dns import ip_literal, system_lookup
 from biandou.errors import ConfigError
-from biandou.transformers.interface import AddressTransformer, Interpret, Transformer, TransformerKind, keep
+from biandou.transformers.interface import (
+    FILTER_NAME,
+    AddressTransformer,
+    Interpret,
+    Transformer,
+    TransformerKind,
+    keep,
+)
 
 
 class SpecificHostTransformerKind(TransformerKind, frozen=True, kw_only=True, tag="io.l5d.specificHost"):
@@ -23,4 +30,4 @@ class SpecificHostTransformerKind(TransformerKind, frozen=True, kw_only=True, ta
             except (OSError, UnicodeError, IndexError) as error:
                 reason = error.strerror if isinstance(error, socket.gaierror) else str(error)
                 raise ConfigError(f"io.l5d.specificHost: cannot resolve {self.host}: {reason}") from error
-        return AddressTransformer(self.full_prefix, keep(literal.__eq__))
+        return AddressTransformer(self.full_prefix, FILTER_NAME, keep(literal.__eq__))

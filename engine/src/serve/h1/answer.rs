@@ -87,23 +87,17 @@ pub(super) struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    pub(super) async fn pass_on<R, W>(
-        &mut self,
-        endpoint: &mut R,
-        caller: &mut W,
-    ) -> Result<Relayed, Lost>
+    pub(super) async fn pass_on<R, W>(&mut self, endpoint: &mut R, caller: &mut W) -> Result<Relayed, Lost>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
         let head_length = match self.deadline.take() {
             None => self.read_head(endpoint, caller).await?,
-            Some((by, failure)) => {
-                match tokio::time::timeout_at(by, self.read_head(endpoint, caller)).await {
-                    Ok(read) => read?,
-                    Err(_elapsed) => return Err(Lost::Late(failure)),
-                }
-            }
+            Some((by, failure)) => match tokio::time::timeout_at(by, self.read_head(endpoint, caller)).await {
+                Ok(read) => read?,
+                Err(_elapsed) => return Err(Lost::Late(failure)),
+            },
         };
         let head_us = self.waits.worker.now_us();
         let response = &*self.response;
@@ -125,10 +119,7 @@ impl Answer<'_> {
         );
         self.reply.consume(head_length);
         self.begun = true;
-        let passed = relay::download(
-            self.waits, endpoint, caller, self.reply, self.back, body, framing,
-        )
-        .await;
+        let passed = relay::download(self.waits, endpoint, caller, self.reply, self.back, body, framing).await;
         let (at_boundary, sent_bytes, broken) = match passed {
             Ok((at_boundary, sent_bytes)) => (at_boundary, sent_bytes, None),
             Err(Broken::Source(error)) => (false, 0, Some(cause_of(&error))),
@@ -157,9 +148,7 @@ impl Answer<'_> {
                 let parsed = self
                     .response
                     .parse(self.reply.bytes(), self.limits, self.request.method)
-                    .map_err(|error| {
-                        Lost::Garbled(io::Error::new(io::ErrorKind::InvalidData, error))
-                    })?;
+                    .map_err(|error| Lost::Garbled(io::Error::new(io::ErrorKind::InvalidData, error)))?;
                 match parsed {
                     Parse::Complete(length) if matches!(self.response.status, 100 | 102..200) => {
                         self.pass_interim(length, caller).await?;
@@ -167,10 +156,7 @@ impl Answer<'_> {
                     }
                     Parse::Complete(length) => return Ok(length),
                     Parse::Partial if self.reply.is_full() => {
-                        let error = io::Error::new(
-                            io::ErrorKind::InvalidData,
-                            "the response's head is too large",
-                        );
+                        let error = io::Error::new(io::ErrorKind::InvalidData, "the response's head is too large");
                         return Err(Lost::Garbled(error));
                     }
                     Parse::Partial => {}
@@ -178,11 +164,7 @@ impl Answer<'_> {
             }
             let Self { waits, reply, .. } = self;
             // While a body is still being sent its own deadline stands.
-            match waits
-                .pulse
-                .until(|context| reply.poll_fill(endpoint, context))
-                .await
-            {
+            match waits.pulse.until(|context| reply.poll_fill(endpoint, context)).await {
                 Ok(Ok(0)) if silent => {
                     return Err(Lost::Silent(io::ErrorKind::UnexpectedEof.into()));
                 }
@@ -196,11 +178,7 @@ impl Answer<'_> {
     }
 
     /// Passes an interim response on; `100 Continue` we have sent ourselves, and HTTP/1.0 knows none.
-    async fn pass_interim<W: AsyncWrite + Unpin>(
-        &mut self,
-        length: usize,
-        caller: &mut W,
-    ) -> Result<(), Lost> {
+    async fn pass_interim<W: AsyncWrite + Unpin>(&mut self, length: usize, caller: &mut W) -> Result<(), Lost> {
         if self.response.status != 100 && self.request.version == Version::Http11 {
             self.back.clear();
             response::push_interim(self.back, self.response, self.reply.bytes(), None);
@@ -220,15 +198,9 @@ impl Answer<'_> {
         head_us: u64,
         caller: &mut W,
     ) -> Result<Relayed, Lost> {
-        let protocol = self
-            .response
-            .upgrade
-            .map(|protocol| protocol.get(self.reply.bytes()));
+        let protocol = self.response.upgrade.map(|protocol| protocol.get(self.reply.bytes()));
         let (Some(protocol), true) = (protocol, self.request.upgrade.is_some()) else {
-            let error = io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the endpoint changed the protocol unasked",
-            );
+            let error = io::Error::new(io::ErrorKind::InvalidData, "the endpoint changed the protocol unasked");
             return Err(Lost::Garbled(error));
         };
         self.back.clear();

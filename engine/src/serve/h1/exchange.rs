@@ -17,7 +17,8 @@ use super::relay::{self, Broken, Upload, Waits};
 use super::request::{self, HeadParts};
 use super::{Connection, Next, Scratch, cause_of, upgrade};
 use crate::context::{Deadline, Trace};
-use crate::endpoint::{InFlight, Outcome, connect};
+use crate::endpoint::connect::{self, Link};
+use crate::endpoint::{InFlight, Outcome};
 use crate::failure::{Cause, Failure};
 use crate::identify::{self, Consumed};
 use crate::mail::Level;
@@ -35,7 +36,7 @@ pub(super) struct H1Exchange<'a> {
     head_length: usize,
     started_us: u64,
     /// What an identifier left of the target.
-    target: Option<Consumed>,
+    consumed: Option<Consumed>,
     trace: Trace,
     deadline: Option<Deadline>,
     attempts: u32,
@@ -60,7 +61,7 @@ impl<'a> H1Exchange<'a> {
             scratch,
             head_length,
             started_us,
-            target: None,
+            consumed: None,
             trace: Trace::default(),
             deadline: None,
             attempts: 0,
@@ -117,20 +118,13 @@ impl<'a> H1Exchange<'a> {
         let Scratch { input, request, .. } = &*self.scratch;
         let mut random = self.worker.random.borrow_mut();
         let (mut trace, mut sample, mut deadline) = (None, None, None);
-        if !self.server.plan.clear_context
-            && request
-                .headers
-                .iter()
-                .any(|header| header.known.is_context())
-        {
+        if !self.server.plan.clear_context && request.headers.iter().any(|header| header.known.is_context()) {
             for header in &request.headers {
                 let value = header.value.get(input.bytes());
                 match header.known {
                     Known::L5dCtxTrace => trace = trace.or_else(|| Trace::read(value)),
                     Known::L5dSample => sample = sample.or(Some(value)),
-                    Known::L5dCtxDeadline => {
-                        deadline = Deadline::combine(deadline, Deadline::read(value))
-                    }
+                    Known::L5dCtxDeadline => deadline = Deadline::combine(deadline, Deadline::read(value)),
                     _ => {}
                 }
             }
@@ -155,31 +149,23 @@ impl<'a> H1Exchange<'a> {
     }
 
     /// A connection to the endpoint: an idle one, or a new one.
-    async fn connect(&self, hop: &Hop<'_>) -> Result<TcpStream, Unsent> {
+    async fn connect(&self, hop: &Hop<'_>) -> Result<Link, Unsent> {
         let stats = &hop.client.stats[self.worker.index];
         if self.attempts <= 1
-            && let Some(stream) = self.worker.pools.borrow_mut().take(hop.endpoint)
+            && let Some(link) = self.worker.pools.borrow_mut().take(hop.endpoint)
         {
-            return Ok(stream);
+            return Ok(link);
         }
         let policy = &hop.client.policy;
         let started_us = self.worker.now_us();
-        match connect::connect(
-            hop.endpoint.address,
-            policy.connect_timeout_ms,
-            &policy.socket,
-        )
-        .await
-        {
+        match connect::connect(hop.endpoint.address, policy.connect_timeout_ms, &policy.socket).await {
             Ok(stream) => {
-                stats.connects.add(1);
-                stats
-                    .connect_latency
-                    .record(self.worker.now_us() - started_us);
-                Ok(stream)
+                stats.connect_latency.record(self.worker.now_us() - started_us);
+                Ok(Link::new(stream, stats))
             }
             Err(error) => {
                 stats.connect_failures.add(1);
+                stats.failed_connect_latency.record(self.worker.now_us() - started_us);
                 Err(Unsent {
                     failure: Failure::endpoint(Cause::ConnectFailed, error.to_string()),
                     repeatable: !self.body_lost,
@@ -198,7 +184,7 @@ impl<'a> H1Exchange<'a> {
             &HeadParts {
                 head: &scratch.request,
                 bytes: scratch.input.bytes(),
-                target: self.target.as_ref(),
+                consumed: self.consumed,
                 clear_context: self.server.plan.clear_context,
                 timestamp_header: self.server.plan.timestamp_header.as_deref(),
                 endpoint: &hop.endpoint.text,
@@ -227,14 +213,10 @@ impl<'a> H1Exchange<'a> {
         let total = hop
             .deadline
             .map(|(by, timeout_ms)| (by, Failure::total_timeout(timeout_ms)));
-        let attempt = hop
-            .client
-            .policy
-            .request_attempt_timeout_ms
-            .map(|timeout_ms| {
-                let failure = Failure::attempt_timeout(timeout_ms, &hop.endpoint.text);
-                (Instant::now() + Duration::from_millis(timeout_ms), failure)
-            });
+        let attempt = hop.client.policy.request_attempt_timeout_ms.map(|timeout_ms| {
+            let failure = Failure::attempt_timeout(timeout_ms, &hop.endpoint.text);
+            (Instant::now() + Duration::from_millis(timeout_ms), failure)
+        });
         total.into_iter().chain(attempt).min_by_key(|(by, _)| *by)
     }
 
@@ -262,18 +244,14 @@ impl<'a> H1Exchange<'a> {
         let used = body
             .take(&input.bytes()[self.head_length..], output)
             .map_err(Lost::BadUpload)?;
-        waits
-            .write(endpoint, output)
-            .await
-            .map_err(|(written, error)| {
-                if written == 0 {
-                    Lost::Unwritten(error)
-                } else {
-                    Lost::Silent(error)
-                }
-            })?;
+        waits.write(endpoint, output).await.map_err(|(written, error)| {
+            if written == 0 {
+                Lost::Unwritten(error)
+            } else {
+                Lost::Silent(error)
+            }
+        })?;
         reply.clear();
-        response.clear();
         let uploaded = Cell::new(body.is_done());
         let mut answer = Answer {
             waits,
@@ -335,9 +313,7 @@ impl<'a> H1Exchange<'a> {
                     match sent {
                         // An endpoint that stops reading may have answered: its response decides.
                         Ok(()) | Err(Broken::Sink(_)) => {}
-                        Err(Broken::Source(error))
-                            if error.kind() == io::ErrorKind::InvalidData =>
-                        {
+                        Err(Broken::Source(error)) if error.kind() == io::ErrorKind::InvalidData => {
                             return Poll::Ready(Err(Lost::BadUpload(error)));
                         }
                         Err(Broken::Source(error)) if error.kind() == io::ErrorKind::TimedOut => {
@@ -367,25 +343,14 @@ impl Exchange for H1Exchange<'_> {
         if router.plan.dst_prefix != "/" {
             key.extend_from_slice(router.plan.dst_prefix.as_bytes());
         }
-        match identify::identify(
-            &router.plan.identifiers,
-            &scratch.request,
-            scratch.input.bytes(),
-            key,
-        ) {
-            Ok(consumed) => self.target = consumed,
-            Err(reason) => {
-                let bytes = scratch.input.bytes();
-                let method =
-                    String::from_utf8_lossy(scratch.request.method_span.get(bytes)).into_owned();
-                let target =
-                    String::from_utf8_lossy(scratch.request.target.get(bytes)).into_owned();
-                return Err(Failure::unidentified(
-                    &method,
-                    &target,
-                    self.connection.peer,
-                    &reason.to_string(),
-                ));
+        let bytes = scratch.input.bytes();
+        match identify::identify(&router.plan.identifiers, &scratch.request, bytes, key) {
+            Ok(consumed) => self.consumed = consumed,
+            Err(unidentified) => {
+                let method = String::from_utf8_lossy(scratch.request.method_span.get(bytes));
+                let target = String::from_utf8_lossy(scratch.request.target.get(bytes));
+                let reason = unidentified.to_string();
+                return Err(Failure::unidentified(&method, &target, self.connection.peer, &reason));
             }
         }
         if scratch.key.is_empty() {
@@ -394,17 +359,10 @@ impl Exchange for H1Exchange<'_> {
         scratch.path_end = scratch.key.len();
         if !self.server.plan.clear_context {
             let Scratch {
-                key,
-                input,
-                request,
-                ..
+                key, input, request, ..
             } = scratch;
             for known in [Known::L5dCtxDtab, Known::L5dDtab] {
-                for header in request
-                    .headers
-                    .iter()
-                    .filter(|header| header.known == known)
-                {
+                for header in request.headers.iter().filter(|header| header.known == known) {
                     // A path in shown form holds no NUL, so this cannot be mistaken for another name.
                     key.push(0);
                     key.push(known as u8);
@@ -435,8 +393,8 @@ impl Exchange for H1Exchange<'_> {
         let worker = self.worker.clone();
         let sent_us = worker.now_us();
         let mut in_flight = hop.endpoint.begin(sent_us);
-        let mut endpoint = match self.connect(hop).await {
-            Ok(endpoint) => endpoint,
+        let mut link = match self.connect(hop).await {
+            Ok(link) => link,
             Err(unsent) => {
                 self.record(&mut in_flight, Outcome::Failure, worker.now_us(), hop);
                 return Err(unsent);
@@ -446,7 +404,7 @@ impl Exchange for H1Exchange<'_> {
         let stats = &*hop.client.stats[worker.index];
         let path_stats = &*hop.leaf.stats[worker.index];
         stats.pending.add(1);
-        let exchanged = self.exchange(hop, &mut endpoint).await;
+        let exchanged = self.exchange(hop, &mut link.stream).await;
         stats.pending.sub(1);
         let (outcome, status, latency_us, cause) = match &exchanged {
             Ok(relayed) => {
@@ -458,12 +416,7 @@ impl Exchange for H1Exchange<'_> {
                 let latency_us = relayed.head_us.saturating_sub(sent_us);
                 (Some(outcome), relayed.status, latency_us, relayed.broken)
             }
-            Err(lost) => (
-                lost.outcome(),
-                0,
-                worker.now_us() - sent_us,
-                Some(lost.cause()),
-            ),
+            Err(lost) => (lost.outcome(), 0, worker.now_us() - sent_us, Some(lost.cause())),
         };
         if let Some(outcome) = outcome {
             self.record(&mut in_flight, outcome, sent_us + latency_us, hop);
@@ -477,22 +430,16 @@ impl Exchange for H1Exchange<'_> {
                 if relayed.reusable && !worker.is_draining() {
                     worker.pools.borrow_mut().put(
                         hop.endpoint,
-                        endpoint,
+                        link,
                         worker.tick_ms(),
                         policy.pool.max_size,
                         policy.pool.idle_time_ms.or(policy.idle_timeout_ms),
                     );
                 }
-                self.server.stats[worker.index]
-                    .sent_bytes
-                    .add(relayed.sent_bytes);
+                self.server.stats[worker.index].sent_bytes.add(relayed.sent_bytes);
                 self.next = match relayed {
-                    Relayed {
-                        broken: Some(_), ..
-                    } => Next::Cut,
-                    Relayed {
-                        keep_alive: true, ..
-                    } => Next::Request,
+                    Relayed { broken: Some(_), .. } => Next::Cut,
+                    Relayed { keep_alive: true, .. } => Next::Request,
                     _ => Next::Close,
                 };
                 Ok(Served {
@@ -512,9 +459,7 @@ impl H1Exchange<'_> {
         let idempotent = self.scratch.request.method.is_idempotent();
         let closed = |error: &io::Error| {
             let message = match error.kind() {
-                io::ErrorKind::UnexpectedEof => {
-                    "the endpoint closed the connection before it answered".to_owned()
-                }
+                io::ErrorKind::UnexpectedEof => "the endpoint closed the connection before it answered".to_owned(),
                 _ => format!("the connection to the endpoint failed: {error}"),
             };
             Failure::endpoint(cause_of(error), message)
@@ -522,21 +467,12 @@ impl H1Exchange<'_> {
         let (failure, repeatable) = match lost {
             Lost::Unwritten(error) => (closed(&error), replayable),
             Lost::Silent(error) => (closed(&error), replayable && idempotent),
-            Lost::Garbled(error) => (
-                Failure::endpoint(Cause::BadResponse, error.to_string()),
-                false,
-            ),
+            Lost::Garbled(error) => (Failure::endpoint(Cause::BadResponse, error.to_string()), false),
             Lost::Late(failure) => (failure, false),
             Lost::BadUpload(error) => (Failure::malformed(400, error.to_string()), false),
-            Lost::SlowUpload => (
-                Failure::malformed(408, "the request's body took too long"),
-                false,
-            ),
+            Lost::SlowUpload => (Failure::malformed(408, "the request's body took too long"), false),
             Lost::CallerGone => (Failure::cancelled(), false),
         };
-        Unsent {
-            failure,
-            repeatable,
-        }
+        Unsent { failure, repeatable }
     }
 }

@@ -33,9 +33,7 @@ pub(super) async fn answer_failure(
         fields.extend_from_slice(b"\r\n");
     }
     if failure.cause == Cause::Rejected {
-        fields.extend_from_slice(
-            b"l5d-retryable: true\r\nfinagle-http-nack: true\r\nRetry-After: 0\r\n",
-        );
+        fields.extend_from_slice(b"l5d-retryable: true\r\nfinagle-http-nack: true\r\nRetry-After: 0\r\n");
     }
     fields.extend_from_slice(b"Content-Type: text/plain\r\n");
     answer(
@@ -70,11 +68,7 @@ async fn answer(
     let request = &scratch.request;
     let next = match head_length {
         // A body that has not come yet is not waited for.
-        Some(length)
-            if request.keep_alive
-                && skip_body(scratch, length)
-                && !connection.worker.is_draining() =>
-        {
+        Some(length) if request.keep_alive && skip_body(scratch, length) && !connection.worker.is_draining() => {
             Next::Request
         }
         _ => Next::Close,
@@ -106,9 +100,7 @@ async fn answer(
 fn skip_body(scratch: &mut Scratch, head_length: usize) -> bool {
     let body_length = match scratch.request.body {
         Body::None => 0,
-        Body::Exact(length) if length <= (scratch.input.len() - head_length) as u64 => {
-            length as usize
-        }
+        Body::Exact(length) if length <= (scratch.input.len() - head_length) as u64 => length as usize,
         _ => return false,
     };
     scratch.input.consume(head_length + body_length);
@@ -129,11 +121,7 @@ fn form_encode(text: &str, out: &mut Vec<u8>) {
     for character in text.chars() {
         match u8::try_from(u32::from(character)) {
             Ok(b' ') => out.push(b'+'),
-            Ok(byte)
-                if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'*' | b'_' | b'-') =>
-            {
-                out.push(byte)
-            }
+            Ok(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'*' | b'_' | b'-') => out.push(byte),
             Ok(byte) => {
                 out.push(b'%');
                 out.push(HEX[usize::from(byte >> 4)]);

@@ -104,13 +104,7 @@ struct Connection {
 }
 
 /// Serves a connection until either side is done with it.
-pub async fn serve(
-    worker: Rc<Worker>,
-    server: Arc<Server>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    pulse: Rc<Pulse>,
-) {
+pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, peer: SocketAddr, pulse: Rc<Pulse>) {
     let stats = server.stats[worker.index].clone();
     stats.connects.add(1);
     let released = Released(server.clone());
@@ -164,15 +158,10 @@ impl Connection {
         let plan = &self.server.plan;
         let now_ms = self.worker.tick_ms();
         let idle = plan.idle_timeout_ms.map(|timeout_ms| now_ms + timeout_ms);
-        let life = plan
-            .life_timeout_ms
-            .map(|timeout_ms| self.opened_ms + timeout_ms);
+        let life = plan.life_timeout_ms.map(|timeout_ms| self.opened_ms + timeout_ms);
         self.pulse.idle.set(true);
         self.pulse.expect_by(idle.into_iter().chain(life).min());
-        let readable = self
-            .pulse
-            .until(|context| self.stream.poll_read_ready(context))
-            .await;
+        let readable = self.pulse.until(|context| self.stream.poll_read_ready(context)).await;
         matches!(readable, Ok(Ok(())))
     }
 
@@ -199,10 +188,7 @@ impl Connection {
         let mut begun = false;
         loop {
             if !scratch.input.is_empty() {
-                match scratch
-                    .request
-                    .parse(scratch.input.bytes(), &self.server.limits)
-                {
+                match scratch.request.parse(scratch.input.bytes(), &self.server.limits) {
                     Ok(Parse::Complete(length)) => return Head::Complete(length),
                     Ok(Parse::Partial) => {}
                     Err(error) => {
@@ -221,15 +207,9 @@ impl Connection {
             }
             let Scratch { input, .. } = scratch;
             let stream = &mut self.stream;
-            match self
-                .pulse
-                .until(|context| input.poll_fill(stream, context))
-                .await
-            {
+            match self.pulse.until(|context| input.poll_fill(stream, context)).await {
                 Ok(Ok(count)) if count > 0 => {
-                    self.server.stats[self.worker.index]
-                        .received_bytes
-                        .add(count as u64);
+                    self.server.stats[self.worker.index].received_bytes.add(count as u64);
                 }
                 Err(Interrupt::Expired) if begun => {
                     return Head::Bad(Failure::malformed(408, "the request's head took too long"));
@@ -271,11 +251,7 @@ impl Connection {
                 if !begun {
                     next = local::answer_failure(self, scratch, &failure, Some(head_length)).await;
                 }
-                (
-                    failure.status,
-                    self.worker.now_us() - started_us,
-                    Some(failure.cause),
-                )
+                (failure.status, self.worker.now_us() - started_us, Some(failure.cause))
             }
         };
         stats.pending.sub(1);
@@ -306,16 +282,11 @@ impl Connection {
         let mut waste = Buffer::new(if owed { READ_BYTES } else { 1024 });
         let mut left = LINGER_BYTES;
         self.pulse.idle.set(true);
-        self.pulse
-            .expect_by(Some(self.worker.tick_ms() + LINGER_MS));
+        self.pulse.expect_by(Some(self.worker.tick_ms() + LINGER_MS));
         while left > 0 {
             waste.clear();
             let stream = &mut self.stream;
-            match self
-                .pulse
-                .until(|context| waste.poll_fill(stream, context))
-                .await
-            {
+            match self.pulse.until(|context| waste.poll_fill(stream, context)).await {
                 Ok(Ok(count)) if count > 0 => left = left.saturating_sub(count),
                 _ => return,
             }

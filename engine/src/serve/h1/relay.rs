@@ -24,23 +24,14 @@ pub(super) struct Waits<'a> {
 
 impl Waits<'_> {
     fn begin(&self) {
-        self.pulse.expect_by(
-            self.stall_ms
-                .map(|stall_ms| self.worker.tick_ms() + stall_ms),
-        );
+        self.pulse
+            .expect_by(self.stall_ms.map(|stall_ms| self.worker.tick_ms() + stall_ms));
     }
 
     /// Reads once; 0 is the end of the stream.
-    pub(super) async fn fill<R: AsyncRead + Unpin>(
-        &self,
-        buffer: &mut Buffer,
-        source: &mut R,
-    ) -> io::Result<usize> {
+    pub(super) async fn fill<R: AsyncRead + Unpin>(&self, buffer: &mut Buffer, source: &mut R) -> io::Result<usize> {
         self.begin();
-        let read = self
-            .pulse
-            .until(|context| buffer.poll_fill(source, context))
-            .await;
+        let read = self.pulse.until(|context| buffer.poll_fill(source, context)).await;
         read.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -115,9 +106,7 @@ impl Upload {
         match self {
             Self::Done => Ok(0),
             Self::Exact(left) => {
-                let count = input
-                    .len()
-                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                let count = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 out.extend_from_slice(&input[..count]);
                 *left -= count as u64;
                 if *left == 0 {
@@ -202,10 +191,7 @@ where
                     return Err(ended());
                 }
                 let count = reply.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                waits
-                    .write(caller, &reply.bytes()[..count])
-                    .await
-                    .map_err(sink)?;
+                waits.write(caller, &reply.bytes()[..count]).await.map_err(sink)?;
                 reply.consume(count);
                 left -= count as u64;
                 sent += count as u64;
@@ -218,9 +204,7 @@ where
             };
             let mut relay = ChunkRelay::default();
             loop {
-                let progress = relay
-                    .relay(reply.bytes(), out, form, usize::MAX)
-                    .map_err(garbled)?;
+                let progress = relay.relay(reply.bytes(), out, form, usize::MAX).map_err(garbled)?;
                 reply.consume(progress.consumed);
                 waits.write(caller, out).await.map_err(sink)?;
                 sent += out.len() as u64;
@@ -261,16 +245,9 @@ where
 
 impl Waits<'_> {
     /// Reads from an endpoint, which may be silent for as long as the request may take.
-    async fn fill_free<R: AsyncRead + Unpin>(
-        &self,
-        buffer: &mut Buffer,
-        endpoint: &mut R,
-    ) -> Result<usize, Broken> {
+    async fn fill_free<R: AsyncRead + Unpin>(&self, buffer: &mut Buffer, endpoint: &mut R) -> Result<usize, Broken> {
         self.pulse.expect_by(None);
-        let read = self
-            .pulse
-            .until(|context| buffer.poll_fill(endpoint, context))
-            .await;
+        let read = self.pulse.until(|context| buffer.poll_fill(endpoint, context)).await;
         read.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()))
             .map_err(Broken::Source)
     }

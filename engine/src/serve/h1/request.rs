@@ -43,7 +43,7 @@ pub(super) struct HeadParts<'a> {
     /// The bytes that `head` points into.
     pub bytes: &'a [u8],
     /// What an identifier left of the target (`consume`).
-    pub target: Option<&'a Consumed>,
+    pub consumed: Option<Consumed>,
     pub clear_context: bool,
     /// The name of the header that gets the time of receipt.
     pub timestamp_header: Option<&'a str>,
@@ -58,7 +58,7 @@ pub(super) fn push_head(out: &mut Vec<u8>, parts: &HeadParts<'_>) {
     let HeadParts { head, bytes, .. } = parts;
     out.extend_from_slice(head.method_span.get(bytes));
     out.push(b' ');
-    match (parts.target, &head.absolute) {
+    match (parts.consumed, &head.absolute) {
         (Some(consumed), _) => consumed.push_target(bytes, out),
         (None, Some(absolute)) => absolute.push_target(head.method, bytes, out),
         (None, None) => out.extend_from_slice(head.target.get(bytes)),
@@ -69,9 +69,7 @@ pub(super) fn push_head(out: &mut Vec<u8>, parts: &HeadParts<'_>) {
             .map_or(parts.endpoint.as_bytes(), |host| host.get(bytes)),
     );
     out.extend_from_slice(b"\r\n");
-    push_passing(out, &head.headers, bytes, |header| {
-        passes(header, parts.clear_context)
-    });
+    push_passing(out, &head.headers, bytes, |header| passes(header, parts.clear_context));
     push_via(out, head, bytes);
     if let Some(name) = parts.timestamp_header {
         out.extend_from_slice(name.as_bytes());
@@ -104,12 +102,7 @@ pub(super) fn push_hop(out: &mut Vec<u8>, hop: &Hop<'_>) {
 }
 
 /// Copies the lines of the fields that pass; neighbours go in one piece.
-pub(super) fn push_passing(
-    out: &mut Vec<u8>,
-    headers: &[Header],
-    bytes: &[u8],
-    passes: impl Fn(&Header) -> bool,
-) {
+pub(super) fn push_passing(out: &mut Vec<u8>, headers: &[Header], bytes: &[u8], passes: impl Fn(&Header) -> bool) {
     let mut run: Option<(u32, u32)> = None;
     for header in headers {
         let (start, end) = (header.line.start, header.line.end);
@@ -132,11 +125,7 @@ pub(super) fn push_passing(
 fn push_via(out: &mut Vec<u8>, head: &RequestHead, bytes: &[u8]) {
     out.extend_from_slice(b"Via: ");
     if head.via_entries > 0 {
-        for header in head
-            .headers
-            .iter()
-            .filter(|header| header.known == Known::Via)
-        {
+        for header in head.headers.iter().filter(|header| header.known == Known::Via) {
             out.extend_from_slice(header.value.get(bytes));
             out.extend_from_slice(b", ");
         }

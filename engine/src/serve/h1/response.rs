@@ -61,8 +61,7 @@ pub(super) fn push_head(
     clear_context: bool,
 ) {
     push_status_line(out, response.status, response.reason.get(bytes));
-    let keep_length =
-        framing == Framing::None && (request.method == Method::Head || response.status == 304);
+    let keep_length = framing == Framing::None && (request.method == Method::Head || response.status == 304);
     push_passing(out, &response.headers, bytes, |header| {
         passes(header, keep_length, clear_context)
     });
@@ -84,9 +83,7 @@ pub(super) fn push_head(
             }
         }
         Framing::Exact(length) => push_content_length(out, length),
-        Framing::Chunked | Framing::IntoChunks => {
-            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n")
-        }
+        Framing::Chunked | Framing::IntoChunks => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Framing::UntilClose => {}
     }
     if !keep_alive {
@@ -98,16 +95,9 @@ pub(super) fn push_head(
 }
 
 /// Writes the head of an interim response (1xx) or of one that changes the protocol.
-pub(super) fn push_interim(
-    out: &mut Vec<u8>,
-    response: &ResponseHead,
-    bytes: &[u8],
-    upgrade: Option<&[u8]>,
-) {
+pub(super) fn push_interim(out: &mut Vec<u8>, response: &ResponseHead, bytes: &[u8], upgrade: Option<&[u8]>) {
     push_status_line(out, response.status, response.reason.get(bytes));
-    push_passing(out, &response.headers, bytes, |header| {
-        passes(header, false, false)
-    });
+    push_passing(out, &response.headers, bytes, |header| passes(header, false, false));
     if let Some(protocol) = upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\nUpgrade: ");
         out.extend_from_slice(protocol);

@@ -21,7 +21,6 @@ pub(super) async fn tunnel(
         socket2::SockRef::from(stream).set_keepalive(true)?;
     }
     let (sent, received) =
-        tokio::io::copy_bidirectional_with_sizes(caller, endpoint, TUNNEL_BYTES, TUNNEL_BYTES)
-            .await?;
+        tokio::io::copy_bidirectional_with_sizes(caller, endpoint, TUNNEL_BYTES, TUNNEL_BYTES).await?;
     Ok((sent + early.len() as u64, received + late.len() as u64))
 }

@@ -108,13 +108,7 @@ impl ChunkRelay {
     ///
     /// Stops at the body's end, or once about `room` bytes were appended: a chunk's size line or a trailer line that is
     /// complete is appended whole. All calls together append no more bytes than they consume.
-    pub fn relay(
-        &mut self,
-        input: &[u8],
-        out: &mut Vec<u8>,
-        form: Form,
-        room: usize,
-    ) -> Result<Progress, ChunkError> {
+    pub fn relay(&mut self, input: &[u8], out: &mut Vec<u8>, form: Form, room: usize) -> Result<Progress, ChunkError> {
         let full = out.len().saturating_add(room);
         let mut at = 0;
         while at < input.len() && self.state != State::Done && out.len() < full {
@@ -158,9 +152,7 @@ impl State {
                 size: hexadecimal(byte).ok_or(ChunkError::InvalidSize)?,
                 digits: 1,
             },
-            (Self::Size { size, .. } | Self::Extension { size, .. }, b'\r') => {
-                Self::SizeLf { size }
-            }
+            (Self::Size { size, .. } | Self::Extension { size, .. }, b'\r') => Self::SizeLf { size },
             (Self::Size { size, .. }, b';') => Self::Extension { size, bytes: 1 },
             (Self::Size { size, .. }, b' ' | b'\t') => Self::Space { size, bytes: 1 },
             (Self::Size { size, digits }, _) => {
@@ -173,28 +165,17 @@ impl State {
                     digits: digits + 1,
                 }
             }
-            (Self::Space { bytes, .. } | Self::Extension { bytes, .. }, _)
-                if bytes >= MAX_EXTENSION_BYTES =>
-            {
+            (Self::Space { bytes, .. } | Self::Extension { bytes, .. }, _) if bytes >= MAX_EXTENSION_BYTES => {
                 return Err(ChunkError::ExtensionTooLong);
             }
-            (Self::Space { size, bytes }, b' ' | b'\t') => Self::Space {
-                size,
-                bytes: bytes + 1,
-            },
-            (Self::Space { size, bytes }, b';') => Self::Extension {
-                size,
-                bytes: bytes + 1,
-            },
+            (Self::Space { size, bytes }, b' ' | b'\t') => Self::Space { size, bytes: bytes + 1 },
+            (Self::Space { size, bytes }, b';') => Self::Extension { size, bytes: bytes + 1 },
             (Self::Space { .. }, _) => return Err(ChunkError::InvalidSize),
             (Self::Extension { size, bytes }, _) => {
                 if byte.is_ascii_control() && byte != b'\t' {
                     return Err(ChunkError::InvalidExtension);
                 }
-                Self::Extension {
-                    size,
-                    bytes: bytes + 1,
-                }
+                Self::Extension { size, bytes: bytes + 1 }
             }
             (Self::SizeLf { size }, b'\n') => {
                 if form == Form::Chunked {

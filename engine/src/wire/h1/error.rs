@@ -68,36 +68,22 @@ impl fmt::Display for HeadError {
             HeadErrorKind::BareCr => "a CR is not followed by LF",
             HeadErrorKind::BareLf => "a line ends with LF alone",
             HeadErrorKind::InvalidMethod => "the method is not a token",
-            HeadErrorKind::InvalidTarget => {
-                "the request target has a byte or an escape that is not allowed"
-            }
-            HeadErrorKind::InvalidTargetForm => {
-                "the request target has a form that the method does not allow"
-            }
+            HeadErrorKind::InvalidTarget => "the request target has a byte or an escape that is not allowed",
+            HeadErrorKind::InvalidTargetForm => "the request target has a form that the method does not allow",
             HeadErrorKind::InvalidVersion => "the HTTP version is malformed",
             HeadErrorKind::UnsupportedVersion => "the HTTP version is neither 1.0 nor 1.1",
             HeadErrorKind::InvalidStatus => "the status is not three digits from 100 on",
             HeadErrorKind::InvalidReason => "the reason phrase has a byte that is not allowed",
             HeadErrorKind::InvalidName => "a header name is not a token",
-            HeadErrorKind::SpaceBeforeColon => {
-                "there is white space between a header name and its colon"
-            }
+            HeadErrorKind::SpaceBeforeColon => "there is white space between a header name and its colon",
             HeadErrorKind::FoldedLine => "a header line begins with white space",
             HeadErrorKind::InvalidValue => "a header value has a byte that is not allowed",
-            HeadErrorKind::InvalidContentLength => {
-                "`Content-Length` is not a decimal number below 2^64"
-            }
+            HeadErrorKind::InvalidContentLength => "`Content-Length` is not a decimal number below 2^64",
             // The reference's own text (linker.md §3.10).
             HeadErrorKind::ConflictingContentLength => "conflicting `Content-Length` headers",
-            HeadErrorKind::InvalidTransferEncoding => {
-                "`Transfer-Encoding` is malformed or does not end with `chunked`"
-            }
-            HeadErrorKind::UnknownTransferCoding => {
-                "`Transfer-Encoding` has a coding other than `chunked`"
-            }
-            HeadErrorKind::TransferEncodingInHttp10 => {
-                "`Transfer-Encoding` is not allowed in HTTP/1.0"
-            }
+            HeadErrorKind::InvalidTransferEncoding => "`Transfer-Encoding` is malformed or does not end with `chunked`",
+            HeadErrorKind::UnknownTransferCoding => "`Transfer-Encoding` has a coding other than `chunked`",
+            HeadErrorKind::TransferEncodingInHttp10 => "`Transfer-Encoding` is not allowed in HTTP/1.0",
             HeadErrorKind::TransferEncodingWithContentLength => {
                 "`Transfer-Encoding` and `Content-Length` are both present"
             }

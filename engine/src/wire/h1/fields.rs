@@ -69,10 +69,7 @@ pub(super) fn read(
     headers: &mut Vec<Header>,
     facts: &mut Facts,
 ) -> Result<bool, HeadErrorKind> {
-    let bound = scan
-        .fields
-        .unwrap_or(scan.at)
-        .saturating_add(limits.head_bytes);
+    let bound = scan.fields.unwrap_or(scan.at).saturating_add(limits.head_bytes);
     let whole = buf.len() < bound;
     let window = &buf[..buf.len().min(bound)];
     loop {

@@ -24,9 +24,7 @@ impl Version {
         match &bytes {
             b"HTTP/1.1" => Ok(Self::Http11),
             b"HTTP/1.0" => Ok(Self::Http10),
-            [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
-                Err(HeadErrorKind::UnsupportedVersion)
-            }
+            [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(HeadErrorKind::UnsupportedVersion),
             _ => Err(HeadErrorKind::InvalidVersion),
         }
     }
@@ -127,22 +125,14 @@ impl RequestHead {
 
     /// The host that the request is for: the target's if it names one, else that of the `Host` header.
     pub fn authority(&self) -> Option<Span> {
-        self.absolute
-            .map(|absolute| absolute.authority)
-            .or(self.host)
+        self.absolute.map(|absolute| absolute.authority).or(self.host)
     }
 
     fn advance(&mut self, buf: &[u8], limits: &Limits) -> Result<bool, HeadErrorKind> {
         if self.scan.fields.is_none() && !self.read_request_line(buf, limits)? {
             return Ok(false);
         }
-        if !fields::read(
-            buf,
-            limits,
-            &mut self.scan,
-            &mut self.headers,
-            &mut self.facts,
-        )? {
+        if !fields::read(buf, limits, &mut self.scan, &mut self.headers, &mut self.facts)? {
             return Ok(false);
         }
         self.conclude(buf)?;

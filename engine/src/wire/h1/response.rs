@@ -32,12 +32,7 @@ pub struct ResponseHead {
 impl ResponseHead {
     /// Reads a head from the start of `buf`, the answer to a request with `request_method`. After `Partial`, call again with
     /// the same bytes and more. All spans are positions in the last `buf`.
-    pub fn parse(
-        &mut self,
-        buf: &[u8],
-        limits: &Limits,
-        request_method: Method,
-    ) -> Result<Parse, HeadError> {
+    pub fn parse(&mut self, buf: &[u8], limits: &Limits, request_method: Method) -> Result<Parse, HeadError> {
         match self.advance(buf, limits, request_method) {
             Ok(false) => Ok(Parse::Partial),
             Ok(true) => {
@@ -57,22 +52,11 @@ impl ResponseHead {
         self.scan = Scan::default();
     }
 
-    fn advance(
-        &mut self,
-        buf: &[u8],
-        limits: &Limits,
-        request_method: Method,
-    ) -> Result<bool, HeadErrorKind> {
+    fn advance(&mut self, buf: &[u8], limits: &Limits, request_method: Method) -> Result<bool, HeadErrorKind> {
         if self.scan.fields.is_none() && !self.read_status_line(buf, limits)? {
             return Ok(false);
         }
-        if !fields::read(
-            buf,
-            limits,
-            &mut self.scan,
-            &mut self.headers,
-            &mut self.facts,
-        )? {
+        if !fields::read(buf, limits, &mut self.scan, &mut self.headers, &mut self.facts)? {
             return Ok(false);
         }
         self.conclude(request_method)?;
@@ -155,8 +139,7 @@ impl ResponseHead {
         self.upgrade = facts
             .upgrade
             .filter(|_| self.version == Version::Http11 && facts.options.upgrade);
-        let tunnel = self.status == 101
-            || (request_method == Method::Connect && (200..300).contains(&self.status));
+        let tunnel = self.status == 101 || (request_method == Method::Connect && (200..300).contains(&self.status));
         self.body = match self.status {
             100..200 | 204 => {
                 // It has no body, but a sender that announces one may send it, too; then it would be read as a response.

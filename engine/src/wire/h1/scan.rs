@@ -58,10 +58,7 @@ pub(super) fn control(bytes: &[u8]) -> usize {
         at += 8;
     }
     let rest = &bytes[at..];
-    at + rest
-        .iter()
-        .position(u8::is_ascii_control)
-        .unwrap_or(rest.len())
+    at + rest.iter().position(u8::is_ascii_control).unwrap_or(rest.len())
 }
 
 /// Takes spaces and tabs from both ends.

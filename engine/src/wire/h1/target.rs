@@ -27,18 +27,12 @@ impl AbsoluteForm {
 }
 
 /// Checks that the target has a form that goes with the method; `span` covers visible ASCII only.
-pub(super) fn check(
-    method: Method,
-    span: Span,
-    buf: &[u8],
-) -> Result<Option<AbsoluteForm>, HeadErrorKind> {
+pub(super) fn check(method: Method, span: Span, buf: &[u8]) -> Result<Option<AbsoluteForm>, HeadErrorKind> {
     let target = span.get(buf);
     if method == Method::Connect {
         let (host, port) = split_port(target);
         let valid = is_host(host) && !host.is_empty() && port.is_some_and(|port| !port.is_empty());
-        return valid
-            .then_some(None)
-            .ok_or(HeadErrorKind::InvalidTargetForm);
+        return valid.then_some(None).ok_or(HeadErrorKind::InvalidTargetForm);
     }
     if target.first() == Some(&b'/') || (target == b"*" && method == Method::Options) {
         return Ok(None);
@@ -74,11 +68,7 @@ pub(super) fn is_authority(authority: &[u8]) -> bool {
 
 /// Splits a port, which may be empty, from its host.
 fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let digits = authority
-        .iter()
-        .rev()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
+    let digits = authority.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     match authority.split_at(authority.len() - digits) {
         ([host @ .., b':'], port) => (host, Some(port)),
         _ => (authority, None),
@@ -93,10 +83,7 @@ fn is_host(host: &[u8]) -> bool {
                 .iter()
                 .all(|&byte| byte == b':' || byte == b'%' || HOST[usize::from(byte)]);
     }
-    escapes_are_whole(host)
-        && host
-            .iter()
-            .all(|&byte| byte == b'%' || HOST[usize::from(byte)])
+    escapes_are_whole(host) && host.iter().all(|&byte| byte == b'%' || HOST[usize::from(byte)])
 }
 
 /// Whether every `%` has its two hexadecimal digits.

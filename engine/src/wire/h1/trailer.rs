@@ -74,9 +74,7 @@ impl Trailers {
 fn name(line: &[u8]) -> Option<&[u8]> {
     let length = scan::run(line, &scan::TOKEN);
     let value = line[length..].strip_prefix(b":")?.strip_suffix(b"\r\n")?;
-    let clean = value
-        .iter()
-        .all(|&byte| byte == b'\t' || !byte.is_ascii_control());
+    let clean = value.iter().all(|&byte| byte == b'\t' || !byte.is_ascii_control());
     (length > 0 && clean).then(|| &line[..length])
 }
 
@@ -103,9 +101,7 @@ fn may_pass(name: &[u8]) -> bool {
         "www-authenticate",
     ];
     Known::of(name) == Known::Other
-        && !name
-            .get(..3)
-            .is_some_and(|start| start.eq_ignore_ascii_case(b"if-"))
+        && !name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"if-"))
         && !REFUSED
             .iter()
             .any(|refused| name.eq_ignore_ascii_case(refused.as_bytes()))

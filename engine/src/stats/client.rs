@@ -1,0 +1,137 @@
+//! The metrics of one client name.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::counter::{Counter, Gauge};
+use super::failures::{Failures, failed};
+use super::histogram::Histogram;
+use super::responses::Responses;
+use crate::balance::Balancer;
+use crate::endpoint::EndpointSet;
+use crate::failure::Cause;
+use crate::tally::Scope;
+
+const MICROSECONDS_PER_MILLISECOND: f64 = 1000.0;
+
+/// What one worker has counted for `rt/<router>/client/<bound id>` (reference/linker.md §8.6).
+#[derive(Debug, Default)]
+pub struct ClientStats {
+    pub success: Counter,
+    pub failures: Failures,
+    /// Attempts under way.
+    pub pending: Gauge,
+    pub responses: Responses,
+    pub connects: Counter,
+    pub closes: Counter,
+    pub received_bytes: Counter,
+    pub sent_bytes: Counter,
+    pub request_payload_bytes: Histogram,
+    pub response_payload_bytes: Histogram,
+    pub connect_latency: Histogram,
+    pub failed_connect_latency: Histogram,
+    /// Connections that could not be made.
+    pub connect_failures: Counter,
+    /// Requests that were sent to another endpoint because the first cannot have acted on them.
+    pub requeues: Counter,
+    pub requeues_per_request: Histogram,
+    pub requeue_budget_exhausted: Counter,
+    pub requeue_limit: Counter,
+    /// Connections of this worker, those of them that are idle, and requests that wait for one.
+    pub pool_size: Gauge,
+    pub pool_cached: Gauge,
+    pub pool_waiters: Gauge,
+}
+
+impl ClientStats {
+    /// Counts an attempt that is done. `status` is that of the response, 0 if there was none.
+    #[inline]
+    pub fn finish(&self, status: u16, latency_us: u64, cause: Option<Cause>) {
+        if failed(status, cause) {
+            self.failures.add(cause);
+        } else {
+            self.success.add(1);
+        }
+        self.responses.record(status, latency_us);
+    }
+
+    /// The bytes that it takes.
+    pub fn footprint(&self) -> usize {
+        let histograms = [
+            &self.request_payload_bytes,
+            &self.response_payload_bytes,
+            &self.connect_latency,
+            &self.failed_connect_latency,
+            &self.requeues_per_request,
+        ];
+        let inside = histograms.len() * size_of::<Histogram>();
+        let histograms: usize = histograms.into_iter().map(Histogram::footprint).sum();
+        size_of::<Self>() - inside + histograms + self.failures.footprint() + self.responses.footprint()
+    }
+
+    /// Adds up the workers' blocks.
+    pub fn collect(scope: &[&str], blocks: &[Arc<Self>]) -> Scope {
+        let mut scope = Scope::new(scope);
+        scope.results(blocks, |block| &block.success, |block| &block.failures);
+        scope.level("pending", blocks, |block| &block.pending);
+        let responses = blocks.iter().map(|block| &block.responses);
+        Responses::collect(responses.clone(), &mut scope);
+        scope.stat("request_latency_ms", Responses::latency(responses));
+        scope.sum("connects", blocks, |block| &block.connects);
+        scope.sum("closes", blocks, |block| &block.closes);
+        let open = scope.counters["connects"].saturating_sub(scope.counters["closes"]);
+        scope.gauge("connections", open as f64);
+        scope.sum("received_bytes", blocks, |block| &block.received_bytes);
+        scope.sum("sent_bytes", blocks, |block| &block.sent_bytes);
+        scope.merge("request_payload_bytes", blocks, 1.0, |block| {
+            &block.request_payload_bytes
+        });
+        scope.merge("response_payload_bytes", blocks, 1.0, |block| {
+            &block.response_payload_bytes
+        });
+        let in_ms = MICROSECONDS_PER_MILLISECOND;
+        scope.merge("connect_latency_ms", blocks, in_ms, |block| &block.connect_latency);
+        scope.merge("failed_connect_latency_ms", blocks, in_ms, |block| {
+            &block.failed_connect_latency
+        });
+        scope.sum_if_any("service_creation/failures", blocks, |block| &block.connect_failures);
+        scope.sum("retries/requeues", blocks, |block| &block.requeues);
+        scope.merge("retries/requeues_per_request", blocks, 1.0, |block| {
+            &block.requeues_per_request
+        });
+        scope.sum_if_any("retries/budget_exhausted", blocks, |block| {
+            &block.requeue_budget_exhausted
+        });
+        scope.sum_if_any("retries/request_limit", blocks, |block| &block.requeue_limit);
+        scope.level("pool_size", blocks, |block| &block.pool_size);
+        scope.level("pool_cached", blocks, |block| &block.pool_cached);
+        scope.level("pool_waiters", blocks, |block| &block.pool_waiters);
+        scope
+    }
+}
+
+/// Adds `loadbalancer/…`, `failure_accrual/…` and `available` as of `now_us` to a client's scope.
+pub fn balancing(scope: &mut Scope, set: &EndpointSet, balancer: &Balancer, now_us: u64) {
+    let size = set.endpoints.len();
+    let available = set.available(now_us);
+    scope.gauge("loadbalancer/size", size as f64);
+    scope.gauge("loadbalancer/available", available as f64);
+    scope.gauge("loadbalancer/busy", (size - available) as f64);
+    scope.gauge("loadbalancer/closed", 0.0);
+    scope.gauge("loadbalancer/load", set.load() as f64);
+    scope.gauge("loadbalancer/num_weight_classes", set.classes.len() as f64);
+    scope.gauge("loadbalancer/meanweight", set.mean_weight());
+    scope.gauge(format!("loadbalancer/algorithm/{}", balancer.kind().algorithm()), 1.0);
+    scope.gauge("available", f64::from(u8::from(available > 0)));
+    scope.count("loadbalancer/adds", set.adds);
+    scope.count("loadbalancer/removes", set.removes);
+    scope.count("loadbalancer/updates", set.updates);
+    // Ours are built anew at each update, and at no other time.
+    scope.count("loadbalancer/rebuilds", set.updates);
+    scope.count("loadbalancer/max_effort_exhausted", balancer.max_effort_exhausted());
+    let counters = &set.treatment().accrual.counters;
+    scope.count("failure_accrual/removals", counters.removals.load(Relaxed));
+    scope.count("failure_accrual/revivals", counters.revivals.load(Relaxed));
+    scope.count("failure_accrual/probes", counters.probes.load(Relaxed));
+    scope.count("failure_accrual/removed_for_ms", counters.removed_for_ms.load(Relaxed));
+}

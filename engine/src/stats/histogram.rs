@@ -1,0 +1,266 @@
+//! A distribution of whole numbers (microseconds, bytes), to within 1 %.
+//!
+//! Log-linear: 64 buckets for each doubling of the value. Octaves are made when a value first falls into them, since a
+//! linker holds thousands of these and most see a narrow range.
+
+use std::mem::size_of;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
+
+use super::counter::Counter;
+use crate::tally::Stat;
+
+const BUCKET_BITS: u32 = 6;
+const BUCKETS: usize = 1 << BUCKET_BITS;
+const GROUPS: usize = 5;
+const OCTAVES_PER_GROUP: usize = 8;
+const OCTAVES: usize = GROUPS * OCTAVES_PER_GROUP;
+/// Values are cut to this: a year in µs, 32 TiB in bytes.
+const VALUE_MOST: u64 = (1 << (BUCKET_BITS as usize + OCTAVES - 1)) - 1;
+
+type Group = [OnceLock<Box<Octave>>; OCTAVES_PER_GROUP];
+
+/// Values between one power of two and the next.
+#[derive(Debug)]
+struct Octave {
+    counts: [AtomicU16; BUCKETS],
+    /// What did not fit into `counts`, which stay at their most: so every sum a reader makes only rises. Most buckets of
+    /// most histograms never need it.
+    overflow: OnceLock<Box<[Counter; BUCKETS]>>,
+}
+
+impl Octave {
+    fn new() -> Box<Self> {
+        Box::new(Self {
+            counts: [const { AtomicU16::new(0) }; BUCKETS],
+            overflow: OnceLock::new(),
+        })
+    }
+
+    #[inline]
+    fn add(&self, bucket: usize) {
+        let count = &self.counts[bucket];
+        match count.load(Relaxed).checked_add(1) {
+            Some(next) => count.store(next, Relaxed),
+            None => self.overflow.get_or_init(zeros)[bucket].add(1),
+        }
+    }
+
+    fn count(&self, bucket: usize) -> u64 {
+        let overflow = self.overflow.get().map_or(0, |counts| counts[bucket].get());
+        u64::from(self.counts[bucket].load(Relaxed)) + overflow
+    }
+}
+
+fn zeros() -> Box<[Counter; BUCKETS]> {
+    Box::new(std::array::from_fn(|_| Counter::default()))
+}
+
+/// One worker's part of a distribution. One thread at a time may record.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    sum: AtomicU64,
+    groups: [OnceLock<Box<Group>>; GROUPS],
+}
+
+/// The octave of a value, and its bucket there.
+#[inline]
+fn place(value: u64) -> (usize, usize) {
+    let value = value.min(VALUE_MOST);
+    if value < BUCKETS as u64 {
+        return (0, value as usize);
+    }
+    let exponent = u64::BITS - 1 - value.leading_zeros();
+    let bucket = (value >> (exponent - BUCKET_BITS)) as usize & (BUCKETS - 1);
+    ((exponent - BUCKET_BITS + 1) as usize, bucket)
+}
+
+/// The middle of a bucket.
+fn value(octave: usize, bucket: usize) -> f64 {
+    let Some(shift) = octave.checked_sub(1) else {
+        return bucket as f64;
+    };
+    let (least, width) = (((BUCKETS + bucket) as u64) << shift, 1_u64 << shift);
+    least as f64 + (width - 1) as f64 / 2.0
+}
+
+impl Histogram {
+    #[inline]
+    pub fn record(&self, value: u64) {
+        let (octave, bucket) = place(value);
+        self.sum
+            .store(self.sum.load(Relaxed).wrapping_add(value.min(VALUE_MOST)), Relaxed);
+        let group = &self.groups[octave / OCTAVES_PER_GROUP];
+        let group = group.get_or_init(Box::default);
+        group[octave % OCTAVES_PER_GROUP].get_or_init(Octave::new).add(bucket);
+    }
+
+    /// How many values were recorded.
+    pub fn count(&self) -> u64 {
+        let octaves = (0..OCTAVES).filter_map(|nth| self.octave(nth));
+        octaves
+            .map(|octave| (0..BUCKETS).map(|bucket| octave.count(bucket)).sum::<u64>())
+            .sum()
+    }
+
+    fn octave(&self, nth: usize) -> Option<&Octave> {
+        let group = self.groups[nth / OCTAVES_PER_GROUP].get()?;
+        group[nth % OCTAVES_PER_GROUP].get().map(|octave| &**octave)
+    }
+
+    /// The bytes that it takes, itself included.
+    pub fn footprint(&self) -> usize {
+        let groups = self.groups.iter().filter(|group| group.get().is_some()).count();
+        let octaves = (0..OCTAVES).filter_map(|nth| self.octave(nth));
+        let octaves: usize = octaves
+            .map(|octave| size_of::<Octave>() + octave.overflow.get().map_or(0, |_| size_of::<[Counter; BUCKETS]>()))
+            .sum();
+        size_of::<Self>() + groups * size_of::<Group>() + octaves
+    }
+
+    /// Adds up parts, in units of `unit` recorded ones; none if nothing was recorded.
+    pub fn merged<'a>(parts: impl Iterator<Item = &'a Self> + Clone, unit: f64) -> Option<Stat> {
+        let mut stat = Stat::default();
+        for nth in 0..OCTAVES {
+            let mut counts = [0_u64; BUCKETS];
+            let mut any = false;
+            for octave in parts.clone().filter_map(|part| part.octave(nth)) {
+                any = true;
+                for (bucket, count) in counts.iter_mut().enumerate() {
+                    *count += octave.count(bucket);
+                }
+            }
+            if !any {
+                continue;
+            }
+            for (bucket, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+                stat.count += count;
+                stat.buckets.push((value(nth, bucket) / unit, count));
+            }
+        }
+        stat.sum = parts.map(|part| part.sum.load(Relaxed)).sum::<u64>() as f64 / unit;
+        (stat.count > 0).then_some(stat)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_within_one_percent_of_every_value_in_it() {
+        let mut rng = fastrand::Rng::with_seed(11);
+        for _ in 0..200_000 {
+            let wanted = rng.u64(..=VALUE_MOST) >> rng.u32(..45);
+            let (octave, bucket) = place(wanted);
+            let given = value(octave, bucket);
+            assert!(
+                (given - wanted as f64).abs() <= wanted as f64 * 0.01,
+                "{wanted} became {given}"
+            );
+        }
+    }
+
+    #[test]
+    fn small_values_are_exact_and_buckets_rise_without_a_gap() {
+        for wanted in 0..128 {
+            let (octave, bucket) = place(wanted);
+            assert_eq!(value(octave, bucket), wanted as f64);
+        }
+        let mut last = (0, 0);
+        for wanted in 1..200_000 {
+            let at = place(wanted);
+            let next = (last.0 + (last.1 + 1) / BUCKETS, (last.1 + 1) % BUCKETS);
+            assert!(at == last || at == next, "{wanted} is at {at:?} after {last:?}");
+            last = at;
+        }
+    }
+
+    #[test]
+    fn the_largest_values_are_cut_and_not_lost() {
+        let histogram = Histogram::default();
+        histogram.record(u64::MAX);
+        histogram.record(VALUE_MOST + 1);
+        assert_eq!(place(u64::MAX), (OCTAVES - 1, BUCKETS - 1));
+        assert_eq!(histogram.count(), 2);
+    }
+
+    #[test]
+    fn parts_add_up_in_the_metrics_own_unit() {
+        let (one, other) = (Histogram::default(), Histogram::default());
+        one.record(40);
+        one.record(1_000);
+        other.record(40);
+        let stat = Histogram::merged([&one, &other].into_iter(), 1_000.0);
+        let expected = Stat {
+            count: 3,
+            sum: 1.08,
+            buckets: vec![(0.04, 2), (value(4, 61) / 1_000.0, 1)],
+        };
+        assert_eq!(stat, Some(expected));
+        assert_eq!(Histogram::merged([&Histogram::default()].into_iter(), 1.0), None);
+    }
+
+    #[test]
+    fn quantiles_of_random_values_are_within_one_percent() {
+        let mut rng = fastrand::Rng::with_seed(5);
+        for _ in 0..50 {
+            let spread = rng.f64() * 12.0;
+            let histogram = Histogram::default();
+            let mut values: Vec<u64> = (0..2_000).map(|_| (rng.f64() * spread).exp() as u64).collect();
+            values.iter().for_each(|value| histogram.record(*value));
+            values.sort_unstable();
+            let Some(stat) = Histogram::merged(std::iter::once(&histogram), 1.0) else {
+                panic!("values were recorded");
+            };
+            assert_eq!(stat.sum, values.iter().sum::<u64>() as f64);
+            for rank in [0, 999, 1_899, 1_979, 1_999] {
+                let mut seen = 0;
+                let bucket = stat.buckets.iter().find(|(_, count)| {
+                    seen += count;
+                    seen > rank
+                });
+                let (given, wanted) = (bucket.map_or(-1.0, |bucket| bucket.0), values[rank as usize] as f64);
+                assert!(
+                    (given - wanted).abs() <= wanted * 0.01,
+                    "rank {rank}: {given} for {wanted}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_bucket_goes_on_counting() {
+        let octave = Octave::new();
+        octave.counts[3].store(u16::MAX - 1, Relaxed);
+        for nth in 0..4 {
+            assert_eq!(octave.count(3), u64::from(u16::MAX - 1) + nth);
+            octave.add(3);
+        }
+    }
+
+    #[test]
+    fn an_unused_one_is_small_and_a_typical_one_below_a_kibibyte() {
+        let histogram = Histogram::default();
+        assert!(histogram.footprint() < 100, "{}", histogram.footprint());
+        let mut rng = fastrand::Rng::with_seed(5);
+        for _ in 0..10_000 {
+            histogram.record(800 + (rng.f64() * 3.0).exp() as u64 * 400);
+        }
+        assert!(histogram.footprint() < 1_024, "{}", histogram.footprint());
+    }
+
+    #[test]
+    fn a_reader_on_another_thread_sees_counts_only_rise() {
+        let histogram = Histogram::default();
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..100_000).for_each(|value| histogram.record(value)));
+            let mut last = 0;
+            while last < 100_000 {
+                let count = histogram.count();
+                assert!(count >= last, "{count} after {last}");
+                last = count;
+            }
+        });
+    }
+}

@@ -1,0 +1,73 @@
+//! How blocks of several workers become one scope.
+
+use std::sync::Arc;
+
+use super::counter::{Counter, Gauge};
+use super::failures::Failures;
+use super::histogram::Histogram;
+use crate::tally::{Name, Scope};
+
+impl Scope {
+    /// An empty scope, e.g. `["rt", "http", "server", "127.0.0.1/4140"]`.
+    pub fn new(scope: &[&str]) -> Self {
+        Self {
+            scope: scope.iter().map(|&part| part.to_owned()).collect(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn count(&mut self, name: impl Into<Name>, count: u64) {
+        self.counters.insert(name.into(), count);
+    }
+
+    pub(super) fn gauge(&mut self, name: impl Into<Name>, value: f64) {
+        self.gauges.insert(name.into(), value);
+    }
+
+    pub(super) fn stat(&mut self, name: impl Into<Name>, stat: Option<crate::tally::Stat>) {
+        if let Some(stat) = stat {
+            self.stats.insert(name.into(), stat);
+        }
+    }
+
+    pub(super) fn sum<T>(&mut self, name: &'static str, blocks: &[Arc<T>], pick: impl Fn(&T) -> &Counter) {
+        self.count(name, blocks.iter().map(|block| pick(block).get()).sum());
+    }
+
+    /// As `sum`, but without the metric while nothing was counted.
+    pub(super) fn sum_if_any<T>(&mut self, name: &'static str, blocks: &[Arc<T>], pick: impl Fn(&T) -> &Counter) {
+        let count: u64 = blocks.iter().map(|block| pick(block).get()).sum();
+        if count > 0 {
+            self.count(name, count);
+        }
+    }
+
+    pub(super) fn level<T>(&mut self, name: &'static str, blocks: &[Arc<T>], pick: impl Fn(&T) -> &Gauge) {
+        let level: i64 = blocks.iter().map(|block| pick(block).get()).sum();
+        self.gauge(name, level as f64);
+    }
+
+    pub(super) fn merge<T>(
+        &mut self,
+        name: &'static str,
+        blocks: &[Arc<T>],
+        unit: f64,
+        pick: impl Fn(&T) -> &Histogram + Clone,
+    ) {
+        let parts = blocks.iter().map(move |block| pick(block));
+        self.stat(name, Histogram::merged(parts, unit));
+    }
+
+    /// `requests`, `success` and `failures…`.
+    pub(super) fn results<T>(
+        &mut self,
+        blocks: &[Arc<T>],
+        success: impl Fn(&T) -> &Counter,
+        failures: impl Fn(&T) -> &Failures,
+    ) {
+        let succeeded: u64 = blocks.iter().map(|block| success(block).get()).sum();
+        let failed = Failures::collect(blocks.iter().map(|block| failures(block)), "", self);
+        self.count("success", succeeded);
+        self.count("requests", succeeded + failed);
+    }
+}

@@ -1,0 +1,116 @@
+"""`biandou linker FILE`: reads the flags and the configuration, and runs the data plane."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import biandou
+from biandou.cli.linker_flags import USAGE, LinkerFlags, UsageError, parse_flags
+from biandou.config.linker import LinkerConfig, load
+from biandou.errors import ConfigError
+from biandou.linker.log import start_logging
+from biandou.linker.resources import default_workers
+
+_log = logging.getLogger(__name__)
+
+EX_USAGE: Final = 64
+EX_CONFIG: Final = 78
+
+EXAMPLE: Final = """\
+# A first configuration: biandou linker linkerd.yaml, then
+#   curl -H 'Host: web' http://127.0.0.1:4140/
+# reaches whatever answers on 127.0.0.1:8080 (try: python3 -m http.server 8080).
+
+admin:
+  port: 9990                # curl http://127.0.0.1:9990/admin/metrics.json
+
+routers:
+- protocol: http
+  # A request for the host `web` asks for the service /svc/web. The dtab says what that means here;
+  # the last line that matches is tried first.
+  dtab: |
+    /svc/web => /$/inet/127.0.0.1/8080 ;
+  servers:
+  - port: 4140
+    ip: 127.0.0.1           # 0.0.0.0 to serve other hosts
+
+# With names in files instead, one `host port` a line (changes are noticed at once):
+#   namers:
+#   - kind: io.l5d.fs
+#     rootDir: disco        # the file disco/web holds the endpoints of web
+# and in the dtab:
+#   /svc => /#/io.l5d.fs ;
+"""
+
+NO_FILE: Final = """\
+biandou linker: which configuration? Give it a file:
+
+  biandou linker --example > linkerd.yaml    writes a first one, with comments
+  biandou linker linkerd.yaml                runs it
+  biandou linker --help                      shows the flags
+
+A linkerd.yaml of Linkerd 1.x works as it is; --validate FILE tells whether everything in it is built.
+"""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the arguments after `biandou linker` say; gives the exit status."""
+    try:
+        flags = parse_flags(list(arguments))
+    except UsageError as error:
+        sys.stderr.write(f"biandou linker: {error}\nbiandou linker --help shows the flags\n")
+        return EX_USAGE
+    match flags.show:
+        case "help":
+            sys.stdout.write(USAGE)
+            return 0
+        case "example":
+            sys.stdout.write(EXAMPLE)
+            return 0
+        case "version":
+            sys.stdout.write(f"biandou {biandou.__version__}\n")
+            return 0
+    if flags.file is None:
+        sys.stderr.write(NO_FILE)
+        return EX_USAGE
+    try:
+        config = load(flags.file)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return EX_CONFIG
+    return 0 if flags.validate else _serve(config, flags)
+
+
+def _serve(config: LinkerConfig, flags: LinkerFlags) -> int:
+    """Run a linker until it is told to stop; gives the exit status."""
+    # Not above: --validate and --help need none of it.
+    import uvloop  # noqa: PLC0415
+
+    from biandou.cli.linker_admin import open_admin  # noqa: PLC0415
+    from biandou.linker.process import EXIT_FAILED, Linker  # noqa: PLC0415
+
+    try:
+        handler = start_logging(flags.log)
+    except OSError as error:
+        sys.stderr.write(f"biandou linker: cannot log to {flags.log.output}: {error.strerror or error}\n")
+        return EXIT_FAILED
+    _log.info("biandou %s", biandou.__version__)
+    for warning in flags.warnings:
+        _log.warning("%s", warning)
+
+    async def live() -> int:
+        return await Linker(config, flags.workers or default_workers(), open_admin).run()
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(live())
+    except Exception as error:
+        # A start that fails is explained in one line; `--log-level DEBUG` adds the traceback.
+        _log.error("cannot start: %s", error, exc_info=_log.isEnabledFor(logging.DEBUG))
+        return EXIT_FAILED
+    finally:
+        handler.close()

@@ -1,0 +1,78 @@
+"""The `client` section of a router: what holds towards the endpoints of a client name (reference/linker.md §2.8)."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Annotated
+
+from msgspec import Meta
+
+from biandou.balancers import BalancerKind
+from biandou.config.server import Session, SocketOptions
+from biandou.config.values import Count, NotBuilt, PrefixPattern, Room
+from biandou.dtab import Path
+from biandou.policies import Budget, ClientTls, FailureAccrualKind, Keys, Milliseconds, RequestAuthorizerKind
+
+
+def _plaintext(tls: ClientTls) -> bool:
+    return not tls.enabled
+
+
+def _default_budget(budget: Budget) -> bool:
+    return budget == Budget()
+
+
+class HostConnectionPool(Keys, frozen=True, kw_only=True):
+    """Connections per endpoint: `minSize` are kept when idle, those above it for `idleTimeMs`."""
+
+    min_size: Count = 0
+    max_size: Count = 2**31 - 1
+    idle_time_ms: Milliseconds | None = None
+    max_waiters: Count = 2**31 - 1
+
+
+class ClientKeys(Keys, frozen=True, kw_only=True):
+    """What can be said for some client names or for all; what is not said is `None` and takes the default."""
+
+    tls: Annotated[ClientTls | None, NotBuilt(_plaintext)] = None
+    load_balancer: Annotated[BalancerKind | None, Room("balancers")] = None
+    host_connection_pool: HostConnectionPool | None = None
+    fail_fast: Annotated[bool | None, NotBuilt(operator.not_)] = None
+    failure_accrual: Annotated[FailureAccrualKind | None, Room("failure accruals")] = None
+    request_attempt_timeout_ms: Milliseconds | None = None
+    requeue_budget: Annotated[Budget | None, NotBuilt(_default_budget)] = None
+    client_session: Session | None = None
+    socket_options: SocketOptions | None = None
+    forward_client_cert: Annotated[bool | None, NotBuilt(operator.not_)] = None
+    request_authorizers: tuple[Annotated[RequestAuthorizerKind, Room("request authorizers")], ...] | None = None
+    connect_timeout_ms: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+
+
+class GlobalClient(ClientKeys, frozen=True, kw_only=True, tag_field="kind", tag="io.l5d.global"):
+    """The same for every client name."""
+
+    def applying(self, _client: Path | None) -> Iterator[ClientKeys]:
+        """Give itself."""
+        yield self
+
+
+class PrefixedClient(ClientKeys, frozen=True, kw_only=True):
+    """What holds for the client names that begin with `prefix`."""
+
+    prefix: PrefixPattern
+
+
+class StaticClient(Keys, frozen=True, kw_only=True, tag_field="kind", tag="io.l5d.static"):
+    """What holds by prefix: all entries that match apply in their order, so the last one has the last word."""
+
+    configs: tuple[PrefixedClient, ...] = ()
+
+    def applying(self, client: Path | None) -> Iterator[ClientKeys]:
+        """Give what applies to a client name; one that is no path is matched by `/` alone."""
+        return (keys for keys in self.configs if matches(keys.prefix, client))
+
+
+def matches(prefix: PrefixPattern, path: Path | None) -> bool:
+    """Whether `prefix` is how `path` begins; what is no path begins with `/` alone."""
+    return len(prefix) == 0 if path is None else prefix.match(path) is not None

@@ -1,0 +1,165 @@
+"""From the configuration to what the engine is told: the plan, and the policies of a service or client name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from biandou.config.client import ClientKeys, HostConnectionPool
+from biandou.config.linker import LinkerConfig
+from biandou.config.plan import (
+    BindingCachePlan,
+    ClientPolicy,
+    HttpLimits,
+    Plan,
+    PoolPlan,
+    RouterPlan,
+    ServerPlan,
+    ServicePolicy,
+    SocketOptions,
+)
+from biandou.config.router import HttpRouter
+from biandou.config.server import HttpServer, Session
+from biandou.config.server import SocketOptions as WrittenSocketOptions
+from biandou.dtab import Path
+from biandou.policies import ConsecutiveFailures, FailureAccrualKind, NoFailureAccrual
+
+_UNLIMITED = 2**31 - 1
+_DEFAULT_SERVER = ServerPlan(ip="127.0.0.1", port=0)
+
+
+def plan(config: LinkerConfig, workers: int) -> Plan:
+    """Give the engine's plan; listening sockets that were handed over are put in by whoever holds them."""
+    return Plan(workers=workers, routers=[router_plan(router) for router in config.routers])
+
+
+def router_plan(router: HttpRouter) -> RouterPlan:
+    """Give the plan of one router."""
+    cache = router.binding_cache
+    return RouterPlan(
+        label=router.name,
+        protocol=router.protocol,
+        dst_prefix=str(router.dst_prefix),
+        identifiers=[_written(identifier) for identifier in router.identifier],
+        servers=[_server_plan(server) for server in router.servers],
+        base_dentries=[f"{dentry.prefix} => {dentry.dst}" for dentry in router.dtab],
+        binding_timeout_ms=router.binding_timeout_ms,
+        binding_cache=BindingCachePlan(
+            paths=cache.paths,
+            trees=cache.trees,
+            bounds=cache.bounds,
+            clients=cache.clients,
+            idle_ttl_ms=cache.idle_ttl_secs * 1000,
+        ),
+        http=HttpLimits(
+            max_head_bytes=router.max_headers_kb * 1024,
+            max_line_bytes=router.max_initial_line_kb * 1024,
+            max_error_body_bytes=router.max_err_response_kb * 1024,
+        ),
+        originator=router.originator,
+    )
+
+
+def service_policy(router: HttpRouter, service: str) -> ServicePolicy:
+    """Give what holds for a service name (`/svc/web`): of the entries that match, the last that says something."""
+    timeout = None
+    for keys in router.service.applying(_path(service)):
+        if keys.total_timeout_ms is not None:
+            timeout = keys.total_timeout_ms
+    return ServicePolicy(total_timeout_ms=_limit(timeout))
+
+
+def client_policy(router: HttpRouter, client: str) -> ClientPolicy:
+    """Give what holds for a client name (`/#/io.l5d.fs/web`): each key whole from the last matching entry with it."""
+    keys = _merge(router.client.applying(_path(client)))
+    session = keys.client_session or Session()
+    policy = ClientPolicy(
+        pool=_pool(keys.host_connection_pool or HostConnectionPool()),
+        socket=_socket(keys.socket_options or WrittenSocketOptions()),
+        request_attempt_timeout_ms=_limit(keys.request_attempt_timeout_ms),
+        idle_timeout_ms=session.idle_time_ms,
+        life_timeout_ms=session.life_time_ms,
+    )
+    said: dict[str, Any] = {}
+    if keys.load_balancer is not None:
+        said["balancer"] = _written(keys.load_balancer)
+    if keys.failure_accrual is not None:
+        said["failure_accrual"] = _failure_accrual(keys.failure_accrual)
+    if keys.connect_timeout_ms is not None:
+        said["connect_timeout_ms"] = keys.connect_timeout_ms
+    return msgspec.structs.replace(policy, **said)
+
+
+def _merge(applying: Iterable[ClientKeys]) -> ClientKeys:
+    merged: dict[str, Any] = {}
+    for keys in applying:
+        for name in ClientKeys.__struct_fields__:
+            value = getattr(keys, name)
+            if value is not None:
+                merged[name] = value
+    return ClientKeys(**merged)
+
+
+def _path(text: str) -> Path | None:
+    try:
+        return Path.read(text)
+    except ValueError:
+        return None
+
+
+def _server_plan(server: HttpServer) -> ServerPlan:
+    idle = server.server_session.idle_time_ms
+    return ServerPlan(
+        ip=server.ip,
+        port=server.port,
+        socket=_socket(server.socket_options),
+        clear_context=server.clear_context,
+        max_concurrent_requests=server.max_concurrent_requests,
+        max_call_depth=server.max_call_depth,
+        timestamp_header=server.timestamp_header,
+        idle_timeout_ms=_DEFAULT_SERVER.idle_timeout_ms if idle is None else idle,
+        life_timeout_ms=server.server_session.life_time_ms,
+        request_timeout_ms=_limit(server.timeout_ms),
+    )
+
+
+def _socket(options: WrittenSocketOptions) -> SocketOptions:
+    return SocketOptions(
+        no_delay=options.no_delay,
+        reuse_port=options.reuse_port,
+        keep_alive=options.keep_alive,
+        backlog=options.backlog,
+        read_timeout_ms=_limit(options.read_timeout_ms),
+        write_timeout_ms=_limit(options.write_timeout_ms),
+    )
+
+
+def _pool(pool: HostConnectionPool) -> PoolPlan:
+    return PoolPlan(
+        min_size=pool.min_size,
+        max_size=None if pool.max_size == _UNLIMITED else pool.max_size,
+        idle_time_ms=pool.idle_time_ms,
+        max_waiters=None if pool.max_waiters == _UNLIMITED else pool.max_waiters,
+    )
+
+
+def _failure_accrual(accrual: FailureAccrualKind) -> dict[str, Any]:
+    if isinstance(accrual, ConsecutiveFailures):
+        # Dead after no failures at all and dead after one are the same: nothing is asked before a failure.
+        accrual = msgspec.structs.replace(accrual, failures=max(1, accrual.failures))
+    if isinstance(accrual, NoFailureAccrual):
+        # It has no rests; a backoff that is written is not looked at.
+        accrual = NoFailureAccrual()
+    return _written(accrual)
+
+
+def _limit(milliseconds: int | None) -> int | None:
+    """Give a time limit; zero or less is none, as in Finagle's timeout filters."""
+    return milliseconds if milliseconds is not None and milliseconds > 0 else None
+
+
+def _written(kind: msgspec.Struct) -> dict[str, Any]:
+    """Give a kind as the operator would write it in full, without what is nothing."""
+    return {key: value for key, value in msgspec.to_builtins(kind).items() if value is not None}

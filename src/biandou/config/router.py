@@ -1,0 +1,100 @@
+"""The `routers`: HTTP/1, and the protocols that are known and not built yet (reference/linker.md §2.1 to §2.3)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from biandou.config.client import GlobalClient, StaticClient
+from biandou.config.server import HttpServer
+from biandou.config.service import GlobalService, StaticService
+from biandou.config.values import (
+    Count,
+    DtabText,
+    Kilobytes,
+    NotBuilt,
+    OneOrMany,
+    PathText,
+    PositiveCount,
+    Room,
+)
+from biandou.dtab import Dtab, Path
+from biandou.identifiers.http import HeaderTokenIdentifier
+from biandou.identifiers.interface import IdentifierKind
+from biandou.interpreters.interface import InterpreterKind
+from biandou.interpreters.local import DefaultInterpreterKind
+from biandou.kinds import Register
+from biandou.policies import AnnouncerKind, DefaultTracePropagator, Keys, Milliseconds, TracePropagatorKind
+
+_GLOBAL: Final = "io.l5d.global"
+_SERVICES: Final[Register[Any]] = Register("services", (GlobalService, StaticService))
+_CLIENTS: Final[Register[Any]] = Register("clients", (GlobalClient, StaticClient))
+
+
+def _uncompressed(level: int) -> bool:
+    return level in (-1, 0)
+
+
+Label = Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class BindingCache(Keys, frozen=True, kw_only=True):
+    """How many names a router keeps, and for how long when nobody asks for them."""
+
+    paths: PositiveCount = 1000
+    trees: PositiveCount = 1000
+    bounds: PositiveCount = 1000
+    clients: PositiveCount = 1000
+    idle_ttl_secs: PositiveCount = 600
+
+
+class Router(Keys, frozen=True, kw_only=True, tag_field="protocol"):
+    """The keys that the routers of all protocols have."""
+
+    label: Label | None = None
+    dtab: DtabText = Dtab()
+    dst_prefix: PathText = Path.of("svc")
+    service: Annotated[GlobalService | StaticService, Room(_SERVICES, _GLOBAL)] = GlobalService()
+    client: Annotated[GlobalClient | StaticClient, Room(_CLIENTS, _GLOBAL)] = GlobalClient()
+    interpreter: Annotated[InterpreterKind, Room("interpreters")] = DefaultInterpreterKind()
+    announcers: tuple[Annotated[AnnouncerKind, Room("announcers")], ...] = ()
+    binding_timeout_ms: Milliseconds = 10_000
+    binding_cache: BindingCache = BindingCache()
+    originator: bool = False
+    experimental: bool = False
+
+    @property
+    def protocol(self) -> str:
+        """The protocol's name."""
+        return str(type(self).__struct_config__.tag)
+
+    @property
+    def name(self) -> str:
+        """The label, which is the protocol's name if none is written."""
+        return self.label or self.protocol
+
+
+class HttpRouter(Router, frozen=True, kw_only=True, tag="http"):
+    """A router of HTTP/1.1 requests."""
+
+    servers: tuple[HttpServer, ...] = ()
+    identifier: Annotated[tuple[Annotated[IdentifierKind, Room("identifiers")], ...], OneOrMany()] = (
+        HeaderTokenIdentifier(),
+    )
+    http_access_log: Annotated[str | None, NotBuilt()] = None
+    http_access_log_roll_policy: Annotated[str, NotBuilt()] = "never"
+    http_access_log_append: Annotated[bool, NotBuilt()] = True
+    http_access_log_rotate_count: Annotated[int, NotBuilt()] = -1
+    stream_after_content_length_kb: Count | None = msgspec.field(default=None, name="streamAfterContentLengthKB")
+    max_headers_kb: Kilobytes = msgspec.field(default=8, name="maxHeadersKB")
+    max_initial_line_kb: Kilobytes = msgspec.field(default=4, name="maxInitialLineKB")
+    max_err_response_kb: Kilobytes = msgspec.field(default=5120, name="maxErrResponseKB")
+    streaming_enabled: Annotated[bool, NotBuilt()] = True
+    compression_level: Annotated[Annotated[int, Meta(ge=-1, le=9)], NotBuilt(_uncompressed)] = -1
+    trace_propagator: Annotated[TracePropagatorKind, Room("trace propagators")] = DefaultTracePropagator()
+
+
+PROTOCOLS: Final[Register[Any]] = Register("protocols", (HttpRouter,), planned=("h2", "mux", "thrift", "thriftmux"))
+"""The routers by protocol."""

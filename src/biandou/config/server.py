@@ -1,0 +1,56 @@
+"""The `servers` of a router, and what every socket of ours can be told (reference/linker.md §2.4, §2.5)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from biandou.config.values import Count, Ip, NotBuilt, PathText, Port, PositiveCount, Room
+from biandou.identifiers.http import HeaderName
+from biandou.policies import Keys, LabelerKind, Milliseconds, ServerTls
+
+
+class SocketOptions(Keys, frozen=True, kw_only=True):
+    """Options of listening and connecting sockets; without a timeout a silent connection stays open."""
+
+    no_delay: bool = True
+    reuse_addr: Annotated[bool, NotBuilt()] = True
+    reuse_port: bool = False
+    read_timeout_ms: Milliseconds | None = None
+    write_timeout_ms: Milliseconds | None = None
+    keep_alive: bool | None = None
+    backlog: PositiveCount | None = None
+
+
+class Session(Keys, frozen=True, kw_only=True):
+    """When a connection is closed: at an age, or after being idle."""
+
+    life_time_ms: Milliseconds | None = None
+    idle_time_ms: Milliseconds | None = None
+
+
+class ForwardedHeader(Keys, frozen=True, kw_only=True):
+    """How a `Forwarded` header names both ends of a connection (reference/linker.md §5.6)."""
+
+    by: Annotated[LabelerKind | None, Room("labelers")] = None
+    # `for` is a word of Python.
+    for_: Annotated[LabelerKind | None, Room("labelers")] = msgspec.field(default=None, name="for")
+
+
+class HttpServer(Keys, frozen=True, kw_only=True):
+    """One address on which a router takes requests; without a port the protocol's own."""
+
+    port: Port = 4140
+    ip: Ip = "127.0.0.1"
+    label: str | None = None
+    tls: Annotated[ServerTls | None, NotBuilt()] = None
+    socket_options: SocketOptions = SocketOptions()
+    max_concurrent_requests: PositiveCount | None = None
+    announce: Annotated[tuple[PathText, ...], NotBuilt()] = ()
+    clear_context: bool = False
+    timeout_ms: Milliseconds | None = None
+    server_session: Session = Session()
+    add_forwarded_header: Annotated[ForwardedHeader | None, NotBuilt()] = None
+    timestamp_header: HeaderName | None = None
+    max_call_depth: Count = 1000

@@ -1,0 +1,260 @@
+"""The road in Python, in the order it is walked: ② interpret, ③ resolve, ④ transform, then answer.
+
+The engine asks once per name that it does not know and is kept up to date until it releases the name. A client name's
+endpoints are sent before the first answer that names it, and observed as long as the tree of any ticket names it.
+A name that cannot be bound costs its own requests and no others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Protocol
+
+from biandou.boundary import (
+    Answer,
+    Ask,
+    BadOverride,
+    BindFailure,
+    BoundTree,
+    Endpoints,
+    EndpointsFailed,
+    EndpointsPending,
+    NegativeTree,
+    Release,
+)
+from biandou.config.plan import ServicePolicy
+from biandou.dtab import Dtab, DtabSyntaxError, NameTree, Path
+from biandou.dtab.bound import Addresses, Bound
+from biandou.linker.answers import EndpointsState, Share, bound_tree, endpoints_state, reason, shares
+from biandou.linker.router import Router
+from biandou.live import Failed, Ok, State, Watch
+
+_log = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """What the binder needs of the engine; `boundary.py` has the real one, `biandou.testing` a fake."""
+
+    def answer(self, ticket: int, answer: Answer) -> None:
+        """Say what the name of a ticket means now."""
+
+    def endpoints(self, letter: Endpoints) -> None:
+        """Say where a client name is now."""
+
+    def forget(self, router: str, client: str) -> None:
+        """Say that no name leads to this client any more."""
+
+
+class Binder:
+    """Answers asks for a set of routers."""
+
+    def __init__(self, routers: Iterable[Router], engine: Engine) -> None:
+        self.routers = {router.label: router for router in routers}
+        self._engine = engine
+        self._tickets: dict[int, _Ticket] = {}
+        self._clients: dict[tuple[str, Path], _Client] = {}
+
+    @property
+    def tickets(self) -> int:
+        """How many names the engine holds."""
+        return len(self._tickets)
+
+    @property
+    def clients(self) -> int:
+        """How many client names those lead to."""
+        return len(self._clients)
+
+    def take(self, letter: Ask | Release) -> None:
+        """Take in a letter of the engine's; never raises for what a request or a namer did."""
+        if isinstance(letter, Ask):
+            self._ask(letter)
+        else:
+            self._release(letter.ticket)
+
+    def close(self) -> None:
+        """Stop keeping names current; the engine is told nothing."""
+        tickets, self._tickets = self._tickets, {}
+        clients, self._clients = self._clients, {}
+        for ticket in tickets.values():
+            ticket.close()
+        for client in clients.values():
+            client.close()
+
+    def _ask(self, ask: Ask) -> None:
+        known = self._tickets.get(ask.ticket)
+        if known is not None:
+            known.repeat()
+            return
+        ticket = self._tickets[ask.ticket] = _Ticket(self, ask.ticket)
+        router = self.routers.get(ask.router)
+        if router is None:
+            ticket.answer(Answer(outcome=BindFailure(message=f"no router is called {ask.router}")))
+            return
+        try:
+            local = Dtab()
+            for text in ask.dtab:
+                local += Dtab.read(text)
+        except DtabSyntaxError as error:
+            ticket.answer(Answer(outcome=BadOverride(message=str(error))))
+            return
+        try:
+            ticket.follow(router, Path.read(ask.path), local)
+        except Exception as error:
+            ticket.fail(error)
+
+    def _release(self, number: int) -> None:
+        ticket = self._tickets.pop(number, None)
+        if ticket is not None:
+            ticket.close()
+
+    def send(self, ticket: int, answer: Answer) -> None:
+        """Answer a ticket that the engine still holds."""
+        if ticket in self._tickets:
+            self._engine.answer(ticket, answer)
+
+    def hold(self, router: Router, bound: Bound, *, again: bool) -> None:
+        """Resolve a client name for a tree that did not name it before, or does so again."""
+        key = router.label, bound.id
+        client = self._clients.get(key)
+        if client is None:
+            client = self._clients[key] = _Client(self._engine, router, bound.id)
+        if not again:
+            client.holders += 1
+        client.follow(bound)
+
+    def drop(self, router: Router, client_id: Path) -> None:
+        """Let a client name go for one tree, and forget it with the last."""
+        key = router.label, client_id
+        client = self._clients.get(key)
+        if client is None:
+            return
+        client.holders -= 1
+        if client.holders == 0:
+            del self._clients[key]
+            client.close()
+            self._engine.forget(router.label, client.text)
+
+
+class _Ticket:
+    """A name in the engine's path cache, kept current."""
+
+    __slots__ = ("_answered", "_binder", "_clients", "_closed", "_number", "_override", "_policy", "_router", "_watch")
+
+    def __init__(self, binder: Binder, number: int) -> None:
+        self._binder = binder
+        self._number = number
+        self._router: Router | None = None
+        self._override = Dtab()
+        self._policy = ServicePolicy()
+        self._clients: set[Path] = set()
+        self._answered: Answer | None = None
+        self._watch: Watch | None = None
+        self._closed = False
+
+    def follow(self, router: Router, path: Path, local: Dtab) -> None:
+        """② and ④: answer with what the name comes to, now and at each change."""
+        self._router, self._override = router, local
+        self._policy = router.service_policy(path)
+        self._watch = router.bind(local, path).observe(self._bound)
+        if self._closed:
+            self._watch.close()
+
+    def _bound(self, state: State[NameTree[Bound]]) -> None:
+        # Pending: the engine waits as long as its binding timeout says; a former answer holds.
+        try:
+            if isinstance(state, Ok):
+                self._resolved(shares(state.value))
+            elif isinstance(state, Failed):
+                self._settle(BindFailure(message=reason(state.error)), {})
+        except Exception as error:
+            _log.exception("binding failed")
+            self._settle(BindFailure(message=reason(error)), {})
+
+    def _resolved(self, parts: list[Share] | None) -> None:
+        """③: see to it that the engine knows every client name's endpoints, then answer."""
+        bound = {bound.id: bound for _, bound in parts or () if bound is not None}
+        self._settle(bound_tree(parts), bound)
+
+    def _settle(self, outcome: BoundTree | NegativeTree | BindFailure, clients: dict[Path, Bound]) -> None:
+        router = self._router
+        if router is None or self._closed:
+            return
+        for client, bound in clients.items():
+            self._binder.hold(router, bound, again=client in self._clients)
+            self._clients.add(client)
+        lines = [f"{dentry.prefix} => {dentry.dst}" for dentry in self._override]
+        self.answer(Answer(outcome=outcome, context=str(self._override), override_dentries=lines, policy=self._policy))
+        for client in self._clients - clients.keys():
+            self._clients.discard(client)
+            self._binder.drop(router, client)
+
+    def answer(self, answer: Answer) -> None:
+        """Tell the engine, unless it has been told the same."""
+        if not self._closed and answer != self._answered:
+            self._answered = answer
+            self._binder.send(self._number, answer)
+
+    def repeat(self) -> None:
+        """Tell the engine again what it was told last."""
+        if self._answered is not None:
+            self._binder.send(self._number, self._answered)
+
+    def fail(self, error: Exception) -> None:
+        """Answer that the name cannot be bound."""
+        if self._router is None:
+            self.answer(Answer(outcome=BindFailure(message=reason(error))))
+        else:
+            self._settle(BindFailure(message=reason(error)), {})
+
+    def close(self) -> None:
+        """Let everything go."""
+        self._closed = True
+        if self._watch is not None:
+            self._watch.close()
+        if self._router is not None:
+            for client in self._clients:
+                self._binder.drop(self._router, client)
+
+
+class _Client:
+    """A client name in the engine's cache, kept current: ③."""
+
+    __slots__ = ("_engine", "_policy", "_router", "_sent", "_watch", "holders", "text")
+
+    def __init__(self, engine: Engine, router: Router, client: Path) -> None:
+        self._engine = engine
+        self._router = router.label
+        self.text = str(client)
+        self._policy = router.client_policy(client)
+        self._sent: EndpointsState | None = None
+        self._watch: Watch | None = None
+        self.holders = 0
+
+    def follow(self, bound: Bound) -> None:
+        """Observe where the name is; the latest tree that named it says what to observe."""
+        former, self._watch = self._watch, None
+        try:
+            self._watch = bound.addresses.observe(self._resolved)
+        except Exception as error:
+            _log.exception("resolving %s failed", self.text)
+            self._send(EndpointsFailed(message=reason(error)))
+        # Closed last, so that a source which both share stays open.
+        if former is not None:
+            former.close()
+
+    def _resolved(self, state: State[Addresses]) -> None:
+        letter = endpoints_state(state)
+        # What is not known now was perhaps known before: then that holds.
+        if self._sent is None or not isinstance(letter, EndpointsPending):
+            self._send(letter)
+
+    def _send(self, state: EndpointsState) -> None:
+        if state != self._sent:
+            self._sent = state
+            self._engine.endpoints(Endpoints(router=self._router, client=self.text, state=state, policy=self._policy))
+
+    def close(self) -> None:
+        """Stop observing."""
+        if self._watch is not None:
+            self._watch.close()

@@ -1,0 +1,189 @@
+"""The one list of built-in kinds, a line each; what is known from Linkerd and not built yet is refused by name.
+
+Third parties add kinds by entry points, whose name is the kind and whose value the class:
+`[project.entry-points."biandou.namers"]` `com.example.nomad = "nomad_namer:NomadNamerKind"`. They are looked for only
+when a configuration names a kind that is not built in, and loaded only when it names theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from biandou.balancers import EwmaBalancer, P2cBalancer, RoundRobinBalancer
+from biandou.identifiers import http
+from biandou.interpreters.fs import FsInterpreterKind
+from biandou.interpreters.local import DefaultInterpreterKind
+from biandou.kinds import Register
+from biandou.namers.fs import FsNamerKind
+from biandou.namers.rewrite import RewriteNamerKind
+from biandou.plugins import PluggableRegister
+from biandou.policies import (
+    ConsecutiveFailures,
+    DefaultTracePropagator,
+    NoFailureAccrual,
+    NonRetryable5xx,
+)
+from biandou.transformers.const import ConstTransformerKind
+from biandou.transformers.localhost import LocalhostTransformerKind
+from biandou.transformers.port import PortTransformerKind
+from biandou.transformers.replace import ReplaceTransformerKind
+from biandou.transformers.specific_host import SpecificHostTransformerKind
+
+IDENTIFIERS: Final[Register[Any]] = PluggableRegister(
+    "identifiers",
+    (
+        http.HeaderTokenIdentifier,
+        http.HeaderIdentifier,
+        http.MethodAndHostIdentifier,
+        http.PathIdentifier,
+        http.StaticIdentifier,
+    ),
+    planned=(
+        "io.l5d.header.path",
+        "io.l5d.ingress",
+        "io.l5d.k8s.istio",
+        "io.l5d.k8s.istio-ingress",
+    ),
+)
+
+INTERPRETERS: Final[Register[Any]] = PluggableRegister(
+    "interpreters",
+    (
+        DefaultInterpreterKind,
+        FsInterpreterKind,
+    ),
+    planned=(
+        "io.l5d.namerd",
+        "io.l5d.namerd.http",
+        "io.l5d.mesh",
+        "io.l5d.k8s.configMap",
+        "io.l5d.consul.interpreter",
+        "io.l5d.k8s.istio",
+    ),
+)
+
+NAMERS: Final[Register[Any]] = PluggableRegister(
+    "namers",
+    (
+        FsNamerKind,
+        RewriteNamerKind,
+    ),
+    planned=(
+        "io.l5d.consul",
+        "io.l5d.curator",
+        "io.l5d.dnssrv",
+        "io.l5d.k8s",
+        "io.l5d.k8s.external",
+        "io.l5d.k8s.istio",
+        "io.l5d.k8s.ns",
+        "io.l5d.marathon",
+        "io.l5d.rancher",
+        "io.l5d.serversets",
+        "io.l5d.zkLeader",
+    ),
+)
+
+TRANSFORMERS: Final[Register[Any]] = PluggableRegister(
+    "transformers",
+    (
+        ConstTransformerKind,
+        LocalhostTransformerKind,
+        PortTransformerKind,
+        ReplaceTransformerKind,
+        SpecificHostTransformerKind,
+    ),
+    planned=(
+        "io.l5d.k8s.daemonset",
+        "io.l5d.k8s.localnode",
+    ),
+)
+
+BALANCERS: Final[Register[Any]] = Register(
+    "balancers",
+    (
+        P2cBalancer,
+        EwmaBalancer,
+        RoundRobinBalancer,
+    ),
+    planned=(
+        "aperture",
+        "heap",
+    ),
+)
+
+FAILURE_ACCRUALS: Final[Register[Any]] = Register(
+    "failure accruals",
+    (
+        ConsecutiveFailures,
+        NoFailureAccrual,
+    ),
+    planned=(
+        "io.l5d.successRate",
+        "io.l5d.successRateWindowed",
+    ),
+)
+
+RESPONSE_CLASSIFIERS: Final[Register[Any]] = Register(
+    "response classifiers",
+    (NonRetryable5xx,),
+    planned=(
+        "io.l5d.http.allSuccessful",
+        "io.l5d.http.retryableAll5XX",
+        "io.l5d.http.retryableIdempotent5XX",
+        "io.l5d.http.retryableRead5XX",
+    ),
+)
+
+TRACE_PROPAGATORS: Final[Register[Any]] = Register(
+    "trace propagators",
+    (DefaultTracePropagator,),
+    planned=("io.l5d.zipkin",),
+)
+
+REQUEST_AUTHORIZERS: Final[Register[Any]] = Register("request authorizers", planned=("io.l5d.k8s.istio",))
+
+ANNOUNCERS: Final[Register[Any]] = Register("announcers", planned=("io.l5d.serversets",))
+
+LABELERS: Final[Register[Any]] = Register(
+    "labelers",
+    planned=(
+        "connectionRandom",
+        "ip",
+        "ip:port",
+        "requestRandom",
+        "router",
+        "static",
+    ),
+)
+
+TELEMETERS: Final[Register[Any]] = PluggableRegister(
+    "telemeters",
+    planned=(
+        "io.l5d.prometheus",
+        "io.l5d.influxdb",
+        "io.l5d.recentRequests",
+        "io.l5d.statsd",
+        "io.l5d.tracelog",
+        "io.l5d.zipkin",
+    ),
+)
+
+ROOMS: Final[Mapping[str, Register[Any]]] = {
+    register.room: register
+    for register in (
+        IDENTIFIERS,
+        INTERPRETERS,
+        NAMERS,
+        TRANSFORMERS,
+        BALANCERS,
+        FAILURE_ACCRUALS,
+        RESPONSE_CLASSIFIERS,
+        TRACE_PROPAGATORS,
+        REQUEST_AUTHORIZERS,
+        ANNOUNCERS,
+        LABELERS,
+        TELEMETERS,
+    )
+}
+"""Every register by its room's name."""

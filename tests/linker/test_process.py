@@ -1,0 +1,184 @@
+"""The linker's process: parts come up in order, drain in order, and say what they do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from biandou.boundary import Drained
+from biandou.config.linker import parse
+from biandou.config.plan import Plan, RouterPlan, ServerPlan
+from biandou.linker.process import Linker, Parts, show_address, with_inherited
+from biandou.linker.systemd import InheritedSocket
+from biandou.testing.compiled_engine import CompiledEngine, compiled_engines
+
+CONFIG = """
+admin: {port: 9990, shutdownGraceMs: 2500}
+routers:
+- protocol: http
+  dtab: /svc => /$/inet/127.0.0.1 ;
+  servers:
+  - port: 4140
+"""
+
+
+class RecordingAdmin:
+    """Says when it is started and stopped."""
+
+    def __init__(self, parts: Parts, events: list[str], engines: list[CompiledEngine]) -> None:
+        self.parts = parts
+        self._events = events
+        self._engines = engines
+
+    async def start(self) -> list[str]:
+        self._events.append(f"admin starts, engine serving: {self._engines[0].started}")
+        return ["serving http admin on 127.0.0.1:9990"]
+
+    async def stop(self) -> None:
+        self._events.append(f"admin stops, engine drained: {bool(self._engines[0].stopped)}")
+
+
+class Running:
+    """A linker on this loop, with stand-ins for engine and admin server."""
+
+    def __init__(self, engines: list[CompiledEngine], caplog: pytest.LogCaptureFixture) -> None:
+        self.engines = engines
+        self.events: list[str] = []
+        self.admin: RecordingAdmin | None = None
+        self.caplog = caplog
+
+    @property
+    def engine(self) -> CompiledEngine:
+        return self.engines[0]
+
+    @property
+    def log(self) -> list[str]:
+        return [record.getMessage() for record in self.caplog.records]
+
+    def open_admin(self, parts: Parts) -> RecordingAdmin:
+        self.admin = RecordingAdmin(parts, self.events, self.engines)
+        return self.admin
+
+    async def start(self, *, drains: bool = True) -> asyncio.Task[int]:
+        task = asyncio.create_task(Linker(parse(CONFIG), 2, self.open_admin).run())
+        while "initialized" not in self.log:
+            await asyncio.sleep(0.005)
+            if task.done():
+                task.result()
+        self.engine.drains = drains
+        return task
+
+
+@pytest.fixture
+def running(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET"):
+        monkeypatch.delenv(name, raising=False)
+    with compiled_engines() as engines, caplog.at_level(logging.INFO, "biandou"):
+        yield Running(engines, caplog)
+
+
+async def ended(task: asyncio.Task[int]) -> int:
+    return await asyncio.wait_for(task, 5)
+
+
+async def test_the_log_tells_the_start_in_order(running: Running) -> None:
+    task = await running.start()
+    assert [line for line in running.log if "files may be open" not in line] == [
+        "serving http admin on 127.0.0.1:9990",
+        "serving http on 127.0.0.1:4140",
+        "initialized",
+    ]
+    assert running.events == ["admin starts, engine serving: False"]
+    assert running.engine.plan["workers"] == 2
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await ended(task) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains_within_the_configured_grace_and_ends_with_0(
+    running: Running, number: signal.Signals
+) -> None:
+    task = await running.start(drains=False)
+    os.kill(os.getpid(), number)
+    await asyncio.sleep(0.05)
+    assert f"Received {number.name}. Shutting down ..." in running.log
+    assert running.engine.stopped == [2500]
+    assert not task.done(), "a request is still running"
+    assert running.events[1:] == [], "the admin server is the last to go"
+    running.engine.post(Drained())
+    assert await ended(task) == 0
+    assert running.events[1:] == ["admin stops, engine drained: True"]
+
+
+async def test_a_second_signal_stops_at_once(running: Running) -> None:
+    task = await running.start(drains=False)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await asyncio.wait_for(task, 1) == 1
+    assert "Received SIGTERM again. Stopping at once ..." in running.log
+
+
+async def test_requests_that_outlast_the_grace_are_told_and_the_end_is_still_graceful(running: Running) -> None:
+    task = await running.start(drains=False)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.05)
+    running.engine.post(Drained(unfinished=3))
+    assert await ended(task) == 0
+    assert "3 requests were cut off: they outlasted the grace of 2500 ms" in running.log
+
+
+async def test_admin_ends_the_linker_with_a_grace_of_its_own_but_a_second_at_least(running: Running) -> None:
+    task = await running.start()
+    assert running.admin is not None
+    running.admin.parts.stop(10)
+    assert await ended(task) == 0
+    assert running.engine.stopped == [1000]
+
+
+async def test_sighup_says_that_reloading_is_not_built_and_the_linker_lives_on(running: Running) -> None:
+    task = await running.start()
+    os.kill(os.getpid(), signal.SIGHUP)
+    await asyncio.sleep(0.05)
+    assert any("Reloading is not built yet" in line for line in running.log)
+    assert not task.done()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await ended(task) == 0
+
+
+async def test_systemd_is_told_when_it_serves_and_when_it_stops(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"biandou-test-process-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(f"\0{name}")
+        channel.settimeout(1)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
+        task = await running.start()
+        assert channel.recv(100) == b"READY=1"
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await ended(task) == 0
+        assert channel.recv(100) == b"STOPPING=1"
+
+
+def test_inherited_sockets_go_to_the_servers_of_their_address(caplog: pytest.LogCaptureFixture) -> None:
+    server = ServerPlan(ip="127.0.0.1", port=4140)
+    router = RouterPlan(label="http", protocol="http", dst_prefix="/svc", identifiers=[], servers=[server])
+    unwanted = os.dup(0)
+    inherited = [InheritedSocket(77, "127.0.0.1", 4140, ""), InheritedSocket(unwanted, "127.0.0.1", 4141, "other")]
+    planned = with_inherited(Plan(workers=1, routers=[router]), inherited)
+    assert planned.routers[0].servers[0].fds == [77]
+    assert "no server is configured for the socket on 127.0.0.1:4141" in caplog.text
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(unwanted)
+
+
+def test_an_address_is_shown_as_urls_show_it() -> None:
+    assert show_address("127.0.0.1", 80) == "127.0.0.1:80"
+    assert show_address("::1", 80) == "[::1]:80"
