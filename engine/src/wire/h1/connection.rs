@@ -15,10 +15,8 @@ pub(super) struct Options {
     pub close: bool,
     pub keep_alive: bool,
     pub upgrade: bool,
-    /// A `Keep-Alive` header came, which is what the option `keep-alive` names.
-    pub keep_alive_field: bool,
     /// Options other than `close`, which names no header, and `keep-alive`.
-    others: bool,
+    others: usize,
     count: usize,
 }
 
@@ -36,7 +34,7 @@ impl Options {
                 self.keep_alive = true;
             } else {
                 self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
-                self.others = true;
+                self.others += 1;
             }
         }
         Ok(())
@@ -49,7 +47,8 @@ impl Options {
 
     /// Marks the headers that the `Connection` lines name.
     pub(super) fn mark(&self, headers: &mut [Header], buf: &[u8]) {
-        if !self.others && !(self.keep_alive && self.keep_alive_field) {
+        let keep_alive_named = || self.keep_alive && headers.iter().any(|header| header.known == Known::KeepAlive);
+        if self.others == 0 && !keep_alive_named() {
             return;
         }
         for line in 0..headers.len() {

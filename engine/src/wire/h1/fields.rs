@@ -105,7 +105,6 @@ enum Line {
 }
 
 /// Reads the line at `start`. A header is built in its place: handing it around costs as much as finding it.
-#[inline(always)]
 fn read_line(buf: &[u8], start: usize, headers: &mut Vec<Header>) -> Result<Line, HeadErrorKind> {
     let line = &buf[start..];
     let name_length = scan::run(line, &TOKEN);
@@ -171,7 +170,6 @@ impl Facts {
             Known::ContentLength => self.framing.content_length(value)?,
             Known::TransferEncoding => self.framing.transfer_encoding(value)?,
             Known::Connection => self.options.note(value)?,
-            Known::KeepAlive => self.options.keep_alive_field = true,
             Known::Host => {
                 self.second_host |= self.host.is_some();
                 self.host.get_or_insert(header.value);
