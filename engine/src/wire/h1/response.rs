@@ -7,7 +7,7 @@ use super::request::{Method, Version};
 use super::scan;
 use super::span::Span;
 
-/// What comes before the reason.
+/// What comes before the reason phrase.
 const PREFIX: usize = "HTTP/1.1 200".len();
 
 /// A response's head. Reused for the next response; `parse` begins anew after it was complete or refused.
