@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import shutil
 import signal
@@ -12,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import cache_miss, memory, rounds, table
+from benchmarks import cache_miss, language, memory, rounds, table
 from benchmarks.children import MissingProgramError
 from benchmarks.proxies import PROXIES
 from benchmarks.rounds import Pace
@@ -76,15 +75,19 @@ def main(words: Sequence[str] | None = None) -> int:
                 except (MissingProgramError, RuntimeError) as error:
                     say(f"{name}: not measured: {error}")
         if "language" in wanted:
-            _language()
+            say("\n" + _language().read_text())
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     return 0
 
 
-def _language() -> None:
-    """Run the micro-benchmarks of the dtab language."""
-    importlib.import_module("benchmarks.language").main()
+def _language() -> Path:
+    """Run the micro-benchmarks of the dtab language and write their table."""
+    rows = {
+        figure.name: {"µs": figure.microseconds} | ({"a second": figure.per_second} if figure.per_second else {})
+        for figure in [*language.pieces(), *language.mesh()]
+    }
+    return table.write_readings("language", "The dtab language", "one process, no network", rows)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from biandou import standard
-from biandou.kinds import Register, kind_name
+from biandou.config.linker import load, parse
+from biandou.kinds import kind_name
 
 ROOT = Path(__file__).parents[1]
 MAX_LINES = 600
@@ -23,12 +24,9 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
-def registers() -> list[Register[msgspec.Struct]]:
-    """Give the rooms' registers of built-in kinds."""
-    return [value for value in vars(standard).values() if isinstance(value, Register)]
-
-
-KINDS = [(register.room, kind) for register in registers() for kind in register]
+KINDS: list[tuple[str, type[msgspec.Struct]]] = [
+    (room, kind) for room, register in standard.ROOMS.items() for kind in register
+]
 NAMES = [f"{room}: {kind_name(kind)}" for room, kind in KINDS]
 
 
@@ -65,6 +63,39 @@ def test_a_kind_has_a_page_with_an_example(room: str, kind: type[msgspec.Struct]
     blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
     assert any(f"kind: {kind_name(kind)}" in block for block in blocks), f"{shown(page)} shows no example"
     assert f"({page.name})" in (ROOT / "docs" / "kinds" / "README.md").read_text(), "the list of kinds leaves it out"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "kinds").glob("*.md")), ids=shown)
+def test_a_page_shows_only_configurations_that_are_taken(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for directory in re.findall(r"rootDir: (\S+)", page.read_text()):
+        Path(directory).mkdir(parents=True, exist_ok=True)
+    for file in re.findall(r"dtabFile: (\S+)", page.read_text()):
+        Path(file).write_text("/svc => /#/io.l5d.fs ;\n")
+    for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        parse(completed(block), shown(page))
+
+
+def completed(block: str) -> str:
+    """Give a whole configuration: what a page shows, in a router if it shows only a part of one, and with a server."""
+    if not re.search(r"^(routers|namers):", block, re.MULTILINE):
+        block = "routers:\n- protocol: http\n" + re.sub(r"^(?=.)", "  ", block, flags=re.MULTILINE)
+    if "routers:" not in block:
+        block += "\nrouters:\n- protocol: http\n"
+    return re.sub(
+        r"^- protocol: http\n(?!(?:  .*\n)*  servers:)",
+        "- protocol: http\n  servers: [{}]\n",
+        block,
+        flags=re.MULTILINE,
+    )
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=shown)
+def test_an_example_is_taken(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    load(file)
 
 
 @pytest.mark.parametrize("file", [*PYTHON, *RUST], ids=shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable
 from functools import partial
 
@@ -84,7 +85,6 @@ async def test_a_name_is_kept_current_while_it_is_observed(resolver: Resolver, h
     asked = hosts.asked
     await asyncio.sleep(0.05)
     assert hosts.asked == asked, "nobody asks when nobody observes"
-    resolver.close()
 
 
 async def test_one_lookup_serves_all_observers(resolver: Resolver) -> None:
@@ -97,7 +97,6 @@ async def test_an_unknown_host_is_known_to_be_so(resolver: Resolver, hosts: Host
         await seen.until(lambda state: state == Ok(None))
         hosts.answer = ["10.0.0.1"]
         await seen.until(lambda state: state == Ok(("10.0.0.1",)))
-    resolver.close()
 
 
 async def test_a_host_that_was_known_a_moment_ago_keeps_its_addresses(
@@ -111,10 +110,11 @@ async def test_a_host_that_was_known_a_moment_ago_keeps_its_addresses(
         assert seen.now == Ok(("10.0.0.1",))
         monkeypatch.setattr(dns, "UNKNOWN_GRACE_SECONDS", 0.0)
         await seen.until(lambda state: state == Ok(None))
-    resolver.close()
 
 
-@pytest.mark.parametrize("error", [LATER, OSError("no descriptor is left"), UnicodeError("label too long")])
+@pytest.mark.parametrize(
+    "error", [LATER, OSError("no descriptor is left"), UnicodeError("label too long"), ValueError("null")]
+)
 async def test_a_failure_is_said_only_while_nothing_is_known(
     resolver: Resolver, hosts: Hosts, error: Exception
 ) -> None:
@@ -128,7 +128,12 @@ async def test_a_failure_is_said_only_while_nothing_is_known(
         hosts.answer = error
         await hosts.again()
         assert seen.now == Ok(("10.0.0.1",))
-    resolver.close()
+
+
+async def test_a_name_that_can_be_no_host_fails() -> None:
+    for host in ("a\0b", "x" * 300, "a..b"):
+        with Observed(Resolver().addresses(host)) as seen:
+            await seen.until(lambda state: isinstance(state, Failed) or state == Ok(None))
 
 
 async def test_a_failing_host_is_logged_once_a_change(
@@ -141,7 +146,6 @@ async def test_a_failing_host_is_logged_once_a_change(
         await seen.until(lambda state: state == Ok(("10.0.0.1",)))
         await hosts.again()
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    resolver.close()
 
 
 async def test_a_resolver_for_ever_asks_until_it_knows_and_never_again(hosts: Hosts) -> None:
@@ -155,23 +159,22 @@ async def test_a_resolver_for_ever_asks_until_it_knows_and_never_again(hosts: Ho
         await asyncio.sleep(0.05)
         assert hosts.asked == asked
     assert resolver.addresses("web").sample() == Ok(("10.0.0.1",))
-    resolver.close()
 
 
 async def test_a_lookup_that_hangs_counts_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dns, "LOOKUP_SECONDS", 0.05)
+    monkeypatch.setattr(dns, "LOOKUP_SECONDS", 0.01)
     release: list[Callable[[], None]] = []
 
     def hang(host: str) -> list[str]:
-        import threading
-
         event = threading.Event()
         release.append(event.set)
         event.wait(10)
         return []
 
-    resolver = Resolver(refresh=5, lookup=hang)
+    resolver = Resolver(refresh=0.01, lookup=hang)
     with Observed(resolver.addresses("web")) as seen:
         await seen.until(lambda state: isinstance(state, Failed))
-    release[0]()
-    resolver.close()
+        await asyncio.sleep(0.5)
+        assert 1 < len(release) <= dns.MAX_THREADS, "lookups that hang do not pile up without bound"
+    for end in release:
+        end()

@@ -70,6 +70,11 @@ def test_the_rest_goes_after_every_leaf() -> None:
     assert str(dtab.lookup(Path.read("/svc/web/x/y"))) == "2*/a/x/y & (/b/x/y | $) | ~"
 
 
+def test_a_prefix_has_no_empty_elements() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        Prefix((b"a", b""))
+
+
 def test_a_dtab_has_no_order_and_adds_only_dtabs() -> None:
     with pytest.raises(TypeError):
         Dtab() + "/a=>/b"  # type: ignore[operator] # the point of the test

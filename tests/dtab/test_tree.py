@@ -65,6 +65,16 @@ def test_map_reaches_every_leaf_in_order(tree: NameTree[Path]) -> None:
     assert tree.map(lambda path: path) == tree
 
 
+@pytest.mark.parametrize("weight", [-1.0, float("inf"), float("nan")])
+def test_what_cannot_be_a_share_is_no_weight(weight: float) -> None:
+    with pytest.raises(ValueError, match="no weight"):
+        Weighted(weight, NEG)
+
+
+def test_minus_zero_is_shown_as_zero() -> None:
+    assert show_weight(-0.0) == "0"
+
+
 def test_trees_are_hashable_and_equal_by_content() -> None:
     text = "2*/a & /b | ~ | $ | !"
     assert NameTree.read(text) == NameTree.read(text)

@@ -62,7 +62,10 @@ fn an_empty_set_has_no_endpoint_and_a_set_of_one_has_one() {
         let one = set(&kind, &[0.0]);
         kill(&one.endpoints[0], 0);
         let picked = balancer.pick(&one, &[one.endpoints[0].id], 0, &mut rng);
-        assert!(picked.is_some(), "dead, weightless and tried before: still better than none");
+        assert!(
+            picked.is_some(),
+            "dead, weightless and tried before: still better than none"
+        );
     }
 }
 
@@ -71,7 +74,10 @@ fn equal_endpoints_get_equal_shares() {
     for kind in kinds() {
         let set = set(&kind, &[1.0; 8]);
         let shares = shares(&Balancer::new(kind.clone()), &set, 20_000, 0);
-        assert!(shares.len() == 8 && shares.values().all(|share| (share - 0.125).abs() < 0.01), "{kind:?}: {shares:?}");
+        assert!(
+            shares.len() == 8 && shares.values().all(|share| (share - 0.125).abs() < 0.01),
+            "{kind:?}: {shares:?}"
+        );
     }
 }
 
@@ -140,13 +146,21 @@ fn what_was_tried_is_avoided_while_another_is_alive() {
         let mut rng = fastrand::Rng::with_seed(1);
         let tried = [set.endpoints[0].id, set.endpoints[1].id];
         for _ in 0..500 {
-            let picked = balancer.pick(&set, &tried, SECOND, &mut rng).map(|endpoint| endpoint.id);
+            let picked = balancer
+                .pick(&set, &tried, SECOND, &mut rng)
+                .map(|endpoint| endpoint.id);
             assert_eq!(picked, Some(set.endpoints[2].id), "{kind:?}");
         }
         kill(&set.endpoints[2], SECOND);
         for _ in 0..500 {
-            let picked = balancer.pick(&set, &tried, SECOND, &mut rng).map(|endpoint| endpoint.id);
-            assert_ne!(picked, Some(set.endpoints[2].id), "{kind:?}: tried, but alive, comes before dead");
+            let picked = balancer
+                .pick(&set, &tried, SECOND, &mut rng)
+                .map(|endpoint| endpoint.id);
+            assert_ne!(
+                picked,
+                Some(set.endpoints[2].id),
+                "{kind:?}: tried, but alive, comes before dead"
+            );
         }
         assert_eq!(balancer.max_effort_exhausted(), 0, "{kind:?}");
     }
@@ -182,10 +196,18 @@ fn ewma_prefers_the_fast_and_comes_back_to_the_slow() {
     let set = set(&kind, &[1.0; 2]);
     let mut rng = fastrand::Rng::with_seed(9);
     for (endpoint, latency_us) in set.endpoints.iter().zip([1_000, 50_000]) {
-        endpoint.begin(SECOND).record(Outcome::Success, SECOND + latency_us, &mut rng);
+        endpoint
+            .begin(SECOND)
+            .record(Outcome::Success, SECOND + latency_us, &mut rng);
     }
     let balancer = Balancer::new(kind);
-    assert_eq!(shares(&balancer, &set, 500, 2 * SECOND).keys().copied().collect::<Vec<_>>(), [1]);
+    assert_eq!(
+        shares(&balancer, &set, 500, 2 * SECOND)
+            .keys()
+            .copied()
+            .collect::<Vec<_>>(),
+        [1]
+    );
     // The fast one goes on answering; the slow one's peak is forgotten meanwhile.
     let fast = &set.endpoints[0];
     let come_back = (2..200).find(|second| {
@@ -193,7 +215,10 @@ fn ewma_prefers_the_fast_and_comes_back_to_the_slow() {
         fast.begin(now_us).record(Outcome::Success, now_us + 1_000, &mut rng);
         shares(&balancer, &set, 100, now_us).contains_key(&2)
     });
-    assert!(come_back.is_some_and(|second| (30..90).contains(&second)), "{come_back:?}");
+    assert!(
+        come_back.is_some_and(|second| (30..90).contains(&second)),
+        "{come_back:?}"
+    );
 }
 
 #[test]
@@ -202,14 +227,19 @@ fn ewma_weighs_latency_by_load() {
     let set = set(&kind, &[1.0; 2]);
     let mut rng = fastrand::Rng::with_seed(9);
     for (endpoint, latency_us) in set.endpoints.iter().zip([10_000, 30_000]) {
-        endpoint.begin(SECOND).record(Outcome::Success, SECOND + latency_us, &mut rng);
+        endpoint
+            .begin(SECOND)
+            .record(Outcome::Success, SECOND + latency_us, &mut rng);
     }
     let balancer = Balancer::new(kind);
     let load: Vec<InFlight> = (0..8)
         .filter_map(|_| Some(balancer.pick(&set, &[], SECOND + 30_000, &mut rng)?.begin(SECOND)))
         .collect();
     let fast = set.endpoints[0].pending();
-    assert!((5..=7).contains(&fast), "three of four go to the one that is three times as fast, not {fast} of 8");
+    assert!(
+        (5..=7).contains(&fast),
+        "three of four go to the one that is three times as fast, not {fast} of 8"
+    );
     drop(load);
 }
 
@@ -219,7 +249,9 @@ fn ewma_sends_a_newcomer_one_request_until_it_has_answered() {
     let set = set(&kind, &[1.0; 4]);
     let mut rng = fastrand::Rng::with_seed(9);
     for endpoint in &set.endpoints[1..] {
-        endpoint.begin(SECOND).record(Outcome::Success, SECOND + 1_000, &mut rng);
+        endpoint
+            .begin(SECOND)
+            .record(Outcome::Success, SECOND + 1_000, &mut rng);
     }
     let balancer = Balancer::new(kind);
     let newcomer = &set.endpoints[0];
@@ -228,9 +260,21 @@ fn ewma_sends_a_newcomer_one_request_until_it_has_answered() {
         .collect();
     assert_eq!(newcomer.pending(), 1);
     drop(load);
-    newcomer.begin(2 * SECOND).record(Outcome::Success, 2 * SECOND + 1_000, &mut rng);
-    let share = shares(&balancer, &set, 10_000, 2 * SECOND + 1_000).get(&1).copied();
-    assert!(share.is_some_and(|share| share > 0.15), "{share:?}");
+    newcomer
+        .begin(2 * SECOND)
+        .record(Outcome::Success, 2 * SECOND + 1_000, &mut rng);
+    let load: Vec<InFlight> = (0..100)
+        .filter_map(|_| {
+            Some(
+                balancer
+                    .pick(&set, &[], 2 * SECOND + 1_000, &mut rng)?
+                    .begin(2 * SECOND),
+            )
+        })
+        .collect();
+    let pending = newcomer.pending();
+    assert!((18..=30).contains(&pending), "now it has its share of 100: {pending}");
+    drop(load);
 }
 
 #[test]

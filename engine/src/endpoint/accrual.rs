@@ -198,8 +198,13 @@ mod tests {
 
     fn counted(accrual: &Accrual) -> [u64; 4] {
         let counters = &accrual.shared.counters;
-        [&counters.removals, &counters.revivals, &counters.probes, &counters.removed_for_ms]
-            .map(|counter| counter.load(Ordering::Relaxed))
+        [
+            &counters.removals,
+            &counters.revivals,
+            &counters.probes,
+            &counters.removed_for_ms,
+        ]
+        .map(|counter| counter.load(Ordering::Relaxed))
     }
 
     #[test]
@@ -221,7 +226,11 @@ mod tests {
         assert_eq!(accrual.success(120), Some(Transition::Revived));
         assert!(accrual.is_open(120));
         assert_eq!(counted(&accrual), [1, 1, 1, 100]);
-        assert_eq!(accrual.failure(121, &mut rng), None, "the row of failures has begun anew");
+        assert_eq!(
+            accrual.failure(121, &mut rng),
+            None,
+            "the row of failures has begun anew"
+        );
     }
 
     #[test]
@@ -263,7 +272,10 @@ mod tests {
         assert!(accrual.begin(100).is_some());
         accrual.success(101);
         accrual.abandon(&probe);
-        assert!(accrual.begin(102).is_none(), "an old probe means nothing to one that is alive");
+        assert!(
+            accrual.begin(102).is_none(),
+            "an old probe means nothing to one that is alive"
+        );
     }
 
     #[test]
@@ -300,7 +312,11 @@ mod tests {
         }));
         while accrual.failure(0, &mut rng).is_none() {}
         assert!(accrual.begin(5_000).is_some());
-        assert_eq!(accrual.failure(5_001, &mut rng), None, "one failure in the window proves nothing");
+        assert_eq!(
+            accrual.failure(5_001, &mut rng),
+            None,
+            "one failure in the window proves nothing"
+        );
         assert!(accrual.is_open(5_001));
     }
 

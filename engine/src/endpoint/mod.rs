@@ -209,7 +209,11 @@ mod tests {
         let mut request = endpoint.begin(1_000);
         request.record(Outcome::Success, 3_000, &mut rng);
         request.record(Outcome::Failure, 900_000, &mut rng);
-        assert!(endpoint.latency_us(3_000).is_some_and(|latency| (latency - 2_000.0).abs() < 1.0));
+        assert!(
+            endpoint
+                .latency_us(3_000)
+                .is_some_and(|latency| (latency - 2_000.0).abs() < 1.0)
+        );
     }
 
     #[test]

@@ -123,7 +123,10 @@ mod tests {
 
     #[test]
     fn policies_are_read_as_the_operator_wrote_them() {
-        let backoff = Value::Map(BTreeMap::from([("kind", Value::Text("constant")), ("ms", Value::Whole(250))]));
+        let backoff = Value::Map(BTreeMap::from([
+            ("kind", Value::Text("constant")),
+            ("ms", Value::Whole(250)),
+        ]));
         let policy = read(&[
             ("kind", Value::Text("io.l5d.consecutiveFailures")),
             ("failures", Value::Whole(7)),
@@ -163,7 +166,8 @@ mod tests {
             backoff: None,
         };
         assert_eq!(policy.ok(), Some(expected));
-        assert_eq!(read(&[("kind", Value::Text("none"))]).ok(), Some(Policy::Never {}));
+        let policy = read(&[("kind", Value::Text("none")), ("backoff", Value::Nothing(()))]);
+        assert_eq!(policy.ok(), Some(Policy::Never {}));
     }
 
     #[test]
@@ -179,7 +183,11 @@ mod tests {
         };
         assert_eq!(Policy::default(), expected);
         assert_eq!(expected.backoff(), Backoff::default());
-        assert_eq!(read(&[("kind", Value::Text("io.l5d.consecutiveFailures"))]).ok().map(|policy| policy.to_string()),
-            Some("io.l5d.consecutiveFailures(failures = 0)".to_owned()));
+        assert_eq!(
+            read(&[("kind", Value::Text("io.l5d.consecutiveFailures"))])
+                .ok()
+                .map(|policy| policy.to_string()),
+            Some("io.l5d.consecutiveFailures(failures = 0)".to_owned())
+        );
     }
 }

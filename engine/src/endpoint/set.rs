@@ -51,6 +51,7 @@ impl EndpointSet {
 
     /// The set after discovery's next word. An address that stays keeps its `Endpoint` with load, latency and health,
     /// also when its weight changes; one that goes is retired, or put on probation.
+    #[must_use]
     pub fn updated(&self, addresses: &[(SocketAddr, f64)]) -> Self {
         let known: HashMap<SocketAddr, (&Arc<Endpoint>, f64)> = self
             .weighted()
@@ -83,15 +84,13 @@ impl EndpointSet {
             }
             chosen.insert(address, members.len());
             // One that failed on probation is gone; if discovery tells of it again, it begins anew.
-            let endpoint = match known.get(&address).filter(|(endpoint, _)| !endpoint.is_retired()) {
-                Some((endpoint, _)) => {
-                    endpoint.restore();
-                    Arc::clone(endpoint)
-                }
-                None => {
-                    adds += 1;
-                    Endpoint::new(address, &treatment)
-                }
+            let kept = known.get(&address).filter(|(endpoint, _)| !endpoint.is_retired());
+            let endpoint = if let Some((endpoint, _)) = kept {
+                endpoint.restore();
+                Arc::clone(endpoint)
+            } else {
+                adds += 1;
+                Endpoint::new(address, &treatment)
             };
             members.push((endpoint, weight));
         }
@@ -199,6 +198,8 @@ fn classes(members: &[(Arc<Endpoint>, f64)], cursor: usize) -> Vec<WeightClass> 
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "small whole numbers are exact")]
+
     use super::*;
     use crate::endpoint::Outcome;
 
@@ -221,9 +222,20 @@ mod tests {
 
     #[test]
     fn classes_are_by_weight_and_cover_every_endpoint_once() {
-        let set = set(&[(1, 1.0), (2, 0.5), (3, 1.0), (4, f64::NAN), (5, -1.0), (1, 0.5)], Treatment::default());
-        let classes: Vec<(f64, usize)> = set.classes.iter().map(|class| (class.weight, class.range.len())).collect();
-        assert_eq!(classes, [(1.0, 1), (0.5, 2), (0.0, 2)], "the last weight of 1 counts, bad ones are 0");
+        let set = set(
+            &[(1, 1.0), (2, 0.5), (3, 1.0), (4, f64::NAN), (5, -1.0), (1, 0.5)],
+            Treatment::default(),
+        );
+        let classes: Vec<(f64, usize)> = set
+            .classes
+            .iter()
+            .map(|class| (class.weight, class.range.len()))
+            .collect();
+        assert_eq!(
+            classes,
+            [(1.0, 1), (0.5, 2), (0.0, 2)],
+            "the last weight of 1 counts, bad ones are 0"
+        );
         assert_eq!(set.weighted().count(), 5);
         assert_eq!(set.eligible().len(), 3);
     }
@@ -248,7 +260,9 @@ mod tests {
     #[test]
     fn an_address_that_comes_back_after_it_was_retired_begins_anew() {
         let first = set(&[(1, 1.0), (2, 1.0)], Treatment::default());
-        let back = first.updated(&addresses(&[(1, 1.0)])).updated(&addresses(&[(1, 1.0), (2, 1.0)]));
+        let back = first
+            .updated(&addresses(&[(1, 1.0)]))
+            .updated(&addresses(&[(1, 1.0), (2, 1.0)]));
         assert_ne!(find(&back, 2).id, find(&first, 2).id);
         assert!(!find(&back, 2).is_retired());
     }
@@ -280,7 +294,9 @@ mod tests {
             ..Treatment::default()
         };
         let first = set(&[(1, 1.0), (2, 1.0)], treatment);
-        let third = first.updated(&addresses(&[(1, 1.0)])).updated(&addresses(&[(1, 1.0), (2, 1.0)]));
+        let third = first
+            .updated(&addresses(&[(1, 1.0)]))
+            .updated(&addresses(&[(1, 1.0), (2, 1.0)]));
         assert!(Arc::ptr_eq(find(&first, 2), find(&third, 2)));
         assert!(!find(&third, 2).is_on_probation());
     }

@@ -12,6 +12,8 @@ mod paths;
 mod responses;
 mod scope;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use bind_cache::BindCacheStats;
 pub use client::{ClientStats, balancing};

@@ -8,13 +8,14 @@ seconds; a caching resolver on the host bears that.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -31,6 +32,8 @@ LOOKUP_SECONDS: Final = 30.0
 """After so long a lookup counts as failed; its thread is the system's to end."""
 
 MAX_THREADS: Final = 16
+"""So many lookups of one resolver run at once; the others wait."""
+
 MAX_FOREVER: Final = 16_000
 """So many hosts are kept for ever by a resolver that never asks again."""
 
@@ -55,7 +58,7 @@ class Resolver:
         self._lookup = lookup or system_lookup
         self._hosts: WeakValueDictionary[str, Source[tuple[str, ...] | None]] = WeakValueDictionary()
         self._kept: dict[str, tuple[str, ...]] = {}
-        self._pool: ThreadPoolExecutor | None = None
+        self._free = asyncio.Semaphore(MAX_THREADS)
 
     def addresses(self, host: str) -> Live[tuple[str, ...] | None]:
         """Give the addresses of a host: an IP literal or `localhost` at once, a name as soon as it is resolved."""
@@ -71,12 +74,6 @@ class Resolver:
         if source is None:
             source = self._hosts[host] = Source(follow=lambda source: self._follow(host, source))
         return source
-
-    def close(self) -> None:
-        """End the threads; lookups that run are not waited for."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
 
     def _follow(self, host: str, source: Source[tuple[str, ...] | None]) -> Callable[[], None]:
         task = asyncio.get_running_loop().create_task(self._keep_current(host, source), name=f"resolve {host}")
@@ -101,7 +98,8 @@ class Resolver:
                         source.fail(ResolutionError(f"cannot resolve {host}: {reason}"))
                 elif not known or known_at is None or time.monotonic() - known_at >= UNKNOWN_GRACE_SECONDS:
                     source.set(None)
-            except (OSError, UnicodeError, TimeoutError) as error:
+            except Exception as error:
+                # A name out of a request may hold anything: a null byte is a ValueError, a long label a UnicodeError.
                 reason = str(error) or type(error).__name__
                 if not isinstance(source.state, Ok):
                     source.fail(ResolutionError(f"cannot resolve {host}: {reason}"))
@@ -119,11 +117,38 @@ class Resolver:
             await asyncio.sleep(self._refresh * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load, no secret
 
     async def _ask(self, host: str) -> tuple[str, ...]:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="resolve")
-        loop = asyncio.get_running_loop()
         async with asyncio.timeout(LOOKUP_SECONDS):
-            return tuple(dict.fromkeys(await loop.run_in_executor(self._pool, self._lookup, host)))
+            await self._free.acquire()
+            loop = asyncio.get_running_loop()
+            found: asyncio.Future[list[str]] = loop.create_future()
+
+            def finished(literals: list[str], error: Exception | None) -> None:
+                self._free.release()
+                if found.done():
+                    return  # nobody waits any more
+                if error is None:
+                    found.set_result(literals)
+                else:
+                    found.set_exception(error)
+
+            def run() -> None:
+                literals: list[str] = []
+                failure: Exception | None = None
+                try:
+                    literals = self._lookup(host)
+                except Exception as error:
+                    failure = error
+                # The loop may have ended in the meantime: then nobody waits.
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(finished, literals, failure)
+
+            # A pool's threads would be waited for when the process ends, and a lookup may take half a minute.
+            try:
+                threading.Thread(target=run, name=f"resolve {host}", daemon=True).start()
+            except RuntimeError:
+                self._free.release()
+                raise
+            return tuple(dict.fromkeys(await found))
 
 
 def ip_literal(host: str) -> str | None:

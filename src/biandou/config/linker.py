@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -13,7 +14,7 @@ from biandou.config.router import PROTOCOLS, HttpRouter
 from biandou.config.shown import shown
 from biandou.config.typed import Reading
 from biandou.config.values import NotAKey, Room
-from biandou.kinds import Kind, kind_name
+from biandou.kinds import Kind, Register, kind_name
 from biandou.namers.interface import NamerKind
 from biandou.policies import Keys
 from biandou.standard import ROOMS
@@ -36,10 +37,10 @@ def load(path: str | os.PathLike[str]) -> LinkerConfig:
     return parse(data, file)
 
 
-def parse(text: str | bytes, file: str = "<text>") -> LinkerConfig:
-    """Read a text; raises `ConfigError` with all mistakes, which name `file`."""
+def parse(text: str | bytes, file: str = "<text>", registers: Mapping[str, Register[Any]] = ROOMS) -> LinkerConfig:
+    """Read a text with the kinds of `registers`; raises `ConfigError` with all mistakes, which name `file`."""
     document = read_document(text.encode(errors="surrogatepass") if isinstance(text, str) else text, file)
-    reading = Reading(file, ROOMS)
+    reading = Reading(file, registers)
     config = reading.read(document, LinkerConfig)
     if config is not None:
         _check(config, reading)

@@ -211,7 +211,7 @@ class Reading:
     def _struct(self, node: Node, struct: type[msgspec.Struct], path: str) -> Any:
         if not isinstance(node, nodes.Mapping):
             return self._keep(node.place, path, f"expected an object, found {describe(node)}")
-        fields = _fields(struct)
+        fields = keys(struct)
         tag_key = struct.__struct_config__.tag_field
         known = [*fields] if tag_key is None else [tag_key, *fields]
         values: dict[str, Any] = {}
@@ -278,6 +278,10 @@ _SCALARS: Final[Mapping[Any, str]] = {
 }
 
 
+_LARGEST: Final = 2**63 - 1
+"""Every number of ours fits into 64 bits; a larger one is refused before anything computes with it."""
+
+
 def _coerce(node: nodes.Scalar, base: type) -> Any:
     """Give the scalar as `base`, converting between texts and numbers as Linkerd does, or `None`."""
     value = node.value
@@ -293,7 +297,7 @@ def _coerce(node: nodes.Scalar, base: type) -> Any:
         number = float(value) if isinstance(value, str | float) else value
     except ValueError:
         return None
-    if number is None or not math.isfinite(number):
+    if number is None or abs(number) > _LARGEST or math.isnan(number):
         return None
     if base is float:
         return float(number)
@@ -308,7 +312,7 @@ def _whole(number: float) -> int | None:
 
 
 @lru_cache(maxsize=1024)
-def _fields(struct: type[msgspec.Struct]) -> dict[str, Field]:
+def keys(struct: type[msgspec.Struct]) -> dict[str, Field]:
     """Give the keys of a struct, in order, as an operator writes them."""
     fields = {}
     for info in msgspec.structs.fields(struct):

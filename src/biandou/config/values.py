@@ -59,7 +59,7 @@ def _port(scalar: Scalar) -> int:
     if not isinstance(scalar.value, int) or isinstance(scalar.value, bool):
         raise ValueError(_found(scalar))
     if not 0 <= scalar.value <= 65535:
-        raise ValueError(f"{scalar.value} outside valid range for ports")
+        raise ValueError(f"{shorten(scalar.text)} outside valid range for ports")
     return scalar.value
 
 

@@ -1,6 +1,6 @@
 """A small HTTP service of the demonstration: says who it is. `python -m biandou.demo.service web v1 web-v1-a`.
 
-Prints the port that it listens on, then serves until it is ended or its standard input is closed: a service never outlives
+Prints the port that it listens on, then serves until it is ended or its standard input is closed: so it never outlives
 the demonstration that started it.
 """
 

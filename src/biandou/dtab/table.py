@@ -19,9 +19,13 @@ Element = bytes | None
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """The left side of a dentry: what a path must begin with."""
+    """The left side of a dentry: what a path must begin with. An empty element raises `ValueError`."""
 
     elements: tuple[Element, ...] = ()
+
+    def __post_init__(self) -> None:
+        if b"" in self.elements:
+            raise ValueError("a prefix has no empty elements")
 
     @staticmethod
     def read(text: str) -> Prefix:

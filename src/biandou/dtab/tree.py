@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from math import inf
 from typing import Any, Final, Generic, TypeVar, cast
 
 from biandou.dtab.parse import MAX_NESTING, DtabSyntaxError, Scanner
@@ -116,10 +117,17 @@ class Alt(NameTree[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Weighted(Generic[T_co]):
-    """One branch of a `Union`: `weight` is its share relative to its neighbours, 0 or more and finite."""
+    """One branch of a `Union`: `weight` is its share relative to its neighbours.
+
+    A weight below 0, infinite or no number raises `ValueError`.
+    """
 
     weight: float
     tree: NameTree[T_co]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < inf:
+            raise ValueError(f"{self.weight} is no weight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +258,7 @@ def _take_group(scanner: Scanner) -> NameTree[Path]:
 
 def show_weight(weight: float) -> str:
     """Give the shortest digits that read back as the same number, never with an exponent."""
-    text = format(Decimal(repr(float(weight))), "f")
+    text = format(Decimal(repr(abs(float(weight)))), "f")
     return text.removesuffix(".0")
 
 

@@ -78,9 +78,11 @@ def _flatten(tree: NameTree[Bound], share: float, found: list[Share]) -> None:
     if isinstance(tree, Leaf):
         found.append((share, tree.value))
     elif isinstance(tree, Union):
-        total = sum(branch.weight for branch in tree.branches)
+        # Relative to the largest, so that not even weights of 1e308 add up to infinity.
+        largest = max(branch.weight for branch in tree.branches) or 1.0
+        total = sum(branch.weight / largest for branch in tree.branches)
         for branch in tree.branches:
-            part = branch.weight / total if total > 0 else 1 / len(tree.branches)
+            part = branch.weight / largest / total if total > 0 else 1 / len(tree.branches)
             _flatten(branch.tree, share * part, found)
     elif isinstance(tree, Alt):
         # Binding leaves no alternatives, and simplifying no negative ones: the first is what is meant.

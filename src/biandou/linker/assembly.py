@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from biandou.config.linker import LinkerConfig
 from biandou.config.planning import client_policy, service_policy
-from biandou.dtab import Alt, Dtab, Leaf, NameTree, Path, Union
+from biandou.dtab import Dtab, NameTree, Path
 from biandou.dtab.bound import Bound
 from biandou.dtab.evaluation import Evaluator
 from biandou.linker.router import Router
 from biandou.live import Live
 from biandou.namers.all import Namers
 from biandou.namers.interface import Namer
-from biandou.transformers.interface import Interpret, Transformer
+from biandou.transformers.interface import Interpret, TransformedNamer, Transformer
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,47 +54,4 @@ def assemble(config: LinkerConfig) -> Assembled:
 
 
 def _with_transformers(namer: Namer, transformers: Sequence[Transformer]) -> Namer:
-    return TransformedNamer(namer, transformers) if transformers else namer
-
-
-class TransformedNamer:
-    """A namer whose bound names are transformed; a tree with a leaf that is still a path stays as it is."""
-
-    def __init__(self, namer: Namer, transformers: Sequence[Transformer]) -> None:
-        self.prefix = namer.prefix
-        self._namer = namer
-        self._transformers = tuple(transformers)
-
-    def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
-        """Give what the namer gives, transformed in the order of the configuration."""
-        return self._namer.lookup(path).flat_map(self._transform)
-
-    def _transform(self, tree: NameTree[Path | Bound]) -> Live[NameTree[Path | Bound]]:
-        if not fully_bound(tree):
-            return Live.ok(tree)
-        transformed = Live.ok(tree.map(_bound))
-        for transformer in self._transformers:
-            transformed = transformer.apply(transformed)
-        return transformed.map(lambda bound: bound.map(_either))
-
-
-def fully_bound(tree: NameTree[Path | Bound]) -> bool:
-    """Whether no leaf has to go through the dtab again."""
-    match tree:
-        case Leaf(value):
-            return isinstance(value, Bound)
-        case Alt(trees):
-            return all(fully_bound(branch) for branch in trees)
-        case Union(branches):
-            return all(fully_bound(branch.tree) for branch in branches)
-    return True
-
-
-def _bound(leaf: Path | Bound) -> Bound:
-    if isinstance(leaf, Path):
-        raise TypeError(f"{leaf} is not bound")
-    return leaf
-
-
-def _either(leaf: Bound) -> Path | Bound:
-    return leaf
+    return TransformedNamer(namer, tuple(transformers)) if transformers else namer

@@ -1,0 +1,201 @@
+"""The engine is told what the file says, and a name gets the policies that its prefix asks for."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from biandou.config.linker import parse
+from biandou.config.plan import ClientPolicy, Plan, RouterPlan, ServerPlan, ServicePolicy
+from biandou.config.planning import client_policy, plan, service_policy
+from biandou.config.router import HttpRouter
+
+HEAD = "routers:\n- protocol: http\n  servers: [{}]\n"
+
+
+def router(lines: str) -> HttpRouter:
+    return parse(HEAD + "".join(f"  {line}\n" for line in lines.splitlines())).routers[0]
+
+
+def test_a_file_without_settings_gives_the_engines_defaults() -> None:
+    expected = RouterPlan(
+        label="http",
+        protocol="http",
+        dst_prefix="/svc",
+        identifiers=[{"kind": "io.l5d.header.token", "header": "Host"}],
+        servers=[ServerPlan(ip="127.0.0.1", port=4140)],
+    )
+    assert plan(parse(HEAD), workers=2) == Plan(workers=2, routers=[expected])
+    assert client_policy(router(""), "/#/io.l5d.fs/web") == ClientPolicy()
+    assert service_policy(router(""), "/svc/web") == ServicePolicy()
+
+
+def test_every_setting_of_a_router_reaches_the_plan() -> None:
+    text = """
+routers:
+- protocol: http
+  label: out
+  dstPrefix: /http
+  dtab: /http => /#/a | /#/b ; /x/* => 0.125 * /c & 2 * /d
+  identifier: [{kind: io.l5d.path, segments: 2, consume: true}, {kind: io.l5d.methodAndHost}]
+  bindingTimeoutMs: 7
+  bindingCache: {paths: 1, trees: 2, bounds: 3, clients: 4, idleTtlSecs: 5}
+  maxHeadersKB: 16
+  maxInitialLineKB: 2
+  maxErrResponseKB: 1
+  originator: true
+  servers:
+  - port: 1
+    ip: 0.0.0.0
+    socketOptions: {noDelay: false, reusePort: true, keepAlive: true, backlog: 9, readTimeoutMs: 3, writeTimeoutMs: 4}
+    clearContext: true
+    maxConcurrentRequests: 5
+    maxCallDepth: 6
+    timestampHeader: x-time
+    timeoutMs: 8
+    serverSession: {lifeTimeMs: 10, idleTimeMs: 11}
+"""
+    (made,) = plan(parse(text), workers=1).routers
+    assert (made.label, made.dst_prefix, made.binding_timeout_ms, made.originator) == ("out", "/http", 7, True)
+    assert made.identifiers == [
+        {"kind": "io.l5d.path", "segments": 2, "consume": True},
+        {"kind": "io.l5d.methodAndHost", "httpUriInDst": False},
+    ]
+    assert made.base_dentries == ["/http => /#/a | /#/b", "/x/* => 0.125*/c & 2*/d"]
+    assert msgspec.to_builtins(made.binding_cache) == {
+        "paths": 1,
+        "trees": 2,
+        "bounds": 3,
+        "clients": 4,
+        "idle_ttl_ms": 5000,
+    }
+    assert (made.http.max_head_bytes, made.http.max_line_bytes, made.http.max_error_body_bytes) == (16384, 2048, 1024)
+    assert msgspec.to_builtins(made.servers[0]) == {
+        "ip": "0.0.0.0",
+        "port": 1,
+        "fds": [],
+        "socket": {
+            "no_delay": False,
+            "reuse_port": True,
+            "keep_alive": True,
+            "backlog": 9,
+            "read_timeout_ms": 3,
+            "write_timeout_ms": 4,
+        },
+        "clear_context": True,
+        "max_concurrent_requests": 5,
+        "max_call_depth": 6,
+        "timestamp_header": "x-time",
+        "head_timeout_ms": 10_000,
+        "idle_timeout_ms": 11,
+        "life_timeout_ms": 10,
+        "request_timeout_ms": 8,
+        "max_connections": 65_536,
+    }
+
+
+def test_a_plan_can_be_sent() -> None:
+    made = plan(parse(HEAD), workers=1)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(made), type=Plan) == made
+
+
+def test_every_setting_of_a_client_reaches_its_policy() -> None:
+    policy = client_policy(
+        router(
+            """client:
+  loadBalancer: {kind: ewma, decayTimeMs: 1}
+  hostConnectionPool: {minSize: 1, maxSize: 2, idleTimeMs: 3, maxWaiters: 4}
+  failureAccrual: {kind: io.l5d.consecutiveFailures, failures: 3, backoff: {kind: constant, ms: 5}}
+  requestAttemptTimeoutMs: 6
+  clientSession: {lifeTimeMs: 7, idleTimeMs: 8}
+  socketOptions: {keepAlive: false, writeTimeoutMs: 9}
+  connectTimeoutMs: 10"""
+        ),
+        "/#/a",
+    )
+    assert msgspec.to_builtins(policy) == {
+        "balancer": {"kind": "ewma", "enableProbation": False, "maxEffort": 5, "decayTimeMs": 1},
+        "failure_accrual": {
+            "kind": "io.l5d.consecutiveFailures",
+            "backoff": {"kind": "constant", "ms": 5},
+            "failures": 3,
+        },
+        "pool": {"min_size": 1, "max_size": 2, "idle_time_ms": 3, "max_waiters": 4},
+        "socket": {
+            "no_delay": True,
+            "reuse_port": False,
+            "keep_alive": False,
+            "backlog": None,
+            "read_timeout_ms": None,
+            "write_timeout_ms": 9,
+        },
+        "connect_timeout_ms": 10,
+        "request_attempt_timeout_ms": 6,
+        "idle_timeout_ms": 8,
+        "life_timeout_ms": 7,
+    }
+
+
+STATIC = """client:
+  kind: io.l5d.static
+  configs:
+  - {prefix: /, connectTimeoutMs: 1, loadBalancer: {kind: ewma, maxEffort: 2}}
+  - {prefix: /#/io.l5d.fs, connectTimeoutMs: 2, hostConnectionPool: {minSize: 1, maxSize: 5}}
+  - {prefix: "/#/*/{name}-db", hostConnectionPool: {minSize: 3}}
+  - {prefix: /#/io.l5d.fs/web, loadBalancer: {kind: p2c}}
+service:
+  kind: io.l5d.static
+  configs:
+  - {prefix: /svc, totalTimeoutMs: 100}
+  - {prefix: /svc/web, responseClassifier: {kind: io.l5d.http.nonRetryable5XX}}
+  - {prefix: /svc/api, totalTimeoutMs: 200}
+  - {prefix: /svc/slow, totalTimeoutMs: -1}"""
+
+
+@pytest.mark.parametrize(
+    ("client", "connect", "balancer", "pool"),
+    [
+        ("/$/inet/127.1/80", 1, {"kind": "ewma", "maxEffort": 2}, (0, None)),
+        ("/#/io.l5d.fs/api", 2, {"kind": "ewma", "maxEffort": 2}, (1, 5)),
+        ("/#/io.l5d.fs/my-db", 2, {"kind": "ewma", "maxEffort": 2}, (3, None)),
+        ("/#/io.l5d.fs/web/v1", 2, {"kind": "p2c", "maxEffort": 5}, (1, 5)),
+        ("/%/io.l5d.port/4140/#/io.l5d.fs/web", 1, {"kind": "ewma", "maxEffort": 2}, (0, None)),
+        ("not a path", 1, {"kind": "ewma", "maxEffort": 2}, (0, None)),
+    ],
+)
+def test_the_last_entry_that_matches_and_has_a_key_gives_it_whole(
+    client: str, connect: int, balancer: dict[str, object], pool: tuple[int, int | None]
+) -> None:
+    policy = client_policy(router(STATIC), client)
+    assert policy.connect_timeout_ms == connect
+    assert {key: policy.balancer[key] for key in balancer} == balancer
+    assert (policy.pool.min_size, policy.pool.max_size) == pool
+
+
+@pytest.mark.parametrize(
+    ("service", "timeout"),
+    [("/svc/web", 100), ("/svc/api", 200), ("/svc/slow", None), ("/http/web", None), ("/", None), ("junk", None)],
+)
+def test_a_service_gets_the_timeout_of_the_last_entry_that_has_one(service: str, timeout: int | None) -> None:
+    assert service_policy(router(STATIC), service).total_timeout_ms == timeout
+
+
+def test_a_pattern_longer_than_the_name_does_not_match() -> None:
+    made = router("service: {kind: io.l5d.static, configs: [{prefix: /svc/*/*, totalTimeoutMs: 1}]}")
+    assert service_policy(made, "/svc/web").total_timeout_ms is None
+
+
+def test_zero_failures_in_a_row_means_one() -> None:
+    made = router("client: {failureAccrual: {kind: io.l5d.consecutiveFailures}}")
+    assert client_policy(made, "/#/a").failure_accrual == {"kind": "io.l5d.consecutiveFailures", "failures": 1}
+
+
+def test_no_failure_accrual_has_no_rests() -> None:
+    made = router("client: {failureAccrual: {kind: none, backoff: {kind: constant, ms: 5}}}")
+    assert client_policy(made, "/#/a").failure_accrual == {"kind": "none"}
+
+
+def test_a_time_limit_of_zero_is_none() -> None:
+    made = router("client: {requestAttemptTimeoutMs: 0}\nservice: {totalTimeoutMs: 0}")
+    assert client_policy(made, "/#/a").request_attempt_timeout_ms is None
+    assert service_policy(made, "/svc/a").total_timeout_ms is None

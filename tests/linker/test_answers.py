@@ -1,0 +1,45 @@
+"""Flattening of bound trees."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from biandou.boundary import NegativeTree
+from biandou.dtab import EMPTY, FAIL, NEG, Alt, Leaf, NameTree, Path, Union, Weighted
+from biandou.dtab.bound import Bound
+from biandou.linker.answers import bound_tree, reason, shares
+from biandou.live import Live
+
+LEAVES = st.sampled_from([Leaf(Bound(Path.of("#", name), Live())) for name in "abc"])
+ENDS = st.sampled_from([EMPTY, NEG, FAIL])
+WEIGHTS = st.one_of(st.just(0.0), st.floats(1e-6, 1e6), st.floats(1e300, 1.7e308))
+
+
+def unions(inner: st.SearchStrategy[NameTree[Bound]]) -> st.SearchStrategy[NameTree[Bound]]:
+    branches = st.lists(st.builds(Weighted, WEIGHTS, inner), max_size=4)
+    return st.one_of(
+        branches.map(lambda found: Union(tuple(found))), st.lists(inner, max_size=3).map(lambda t: Alt(tuple(t)))
+    )
+
+
+TREES: st.SearchStrategy[NameTree[Bound]] = st.recursive(st.one_of(LEAVES, ENDS), unions, max_leaves=12)
+
+
+@given(TREES)
+def test_the_shares_of_a_tree_make_a_whole(tree: NameTree[Bound]) -> None:
+    parts = shares(tree)
+    if parts is None:
+        assert tree.simplified in (NEG, FAIL, EMPTY)
+        assert bound_tree(parts) == NegativeTree()
+        return
+    assert math.isclose(sum(share for share, _ in parts), 1.0, rel_tol=1e-9)
+    assert all(share >= 0 for share, _ in parts)
+    assert {bound.id for _, bound in parts if bound} <= {bound.id for bound in tree.leaves()}
+
+
+def test_an_error_without_a_message_is_shown_by_its_class() -> None:
+    assert reason(ValueError()) == "ValueError"
+    assert reason(ValueError("x")) == "x"
