@@ -51,7 +51,9 @@ async def serve(sources: AdminSources, listener: socket.socket) -> Close:
     async def handle(sent: BaseRequest) -> Response:
         return _response(await _answer(site, sent), sent.method)
 
-    http = Server(handle, access_log=None, keepalive_timeout=IDLE_SECONDS, lingering_time=CLOSE_SECONDS)
+    http = Server(
+        handle, access_log=None, keepalive_timeout=IDLE_SECONDS, lingering_time=CLOSE_SECONDS, auto_decompress=False
+    )
 
     def connection() -> asyncio.Protocol:
         return http() if len(http.connections) < MAX_CONNECTIONS else _Refuse()
@@ -89,6 +91,10 @@ async def _answer(site: Site, sent: BaseRequest) -> Reply:
 
 async def _body(sent: BaseRequest) -> bytes | None:
     """Give the whole body, or `None` if it is too long."""
+    if sent.headers.get("Expect", "").lower() == "100-continue":
+        await sent.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # What was written is no part of the reply.
+        sent.writer.output_size = 0
     body = bytearray()
     while chunk := await sent.content.readany():
         body += chunk
