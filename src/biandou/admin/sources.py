@@ -17,7 +17,7 @@ from biandou.telemeters.prometheus import PrometheusTelemeter
 class Delegate(Protocol):
     """Shows how names resolve, for `/delegator.json`."""
 
-    def __call__(self, namespace: str | None, dtab: Dtab, path: Path) -> Live[Delegation]:
+    def __call__(self, namespace: str | None, dtab: Dtab, path: Path, /) -> Live[Delegation]:
         """Give every branch of the delegation of `path` through `dtab`, by the interpreter of a namespace.
 
         The namespace is a router's label; `None` means an interpreter without configured namers. Raises
