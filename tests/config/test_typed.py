@@ -158,6 +158,12 @@ def test_duplicates_are_found_at_any_depth_also_when_the_value_is_taken_twice() 
     ]
 
 
+def test_reading_stops_at_the_thousandth_mistake() -> None:
+    messages = mistakes("ports: {" + ", ".join(f"k{n}: x" for n in range(45_000)) + "}")
+    assert len(messages) == 1001
+    assert messages[-1] == "there are more mistakes than these"
+
+
 def test_long_keys_are_shortened_in_messages() -> None:
     (message,) = mistakes(f"{'k' * 5000}: 1")
     assert len(message) < 600

@@ -26,6 +26,14 @@ from biandou.kinds import Register
 T = TypeVar("T")
 
 
+MAX_PROBLEMS: Final = 1000
+"""How many mistakes are told; a file with more is no configuration, and reading stops."""
+
+
+class _TooManyProblemsError(Exception):
+    """Reading stops: there are more mistakes than anybody wants to be told."""
+
+
 class Broken:
     """The value could not be read; its problems are kept."""
 
@@ -53,7 +61,10 @@ class Reading:
 
     def read(self, node: Node, struct: type[T]) -> T | None:
         """Give the struct that `node` is, or `None` if it can't be made; look at `problems` in any case."""
-        value = self._value(node, struct, "")
+        try:
+            value = self._value(node, struct, "")
+        except _TooManyProblemsError:
+            return None
         return None if isinstance(value, Broken) else typing.cast("T", value)
 
     def blame(self, struct: object, key: str, message: str) -> None:
@@ -64,7 +75,8 @@ class Reading:
             entry = next((entry for entry in node if entry.key == key), None)
             if entry is not None:
                 place = entry.value.place
-        self._keep(place, _join(path, key), message)
+        if len(self.problems) < MAX_PROBLEMS:
+            self._keep(place, _join(path, key), message)
 
     def troubled(self, struct: object, key: str) -> bool:
         """Whether a mistake was kept at or below a key of a struct that was read here."""
@@ -77,6 +89,9 @@ class Reading:
             raise ConfigError(sorted(self.problems, key=lambda problem: (problem.line, problem.column)))
 
     def _keep(self, place: Place, path: str, message: str) -> Broken:
+        if len(self.problems) == MAX_PROBLEMS:
+            self.problems.append(Problem("there are more mistakes than these", self.file, place.line, place.column))
+            raise _TooManyProblemsError
         self.problems.append(Problem(_printable(message), self.file, place.line, place.column, _printable(path)))
         return BROKEN
 
@@ -170,7 +185,7 @@ class Reading:
         if not isinstance(node, nodes.Mapping):
             return self._keep(node.place, path, f"expected an object, found {describe(node)}")
         values = {
-            key: self._value(value, element, _join(path, key)) for key, value in self._entries(node, path).items()
+            key: self._value(entry.value, element, _join(path, key)) for key, entry in self._entries(node, path).items()
         }
         return {key: value for key, value in values.items() if value is not BROKEN}
 
@@ -217,14 +232,14 @@ class Reading:
         values: dict[str, Any] = {}
         broken = False
         entries = self._entries(node, path)
-        for key, value in entries.items():
+        for key, entry in entries.items():
+            value = entry.value
             if key == tag_key:
                 continue
             field = fields.get(key)
             if field is None:
-                place = next(entry.place for entry in node if entry.key == key)
                 hint = "; merge keys are not supported" if key == "<<" else _hint(key, known)
-                self._keep(place, _join(path, key), f"unknown key{hint}")
+                self._keep(entry.place, _join(path, key), f"unknown key{hint}")
                 continue
             if isinstance(value, nodes.Scalar) and value.value is None and not field.required:
                 continue
@@ -252,14 +267,14 @@ class Reading:
         self._origins[id(made)] = made, path, node
         return made
 
-    def _entries(self, node: nodes.Mapping, path: str) -> dict[str, Node]:
+    def _entries(self, node: nodes.Mapping, path: str) -> dict[str, nodes.Entry]:
         first: dict[str, nodes.Entry] = {}
         for entry in node:
             known = first.setdefault(entry.key, entry)
             if known is not entry:
                 message = f"Duplicate field '{nodes.shorten(entry.key)}': first written in line {known.place.line}"
                 self._keep(entry.place, _join(path, entry.key), message)
-        return {key: entry.value for key, entry in first.items()}
+        return first
 
     def _refuse_unbuilt(self, node: Node, field: Field, value: Any, path: str, key: str) -> None:
         _, marks = _parts(field.hint)
