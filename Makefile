@@ -79,7 +79,8 @@ fuzz-rust:
 	@if ! command -v cargo-fuzz >/dev/null; then \
 		echo "fuzz-rust: not run, cargo-fuzz is not installed (cargo install --locked cargo-fuzz)"; \
 	else \
-		for target in $$(cd engine && cargo fuzz list); do \
+		targets=$$(cd engine && cargo fuzz list) || exit 1; \
+		for target in $$targets; do \
 			echo "$$target for $(FUZZ_SECONDS) s"; \
 			(cd engine && cargo fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -verbosity=0 \
 				-print_final_stats=1) || exit 1; \
