@@ -86,8 +86,12 @@ fn the_references_values_come_out() {
                 }
                 assert_eq!(Some(String::from_utf8_lossy(&target).into_owned()), expect.uri, "{id}");
             }
-            Err(Unidentified::Reason(reason)) => assert_eq!(Some(reason.as_ref()), expect.reason.as_deref(), "{id}"),
-            Err(Unidentified::Invalid(text)) => assert_eq!(Some(text.as_ref()), expect.message.as_deref(), "{id}"),
+            Err(Unidentified::Reason(reason)) => {
+                assert_eq!(Some(reason.as_ref()), expect.reason.as_deref(), "{id}");
+            }
+            Err(Unidentified::Invalid(text)) => {
+                assert_eq!(Some(text.as_ref()), expect.message.as_deref(), "{id}");
+            }
         }
     }
 }
@@ -161,33 +165,85 @@ fn every_kind_keeps_its_rules() {
         (token, "GET / HTTP/1.0", "reason: Host header is absent"),
         (token, "GET http://a/ HTTP/1.1\r\nHost: b", "/a"),
         (token, "GET / HTTP/1.1\r\nHost: a~b", r"/\x61\x7e\x62"),
-        (r#"[{"kind": "io.l5d.header.token", "header": "X"}]"#, "GET / HTTP/1.1\r\nhost: h\r\nx: 1\r\nX: 2", "/1"),
-        (r#"[{"kind": "io.l5d.header.token", "header": "X"}]"#, "GET / HTTP/1.1\r\nhost: h", "reason: X header is absent"),
-        (name, "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: /a/\\x41\\x2f", r"/a/\x41\x2f"),
-        (name, "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: a", "invalid: '/' expected but 'a' found at '[a]'"),
-        (name, "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: /a/", "invalid: label char expected but end of input found at '/a/[]'"),
+        (
+            r#"[{"kind": "io.l5d.header.token", "header": "X"}]"#,
+            "GET / HTTP/1.1\r\nhost: h\r\nx: 1\r\nX: 2",
+            "/1",
+        ),
+        (
+            r#"[{"kind": "io.l5d.header.token", "header": "X"}]"#,
+            "GET / HTTP/1.1\r\nhost: h",
+            "reason: X header is absent",
+        ),
+        (
+            name,
+            "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: /a/\\x41\\x2f",
+            r"/a/\x41\x2f",
+        ),
+        (
+            name,
+            "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: a",
+            "invalid: '/' expected but 'a' found at '[a]'",
+        ),
+        (
+            name,
+            "GET / HTTP/1.1\r\nHost: h\r\nl5d-name: /a/",
+            "invalid: label char expected but end of input found at '/a/[]'",
+        ),
         (path, "GET /a/b/c?q HTTP/1.1\r\nHost: h", "/a/b /c?q"),
         (path, "GET /a/b/ HTTP/1.1\r\nHost: h", "/a/b /"),
         (path, "GET /a/b?x HTTP/1.1\r\nHost: h", "/a/b /?x"),
         (path, "GET /a/b// HTTP/1.1\r\nHost: h", "/a/b //"),
-        (path, "GET /a/ HTTP/1.1\r\nHost: h", "reason: not enough segments in path"),
-        (path, "GET /a?/b HTTP/1.1\r\nHost: h", "reason: not enough segments in path"),
-        (path, "GET // HTTP/1.1\r\nHost: h", "reason: not enough segments in path"),
+        (
+            path,
+            "GET /a/ HTTP/1.1\r\nHost: h",
+            "reason: not enough segments in path",
+        ),
+        (
+            path,
+            "GET /a?/b HTTP/1.1\r\nHost: h",
+            "reason: not enough segments in path",
+        ),
+        (
+            path,
+            "GET // HTTP/1.1\r\nHost: h",
+            "reason: not enough segments in path",
+        ),
         (path, "GET //a HTTP/1.1\r\nHost: h", "invalid: requirement failed"),
         (path, "GET /a//b HTTP/1.1\r\nHost: h", "invalid: requirement failed"),
         (path, "GET /a%20b/c HTTP/1.1\r\nHost: h", "/a%20b/c /"),
         (path, "GET /a+b/c HTTP/1.1\r\nHost: h", r"/\x61\x2b\x62/c /"),
         (path, "GET http://h/a/b/c HTTP/1.1\r\nHost: h", "/a/b /c"),
-        (path, "GET http://h HTTP/1.1\r\nHost: h", "reason: not enough segments in path"),
-        (path, "OPTIONS * HTTP/1.1\r\nHost: h", "reason: not enough segments in path"),
+        (
+            path,
+            "GET http://h HTTP/1.1\r\nHost: h",
+            "reason: not enough segments in path",
+        ),
+        (
+            path,
+            "OPTIONS * HTTP/1.1\r\nHost: h",
+            "reason: not enough segments in path",
+        ),
         (host, "GET / HTTP/1.1\r\nHost: WEB:80", "/1.1/GET/web:80"),
         (host, "GET / HTTP/1.0\r\nHost: web", "/1.0/GET"),
         (host, "M! / HTTP/1.1\r\nHost: web", r"/1.1/\x4d\x21/web"),
-        (host, "GET / HTTP/1.1\r\nHost:", "reason: HTTP/1.1 request missing hostname"),
+        (
+            host,
+            "GET / HTTP/1.1\r\nHost:",
+            "reason: HTTP/1.1 request missing hostname",
+        ),
         (uri, "GET /a/b?q HTTP/1.1\r\nHost: web", "/1.1/GET/web/a/b"),
         (uri, "GET http://web HTTP/1.1\r\nHost: h", "/1.1/GET/web"),
-        (uri, "GET /~a HTTP/1.1\r\nHost: h", "invalid: end of input expected but '~' found at '/[~]a'"),
-        (r#"[{"kind": "io.l5d.static", "path": "/a/\\x41"}]"#, "GET / HTTP/1.0", "/a/A"),
+        (
+            uri,
+            "GET /~a HTTP/1.1\r\nHost: h",
+            "invalid: end of input expected but '~' found at '/[~]a'",
+        ),
+        (
+            r#"[{"kind": "io.l5d.static", "path": "/a/\\x41"}]"#,
+            "GET / HTTP/1.0",
+            "/a/A",
+        ),
         (r#"[{"kind": "io.l5d.static", "path": "/"}]"#, "GET / HTTP/1.0", ""),
         ("[]", "GET / HTTP/1.0", "reason: no identifier is configured"),
     ];

@@ -7,6 +7,9 @@ use super::request::{Method, Version};
 use super::scan;
 use super::span::Span;
 
+/// What comes before the reason phrase.
+const PREFIX: usize = "HTTP/1.1 200".len();
+
 /// A response's head. Reused for the next response; `parse` begins anew after it was complete or refused.
 #[derive(Debug, Default)]
 pub struct ResponseHead {
@@ -67,10 +70,6 @@ impl ResponseHead {
         let bound = limits.line_bytes.saturating_add(2);
         let whole = buf.len() < bound;
         let window = &buf[..buf.len().min(bound)];
-        if whole && self.scan.still_waits(window) {
-            self.scan.searched = window.len();
-            return Ok(false);
-        }
         match self.read_line(window)? {
             Some(next) => {
                 self.headers.clear();
@@ -78,14 +77,10 @@ impl ResponseHead {
                 self.scan = Scan {
                     at: next,
                     fields: Some(next),
-                    searched: 0,
                 };
                 Ok(true)
             }
-            None if whole => {
-                self.scan.searched = window.len();
-                Ok(false)
-            }
+            None if whole => Ok(false),
             None => Err(HeadErrorKind::LineTooLong),
         }
     }
@@ -132,7 +127,6 @@ impl ResponseHead {
             Some(b'\n') => {}
             Some(_) => return Err(HeadErrorKind::BareCr),
         }
-        const PREFIX: usize = "HTTP/1.1 200".len();
         self.reason = Span::new(PREFIX + reason_start, PREFIX + at);
         Ok(Some(PREFIX + at + 2))
     }
