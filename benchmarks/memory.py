@@ -39,7 +39,10 @@ def run(directory: Path) -> Path:
             get(port, f"name{number}", "/")
         readings[f"{NAMES:,} names bound"] = account.resident_mib(linker.pid)
         readings["added while 1 GiB streams down"] = _grown(linker.pid, lambda: get(port, "web", "/big", pause=0.5))
-        readings["added while 1 GiB streams up"] = _grown(linker.pid, lambda: put(port, "web"))
+        with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+            (directory / "disco" / "upload").write_text(f"127.0.0.1 {listener.getsockname()[1]}\n")
+            threading.Thread(target=_take_upload, args=(listener,), daemon=True).start()
+            readings["added while 1 GiB streams up"] = _grown(linker.pid, lambda: put(port, "upload"))
     rows = {what: {"MiB": round(value, 2)} for what, value in readings.items()}
     return table.write_readings("memory", "What a linker with one worker holds", "resident", rows)
 
@@ -72,6 +75,22 @@ def put(port: int, host: str) -> float:
     if not answer.startswith(b"HTTP/1.1 200 "):
         raise RuntimeError(f"POST: {answer[:200]!r}")
     return GIBIBYTE
+
+
+def _take_upload(listener: socket.socket) -> None:
+    """Read one upload of 1 GiB to its end, after a pause in which it fills every buffer on its way, and answer it."""
+    connection, _ = listener.accept()
+    with closing(connection):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += connection.recv(4096)
+        missing = GIBIBYTE - len(head.partition(b"\r\n\r\n")[2])
+        time.sleep(0.5)
+        buffer = bytearray(len(BLOCK))
+        while missing and (received := connection.recv_into(buffer)):
+            missing -= received
+        status = b"200 OK" if not missing else b"400 Bad Request"
+        connection.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
 
 
 def _grown(pid: int, work: Callable[[], float]) -> float:

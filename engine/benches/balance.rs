@@ -10,11 +10,11 @@ use biandou_engine::balance::{Balancer, Kind};
 use biandou_engine::endpoint::{AccrualShared, EndpointSet, Outcome, Policy, Treatment};
 use biandou_engine::stats::{ClientStats, Counter, Histogram};
 
-const ROUNDS: u64 = 2_000_000;
+const ROUNDS: u64 = 100_000;
 
-/// Prints the least of five runs in nanoseconds per call.
+/// Prints the least of fifty runs in nanoseconds per call.
 fn measure(name: &str, mut call: impl FnMut(u64)) {
-    let least = (0..5)
+    let least = (0..50)
         .map(|_| {
             let started = Instant::now();
             (0..ROUNDS).for_each(&mut call);
@@ -83,9 +83,9 @@ fn main() {
     let (counter, histogram, client) = (Counter::default(), Histogram::default(), ClientStats::default());
     measure("counter: add", |_| black_box(&counter).add(1));
     measure("histogram: record", |nth| {
-        black_box(&histogram).record(500 + nth % 4_000)
+        black_box(&histogram).record(500 + nth % 4_000);
     });
     measure("client: finish", |nth| {
-        black_box(&client).finish(200, 500 + nth % 4_000, None)
+        black_box(&client).finish(200, 500 + nth % 4_000, None);
     });
 }

@@ -48,11 +48,7 @@ impl Trace {
     pub fn read(value: &[u8]) -> Option<Self> {
         let mut bytes = [0u8; 40];
         let length = decode_base64(value, &mut bytes)?;
-        let word = |index: usize| {
-            bytes[index * 8..]
-                .first_chunk()
-                .map(|word| u64::from_be_bytes(*word))
-        };
+        let word = |index: usize| bytes[index * 8..].first_chunk().map(|word| u64::from_be_bytes(*word));
         Some(Self {
             span: word(0)?,
             parent: word(1)?,
@@ -77,11 +73,7 @@ impl Trace {
     /// Notes a decision. Bits are only ever added, so one that was taken to keep the trace stays
     /// (reference/wire.md §5.1).
     fn decide(&mut self, keep: bool) {
-        self.flags |= if keep {
-            SAMPLING_KNOWN | SAMPLED
-        } else {
-            SAMPLING_KNOWN
-        };
+        self.flags |= if keep { SAMPLING_KNOWN | SAMPLED } else { SAMPLING_KNOWN };
     }
 
     /// Takes in the value of `l5d-sample`, the share of all traces to keep; it overrides what was decided before. Anything
@@ -112,8 +104,7 @@ impl Trace {
     /// Appends the value of `l5d-reqid`: the trace's id in 16 hexadecimal digits.
     pub fn write_request_id(&self, out: &mut Vec<u8>) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digits: [u8; 16] =
-            std::array::from_fn(|index| DIGITS[(self.trace >> (60 - 4 * index) & 15) as usize]);
+        let digits: [u8; 16] = std::array::from_fn(|index| DIGITS[(self.trace >> (60 - 4 * index) & 15) as usize]);
         out.extend_from_slice(&digits);
     }
 }
@@ -204,10 +195,7 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// Appends padded base64 (RFC 4648 §4).
 fn encode_base64(bytes: &[u8], out: &mut Vec<u8>) {
     for group in bytes.chunks(3) {
-        let word = group
-            .iter()
-            .fold(0u32, |word, &byte| word << 8 | u32::from(byte))
-            << (8 * (3 - group.len()));
+        let word = group.iter().fold(0u32, |word, &byte| word << 8 | u32::from(byte)) << (8 * (3 - group.len()));
         for index in 0..4 {
             out.push(if index <= group.len() {
                 ALPHABET[(word >> (18 - 6 * index) & 63) as usize]
@@ -244,8 +232,7 @@ fn decode_base64(text: &[u8], out: &mut [u8]) -> Option<usize> {
         if unused.iter().any(|&byte| byte != 0) {
             return None;
         }
-        out.get_mut(length..length + bytes.len())?
-            .copy_from_slice(bytes);
+        out.get_mut(length..length + bytes.len())?.copy_from_slice(bytes);
         length += bytes.len();
     }
     Some(length)
@@ -270,25 +257,11 @@ mod tests {
     const IDS: &[(&str, &[u64])] = &[
         (
             "ESIzRFVmd4gRIjNEVWZ3iBEiM0RVZneIAAAAAAAAAAA=",
-            &[
-                0x1122_3344_5566_7788,
-                0x1122_3344_5566_7788,
-                0x1122_3344_5566_7788,
-                0,
-            ],
+            &[0x1122_3344_5566_7788, 0x1122_3344_5566_7788, 0x1122_3344_5566_7788, 0],
         ),
-        (
-            "AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAY=",
-            &[3, 2, 1, 6],
-        ),
-        (
-            "AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAI=",
-            &[3, 2, 1, 2],
-        ),
-        (
-            "AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAE=",
-            &[3, 2, 1, 1],
-        ),
+        ("AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAY=", &[3, 2, 1, 6]),
+        ("AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAI=", &[3, 2, 1, 2]),
+        ("AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAE=", &[3, 2, 1, 1]),
         (
             "AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAYAAAAAAAAAqg==",
             &[3, 2, 1, 6, 0xaa],
@@ -339,10 +312,7 @@ mod tests {
     fn a_root_has_one_id_and_a_child_keeps_the_trace() {
         let mut random = Rng::with_seed(7);
         let root = Trace::root(&mut random);
-        assert_eq!(
-            (root.span, root.parent, root.flags),
-            (root.trace, root.trace, 0)
-        );
+        assert_eq!((root.span, root.parent, root.flags), (root.trace, root.trace, 0));
         let child = Trace {
             trace_high: Some(9),
             flags: 1 << 40,
@@ -379,11 +349,7 @@ mod tests {
 
     #[test]
     fn all_none_or_a_share_of_the_traces_is_kept() {
-        let kept = |rate| {
-            (0..10_000u64)
-                .filter(|&trace| keeps(0x1234, trace, rate))
-                .count()
-        };
+        let kept = |rate| (0..10_000u64).filter(|&trace| keeps(0x1234, trace, rate)).count();
         assert_eq!((kept(0.0), kept(1.0)), (0, 10_000));
         assert!((2_000..3_000).contains(&kept(0.25)), "{}", kept(0.25));
         // Magnitudes count, not signs: -3 and 3 are the same place.

@@ -35,14 +35,14 @@ JUNK = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(JUNK)
 def test_junk_is_a_configuration_or_a_configuration_error(junk: object) -> None:
     problems = refusal(msgspec.json.encode(junk))
     assert problems is None or all(problem.isprintable() for problem in problems)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.data())
 def test_a_good_file_with_one_value_replaced_never_raises_anything_else(data: st.DataObject) -> None:
     lines = ALL_KEYS.replace("ROOT", "/tmp").splitlines()

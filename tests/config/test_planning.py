@@ -190,6 +190,11 @@ def test_zero_failures_in_a_row_means_one() -> None:
     assert client_policy(made, "/#/a").failure_accrual == {"kind": "io.l5d.consecutiveFailures", "failures": 1}
 
 
+def test_no_failure_accrual_has_no_rests() -> None:
+    made = router("client: {failureAccrual: {kind: none, backoff: {kind: constant, ms: 5}}}")
+    assert client_policy(made, "/#/a").failure_accrual == {"kind": "none"}
+
+
 def test_a_time_limit_of_zero_is_none() -> None:
     made = router("client: {requestAttemptTimeoutMs: 0}\nservice: {totalTimeoutMs: 0}")
     assert client_policy(made, "/#/a").request_attempt_timeout_ms is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from biandou.clients import files
 from biandou.dtab import NEG, Leaf, NameTree, Path
@@ -130,6 +133,20 @@ async def test_a_name_never_leads_out_of_the_directory(root: FilePath, namer: Fs
     (root.parent / "secret").write_text("127.0.0.1 80")
     with Observed(namer.lookup(Path.read(path))) as tree:
         assert negative(tree.now)
+
+
+async def test_a_name_that_is_too_long_for_a_file_is_not_there(root: FilePath, namer: FsNamer) -> None:
+    """The name is a caller's `Host`: it must not do more than be unknown."""
+    with Observed(namer.lookup(Path.of("x" * 300))) as tree:
+        assert negative(tree.now)
+
+
+@given(st.one_of(st.binary(), st.text("a1:. *#\n\t", max_size=60).map(str.encode)))
+def test_any_contents_are_read_or_refused(contents: bytes) -> None:
+    with contextlib.suppress(ResolutionError):
+        for endpoint in read_endpoints(contents):
+            assert endpoint.host
+            assert 1 <= endpoint.port <= 65535
 
 
 async def test_an_empty_file_is_a_name_without_endpoints(root: FilePath, namer: FsNamer) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from biandou.clients.dns import Resolver
 from biandou.dtab import EMPTY, FAIL, NEG, Leaf, NameTree, Path
-from biandou.dtab.bound import AddressSet, Bound, LocalStatus
+from biandou.dtab.bound import Address, Addresses, AddressSet, Bound, LocalStatus
 from biandou.errors import BindingError
-from biandou.live import Failed, Live, Ok
+from biandou.live import Failed, Live, Ok, Source, State
 from biandou.namers.all import Namers
 from biandou.namers.system import SystemNamer
 
@@ -152,6 +152,40 @@ def test_the_last_configured_namer_is_asked_first_and_a_negative_answer_goes_on(
     assert namers.lookup(Path.read("/#/a/y")).sample() == Ok(first)
     assert namers.lookup(Path.read("/#/a/z")).sample() == Ok(NEG)
     assert namers.lookup(Path.read("/#/b/z")).sample() == Ok(NEG)
+
+
+class Directory:
+    """A namer whose one name comes and goes."""
+
+    def __init__(self, *ports: int) -> None:
+        self.prefix = Path.read("/#/a")
+        self.there: Source[bool] = Source(Ok(True))
+        self.addresses: Source[Addresses] = Source(Ok(AddressSet(tuple(Address("127.0.0.1", port) for port in ports))))
+
+    def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
+        bound: NameTree[Path | Bound] = Leaf(Bound(self.prefix + path.take(1), self.addresses, path.drop(1)))
+        return self.there.map(lambda there: bound if there else NEG)
+
+
+def test_a_name_that_two_namers_give_follows_the_one_that_gives_it_now() -> None:
+    first, last = Directory(81), Directory(82)
+    trees: list[State[NameTree[Path | Bound]]] = []
+    watch = Namers([first, last]).lookup(Path.read("/#/a/x")).observe(trees.append)
+    tree = trees[-1]
+    assert isinstance(tree, Ok)
+    (bound,) = tree.value.leaves()
+    assert isinstance(bound, Bound)
+    seen: list[State[Addresses]] = []
+    inner = bound.addresses.observe(seen.append)
+    last.there.set(False)
+    assert seen[-1] == Ok(AddressSet((Address("127.0.0.1", 81),)))
+    first.addresses.set(AddressSet((Address("127.0.0.1", 83),)))
+    assert seen[-1] == Ok(AddressSet((Address("127.0.0.1", 83),)))
+    last.there.set(True)
+    assert seen[-1] == Ok(AddressSet((Address("127.0.0.1", 82),)))
+    watch.close()
+    inner.close()
+    assert not any(source.observed for source in (first.there, first.addresses, last.there, last.addresses))
 
 
 def test_a_plugin_answers_for_its_own_system_name() -> None:

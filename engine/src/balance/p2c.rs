@@ -29,9 +29,8 @@ pub fn draw<'set>(
 ) -> (Rank, &'set Arc<Endpoint>) {
     let (one, other) = two(members, rng);
     let (first, second) = (rank(one, avoid, now_us), rank(other, avoid, now_us));
-    if (second, other.pending()) < (first, one.pending()) {
-        (second, other)
-    } else {
-        (first, one)
-    }
+    let lighter = other.pending() < one.pending();
+    let better = if first == second { lighter } else { second < first };
+    // Which is lighter no branch predictor can guess, so there is no branch.
+    [(first, one), (second, other)][usize::from(better)]
 }

@@ -51,6 +51,7 @@ impl EndpointSet {
 
     /// The set after discovery's next word. An address that stays keeps its `Endpoint` with load, latency and health,
     /// also when its weight changes; one that goes is retired, or put on probation.
+    #[must_use]
     pub fn updated(&self, addresses: &[(SocketAddr, f64)]) -> Self {
         let known: HashMap<SocketAddr, (&Arc<Endpoint>, f64)> = self
             .weighted()
@@ -83,15 +84,13 @@ impl EndpointSet {
             }
             chosen.insert(address, members.len());
             // One that failed on probation is gone; if discovery tells of it again, it begins anew.
-            let endpoint = match known.get(&address).filter(|(endpoint, _)| !endpoint.is_retired()) {
-                Some((endpoint, _)) => {
-                    endpoint.restore();
-                    Arc::clone(endpoint)
-                }
-                None => {
-                    adds += 1;
-                    Endpoint::new(address, &treatment)
-                }
+            let kept = known.get(&address).filter(|(endpoint, _)| !endpoint.is_retired());
+            let endpoint = if let Some((endpoint, _)) = kept {
+                endpoint.restore();
+                Arc::clone(endpoint)
+            } else {
+                adds += 1;
+                Endpoint::new(address, &treatment)
             };
             members.push((endpoint, weight));
         }
@@ -199,6 +198,8 @@ fn classes(members: &[(Arc<Endpoint>, f64)], cursor: usize) -> Vec<WeightClass> 
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "small whole numbers are exact")]
+
     use super::*;
     use crate::endpoint::Outcome;
 

@@ -45,9 +45,7 @@ impl HeaderName {
         };
         match span.map(|span| span.get(buf)) {
             Some(value) if !value.is_empty() => Ok(value),
-            _ => Err(Unidentified::Reason(
-                format!("{} header is absent", self.name).into(),
-            )),
+            _ => Err(Unidentified::Reason(format!("{} header is absent", self.name).into())),
         }
     }
 }

@@ -19,9 +19,7 @@ pub(super) fn identify(
             .authority()
             .map(|host| host.get(buf))
             .filter(|host| !host.is_empty());
-        let host = host.ok_or(Unidentified::Reason(
-            "HTTP/1.1 request missing hostname".into(),
-        ))?;
+        let host = host.ok_or(Unidentified::Reason("HTTP/1.1 request missing hostname".into()))?;
         shown::push_lower_case_element(host, out);
     }
     if http_uri_in_dst {

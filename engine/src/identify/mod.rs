@@ -94,9 +94,7 @@ impl Identifier {
     ) -> Result<Option<Consumed>, Unidentified> {
         let length = out.len();
         let identified = match self {
-            Self::MethodAndHost { http_uri_in_dst } => {
-                method_and_host::identify(*http_uri_in_dst, head, buf, out)
-            }
+            Self::MethodAndHost { http_uri_in_dst } => method_and_host::identify(*http_uri_in_dst, head, buf, out),
             Self::Path { segments, consume } => path::identify(*segments, *consume, head, buf, out),
             Self::Header { header } => header::identify_path(header, head, buf, out),
             Self::HeaderToken { header } => header::identify_token(header, head, buf, out),

@@ -15,10 +15,7 @@ pub(super) fn identify(
         return Err(too_few());
     };
     // Empty segments at the end don't count.
-    let length = rest
-        .iter()
-        .rposition(|&byte| byte != b'/')
-        .map_or(0, |last| last + 1);
+    let length = rest.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
     let mut left = &rest[..length];
     let mut used = 0;
     for _ in 0..segments {

@@ -20,10 +20,7 @@ impl fmt::Display for PathError {
         let Self { expected, text, at } = self;
         let (before, rest) = text.split_at(*at);
         match rest.chars().next() {
-            None => write!(
-                formatter,
-                "{expected} expected but end of input found at '{before}[]'"
-            ),
+            None => write!(formatter, "{expected} expected but end of input found at '{before}[]'"),
             Some(found) => {
                 let after = &rest[found.len_utf8()..];
                 write!(

@@ -56,7 +56,7 @@ impl Responses {
     }
 
     /// Adds up parts as `status/…` and `time/…`.
-    pub fn collect<'a>(parts: impl Iterator<Item = &'a Self> + Clone, scope: &mut Scope) {
+    pub fn collect<'a>(parts: &(impl Iterator<Item = &'a Self> + Clone), scope: &mut Scope) {
         for (nth, name) in CLASS_NAMES.iter().enumerate() {
             let classes = parts.clone().filter_map(|part| part.0[nth].get());
             let Some(time) = Histogram::merged(classes.clone().map(|class| &class.time), MICROSECONDS_PER_MILLISECOND)

@@ -44,7 +44,7 @@ impl ServerStats {
         scope.results(blocks, |block| &block.success, |block| &block.failures);
         scope.level("pending", blocks, |block| &block.pending);
         let responses = blocks.iter().map(|block| &block.responses);
-        Responses::collect(responses.clone(), &mut scope);
+        Responses::collect(&responses, &mut scope);
         scope.stat("request_latency_ms", Responses::latency(responses));
         scope.sum("connects", blocks, |block| &block.connects);
         scope.sum("closes", blocks, |block| &block.closes);

@@ -1,5 +1,7 @@
 //! Blocks of several workers become the metrics that Linkerd's dashboards read.
 
+#![allow(clippy::float_cmp, reason = "small whole numbers are exact")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

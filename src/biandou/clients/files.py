@@ -29,7 +29,7 @@ SETTLE_SECONDS: Final = 1.0
 """A file that is being written is read when its writer closes it, or has been quiet for so long."""
 
 _MAX_LINKS: Final = 40
-_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
 class Directory:

@@ -24,7 +24,7 @@ from biandou.config.router import HttpRouter
 from biandou.config.server import HttpServer, Session
 from biandou.config.server import SocketOptions as WrittenSocketOptions
 from biandou.dtab import Path
-from biandou.policies import ConsecutiveFailures, FailureAccrualKind
+from biandou.policies import ConsecutiveFailures, FailureAccrualKind, NoFailureAccrual
 
 _UNLIMITED = 2**31 - 1
 _DEFAULT_SERVER = ServerPlan(ip="127.0.0.1", port=0)
@@ -149,6 +149,9 @@ def _failure_accrual(accrual: FailureAccrualKind) -> dict[str, Any]:
     if isinstance(accrual, ConsecutiveFailures):
         # Dead after no failures at all and dead after one are the same: nothing is asked before a failure.
         accrual = msgspec.structs.replace(accrual, failures=max(1, accrual.failures))
+    if isinstance(accrual, NoFailureAccrual):
+        # It has no rests; a backoff that is written is not looked at.
+        accrual = NoFailureAccrual()
     return _written(accrual)
 
 

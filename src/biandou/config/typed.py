@@ -211,7 +211,7 @@ class Reading:
     def _struct(self, node: Node, struct: type[msgspec.Struct], path: str) -> Any:
         if not isinstance(node, nodes.Mapping):
             return self._keep(node.place, path, f"expected an object, found {describe(node)}")
-        fields = _fields(struct)
+        fields = keys(struct)
         tag_key = struct.__struct_config__.tag_field
         known = [*fields] if tag_key is None else [tag_key, *fields]
         values: dict[str, Any] = {}
@@ -312,7 +312,7 @@ def _whole(number: float) -> int | None:
 
 
 @lru_cache(maxsize=1024)
-def _fields(struct: type[msgspec.Struct]) -> dict[str, Field]:
+def keys(struct: type[msgspec.Struct]) -> dict[str, Field]:
     """Give the keys of a struct, in order, as an operator writes them."""
     fields = {}
     for info in msgspec.structs.fields(struct):

@@ -17,7 +17,7 @@ from biandou.errors import BindingError
 from biandou.interpreters.interface import Interpreter, InterpreterKind
 from biandou.interpreters.local import LocalInterpreter
 from biandou.live import Failed, Live, Ok, Source, State
-from biandou.namers.all import Namers
+from biandou.namers.interface import Lookup
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class FsInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag="io.l5d.
         if not os.path.isfile(self.dtab_file):
             raise ValueError(f"{self.dtab_file} is not a file")
 
-    def interpreter(self, base: Live[Dtab], namers: Namers) -> Interpreter:
+    def interpreter(self, base: Live[Dtab], namers: Lookup) -> Interpreter:
         """Make the interpreter: the file's dtab + `base`, so that the router's own entries override the file's."""
         stored = dtab_in_file(self.dtab_file)
         return LocalInterpreter(stored.flat_map(lambda dtab: base.map(lambda own: dtab + own)), namers)

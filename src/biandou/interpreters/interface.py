@@ -9,7 +9,7 @@ from biandou.dtab.bound import Bound
 from biandou.dtab.explain import Delegation
 from biandou.kinds import Kind
 from biandou.live import Live
-from biandou.namers.all import Namers
+from biandou.namers.interface import Lookup
 
 
 class Interpreter(Protocol):
@@ -37,6 +37,6 @@ class InterpreterKind(Kind, frozen=True, kw_only=True):
     experimental: bool | None = None
     transformers: tuple[Any, ...] = ()
 
-    def interpreter(self, base: Live[Dtab], namers: Namers) -> Interpreter:
+    def interpreter(self, base: Live[Dtab], namers: Lookup) -> Interpreter:
         """Make the interpreter of a router whose dtab is `base`."""
         raise NotImplementedError

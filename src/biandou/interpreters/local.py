@@ -8,13 +8,13 @@ from biandou.dtab.evaluation import Evaluator
 from biandou.dtab.explain import Delegation
 from biandou.interpreters.interface import Interpreter, InterpreterKind
 from biandou.live import Live
-from biandou.namers.all import Namers
+from biandou.namers.interface import Lookup
 
 
 class DefaultInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag="default"):
     """The interpreter of a router that names none."""
 
-    def interpreter(self, base: Live[Dtab], namers: Namers) -> Interpreter:
+    def interpreter(self, base: Live[Dtab], namers: Lookup) -> Interpreter:
         """Make the interpreter."""
         return LocalInterpreter(base, namers)
 
@@ -22,7 +22,7 @@ class DefaultInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag="de
 class LocalInterpreter:
     """A dtab that may change, over namers of this process."""
 
-    def __init__(self, base: Live[Dtab], namers: Namers) -> None:
+    def __init__(self, base: Live[Dtab], namers: Lookup) -> None:
         self._evaluator = Evaluator(base, namers.lookup)
         self._delegator = Evaluator(Live.ok(Dtab()), namers.lookup)
 

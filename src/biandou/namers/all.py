@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from biandou.dtab import NEG, NameTree, Path
-from biandou.dtab.bound import Bound
+from biandou.dtab.bound import Addresses, Bound, Negative
 from biandou.live import Live
 from biandou.namers.interface import Namer
 from biandou.namers.system import SystemNamer
@@ -24,13 +24,39 @@ class Namers:
     def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
         """Give what a whole path (`/#/io.l5d.fs/web`) means: a negative answer lets the next matching namer try."""
         matching = [namer for namer in self._order if path.starts_with(namer.prefix)]
-        return self._ask(matching, path)
+        if len(matching) > 1:
+            return _ask(matching, path).map(lambda tree: tree.map(lambda leaf: _shared(matching, path, leaf)))
+        return _ask(matching, path)
 
-    def _ask(self, namers: Sequence[Namer], path: Path) -> Live[NameTree[Path | Bound]]:
-        if not namers:
-            return _NEGATIVE
-        answer = namers[0].lookup(path.drop(len(namers[0].prefix)))
-        if len(namers) == 1:
-            return answer
-        rest = namers[1:]
-        return answer.flat_map(lambda tree: self._ask(rest, path) if tree.simplified is NEG else Live.ok(tree))
+
+def _ask(namers: Sequence[Namer], path: Path) -> Live[NameTree[Path | Bound]]:
+    if not namers:
+        return _NEGATIVE
+    answer = namers[0].lookup(path.drop(len(namers[0].prefix)))
+    if len(namers) == 1:
+        return answer
+    return answer.flat_map(lambda tree: _ask(namers[1:], path) if tree.simplified is NEG else Live.ok(tree))
+
+
+def _shared(namers: Sequence[Namer], path: Path, leaf: Path | Bound) -> Path | Bound:
+    """Let a client name that several namers may give follow whichever gives it now.
+
+    Two namers with one prefix bind to the same id, and bound names are equal if their ids are: the tree does not
+    change when one namer takes over from the other, so the addresses have to.
+    """
+    if isinstance(leaf, Path):
+        return leaf
+    return Bound(leaf.id, _addresses(namers, path, leaf.id), leaf.residual)
+
+
+def _addresses(namers: Sequence[Namer], path: Path, client: Path) -> Live[Addresses]:
+    if not namers:
+        return Live.ok(Negative())
+
+    def follow(tree: NameTree[Path | Bound]) -> Live[Addresses]:
+        for leaf in tree.leaves():
+            if isinstance(leaf, Bound) and leaf.id == client:
+                return leaf.addresses
+        return _addresses(namers[1:], path, client)
+
+    return namers[0].lookup(path.drop(len(namers[0].prefix))).flat_map(follow)

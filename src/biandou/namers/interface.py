@@ -25,6 +25,13 @@ class Namer(Protocol):
         """
 
 
+class Lookup(Protocol):
+    """All namers as one, as binding sees them: paths are whole (`/#/io.l5d.fs/web`, `/$/inet/…`)."""
+
+    def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
+        """Give what a whole path means."""
+
+
 class EnumerableNamer(Namer, Protocol):
     """A namer that knows all its names; for `/bound-names.json`."""
 

@@ -59,18 +59,6 @@ pub(super) struct Scan {
     pub at: usize,
     /// Where the header lines begin, once the first line was read.
     pub fields: Option<usize>,
-    /// Up to where there is no line end after `at`.
-    pub searched: usize,
-}
-
-impl Scan {
-    /// Whether the line at `at` is still without its end, as far as `bytes` go; a cheap look before a line is read again.
-    pub(super) fn still_waits(&self, bytes: &[u8]) -> bool {
-        self.searched > self.at
-            && bytes
-                .get(self.searched..)
-                .is_none_or(|new| memchr::memchr(b'\n', new).is_none())
-    }
 }
 
 /// Reads header lines from `scan.at` on; true when the empty line was read, false when bytes are missing.
@@ -84,10 +72,6 @@ pub(super) fn read(
     let bound = scan.fields.unwrap_or(scan.at).saturating_add(limits.head_bytes);
     let whole = buf.len() < bound;
     let window = &buf[..buf.len().min(bound)];
-    if whole && scan.still_waits(window) {
-        scan.searched = window.len();
-        return Ok(false);
-    }
     loop {
         match read_line(window, scan.at)? {
             Line::Header(header) => {
@@ -105,10 +89,7 @@ pub(super) fn read(
                 facts.options.mark(headers, window);
                 return Ok(true);
             }
-            Line::Partial if whole => {
-                scan.searched = window.len();
-                return Ok(false);
-            }
+            Line::Partial if whole => return Ok(false),
             Line::Partial => return Err(HeadErrorKind::HeadTooLarge),
         }
     }

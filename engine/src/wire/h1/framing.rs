@@ -42,10 +42,14 @@ impl Framing {
             self.chunked = true;
             return Ok(());
         }
-        let names = || elements(value).map(|coding| trim(coding.split(|&byte| byte == b';').next().unwrap_or(coding)));
-        let malformed = self.chunked
-            || names().next().is_none()
-            || names().any(|name| !is_token(name) || name.eq_ignore_ascii_case(b"chunked"));
+        let codings = elements(value).count();
+        let malformed = codings == 0
+            || self.chunked
+            || elements(value).enumerate().any(|(index, coding)| {
+                let name = trim(coding.split(|&byte| byte == b';').next().unwrap_or(coding));
+                let last = index + 1 == codings;
+                !is_token(name) || name.eq_ignore_ascii_case(b"chunked") && (codings == 1 || !last)
+            });
         Err(if malformed {
             HeadErrorKind::InvalidTransferEncoding
         } else {

@@ -48,10 +48,7 @@ impl Known {
 
     /// Whether the header brings something of the request's context: its trace, its sampling or its deadline.
     pub fn is_context(self) -> bool {
-        matches!(
-            self,
-            Self::L5dCtxTrace | Self::L5dSample | Self::L5dCtxDeadline
-        )
+        matches!(self, Self::L5dCtxTrace | Self::L5dSample | Self::L5dCtxDeadline)
     }
 
     /// Classifies a name; case does not matter.
@@ -79,14 +76,8 @@ impl Known {
             (b'r', 11) => &[(b"retry-after", Self::RetryAfter)],
             (b'f', 17) => &[(b"finagle-http-nack", Self::FinagleNack)],
             (b'f', 30) => &[
-                (
-                    b"finagle-http-nonretryable-nack",
-                    Self::FinagleNonretryableNack,
-                ),
-                (
-                    b"finagle-http-retryable-request",
-                    Self::FinagleRetryableRequest,
-                ),
+                (b"finagle-http-nonretryable-nack", Self::FinagleNonretryableNack),
+                (b"finagle-http-retryable-request", Self::FinagleRetryableRequest),
             ],
             (b'l', _) => return Self::l5d(name),
             _ => return Self::Other,
@@ -95,10 +86,7 @@ impl Known {
     }
 
     fn l5d(name: &[u8]) -> Self {
-        if !name
-            .get(..4)
-            .is_some_and(|start| start.eq_ignore_ascii_case(b"l5d-"))
-        {
+        if !name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"l5d-")) {
             return Self::Other;
         }
         let candidates: &[(&[u8], Self)] = match name.len() {

@@ -101,7 +101,7 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// Reads a head from the start of `buf`. After `Partial`, call again with the same bytes and more: what was read is not
+    /// Reads a head from the start of `buf`. After `Partial`, call again with the same bytes and more: lines that were read are not
     /// read again. All spans are positions in the last `buf`.
     pub fn parse(&mut self, buf: &[u8], limits: &Limits) -> Result<Parse, HeadError> {
         match self.advance(buf, limits) {
@@ -152,14 +152,9 @@ impl RequestHead {
                 return Err(HeadErrorKind::TooManyEmptyLines);
             }
         }
-        self.scan.at = start;
         let bound = start.saturating_add(limits.line_bytes).saturating_add(2);
         let whole = buf.len() < bound;
         let window = &buf[..buf.len().min(bound)];
-        if whole && self.scan.still_waits(window) {
-            self.scan.searched = window.len();
-            return Ok(false);
-        }
         match self.read_line(window, start)? {
             Some(next) => {
                 self.headers.clear();
@@ -167,14 +162,10 @@ impl RequestHead {
                 self.scan = Scan {
                     at: next,
                     fields: Some(next),
-                    searched: 0,
                 };
                 Ok(true)
             }
-            None if whole => {
-                self.scan.searched = window.len();
-                Ok(false)
-            }
+            None if whole => Ok(false),
             None => Err(HeadErrorKind::LineTooLong),
         }
     }

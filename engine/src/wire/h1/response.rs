@@ -67,10 +67,6 @@ impl ResponseHead {
         let bound = limits.line_bytes.saturating_add(2);
         let whole = buf.len() < bound;
         let window = &buf[..buf.len().min(bound)];
-        if whole && self.scan.still_waits(window) {
-            self.scan.searched = window.len();
-            return Ok(false);
-        }
         match self.read_line(window)? {
             Some(next) => {
                 self.headers.clear();
@@ -78,14 +74,10 @@ impl ResponseHead {
                 self.scan = Scan {
                     at: next,
                     fields: Some(next),
-                    searched: 0,
                 };
                 Ok(true)
             }
-            None if whole => {
-                self.scan.searched = window.len();
-                Ok(false)
-            }
+            None if whole => Ok(false),
             None => Err(HeadErrorKind::LineTooLong),
         }
     }
