@@ -93,7 +93,11 @@ mod _engine {
     fn write<'py, T: biandou_engine::Serialize>(py: Python<'py>, letter: &T) -> PyResult<Bound<'py, PyBytes>> {
         let mut bytes = Vec::new();
         letter
-            .serialize(&mut rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable())
+            .serialize(
+                &mut rmp_serde::Serializer::new(&mut bytes)
+                    .with_struct_map()
+                    .with_human_readable(),
+            )
             .map_err(|error| PyValueError::new_err(format!("cannot write a letter: {error}")))?;
         Ok(PyBytes::new(py, &bytes))
     }

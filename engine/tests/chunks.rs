@@ -11,7 +11,10 @@ fn relay(input: &[u8], form: Form, step: usize, room: usize) -> Result<(Vec<u8>,
         let progress = relay.relay(&input[at..end], &mut out, form, room)?;
         at += progress.consumed;
         assert!(out.len() <= at, "no more comes out than went in");
-        assert!(out.len() - before <= room.saturating_add(64), "the room is kept but for one line");
+        assert!(
+            out.len() - before <= room.saturating_add(64),
+            "the room is kept but for one line"
+        );
         if progress.done || (end == input.len() && (at == end || progress.consumed == 0)) {
             return Ok((out, at, progress.done));
         }
@@ -26,7 +29,12 @@ fn relay_all(input: &[u8], form: Form) -> Result<(Vec<u8>, usize, bool), ChunkEr
     let expected = relay(input, form, usize::MAX.min(input.len().max(1)), usize::MAX);
     for step in 1..=input.len().max(1) {
         for room in [1, 3, 16, usize::MAX] {
-            assert_eq!(relay(input, form, step, room), expected, "{} by {step}", input.escape_ascii());
+            assert_eq!(
+                relay(input, form, step, room),
+                expected,
+                "{} by {step}",
+                input.escape_ascii()
+            );
         }
     }
     expected
@@ -38,19 +46,42 @@ fn bodies_go_through_with_their_chunks_written_anew() {
         ("0\r\n\r\n", "0\r\n\r\n", ""),
         ("3\r\nabc\r\n0\r\n\r\n", "3\r\nabc\r\n0\r\n\r\n", "abc"),
         ("003\r\nabc\r\n000\r\n\r\n", "3\r\nabc\r\n0\r\n\r\n", "abc"),
-        ("A\r\n0123456789\r\n0\r\n\r\n", "a\r\n0123456789\r\n0\r\n\r\n", "0123456789"),
+        (
+            "A\r\n0123456789\r\n0\r\n\r\n",
+            "a\r\n0123456789\r\n0\r\n\r\n",
+            "0123456789",
+        ),
         ("0000000000000003\r\nabc\r\n0\r\n\r\n", "3\r\nabc\r\n0\r\n\r\n", "abc"),
-        ("1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", "1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", "abc"),
+        (
+            "1\r\na\r\n2\r\nbc\r\n0\r\n\r\n",
+            "1\r\na\r\n2\r\nbc\r\n0\r\n\r\n",
+            "abc",
+        ),
         ("2\r\n\r\n\r\n0\r\n\r\n", "2\r\n\r\n\r\n0\r\n\r\n", "\r\n"),
         ("3;x\r\nabc\r\n0;y=z\r\n\r\n", "3\r\nabc\r\n0\r\n\r\n", "abc"),
-        ("3 \t;x=\"y\\\"z\"\t\u{e9}\r\nabc\r\n0\r\n\r\n", "3\r\nabc\r\n0\r\n\r\n", "abc"),
+        (
+            "3 \t;x=\"y\\\"z\"\t\u{e9}\r\nabc\r\n0\r\n\r\n",
+            "3\r\nabc\r\n0\r\n\r\n",
+            "abc",
+        ),
     ];
     for (input, chunked, plain) in cases {
         let length = input.len();
-        assert_eq!(relay_all(input.as_bytes(), Form::Chunked), Ok((chunked.as_bytes().to_vec(), length, true)), "{input:?}");
-        assert_eq!(relay_all(input.as_bytes(), Form::Plain), Ok((plain.as_bytes().to_vec(), length, true)), "{input:?}");
+        assert_eq!(
+            relay_all(input.as_bytes(), Form::Chunked),
+            Ok((chunked.as_bytes().to_vec(), length, true)),
+            "{input:?}"
+        );
+        assert_eq!(
+            relay_all(input.as_bytes(), Form::Plain),
+            Ok((plain.as_bytes().to_vec(), length, true)),
+            "{input:?}"
+        );
         // What came out is what would come out again.
-        assert_eq!(relay_all(chunked.as_bytes(), Form::Chunked).map(|(out, ..)| out), Ok(chunked.as_bytes().to_vec()));
+        assert_eq!(
+            relay_all(chunked.as_bytes(), Form::Chunked).map(|(out, ..)| out),
+            Ok(chunked.as_bytes().to_vec())
+        );
     }
 }
 
@@ -62,8 +93,15 @@ fn bytes_after_the_body_are_left_alone() {
     assert_eq!((&*out, used, done), (&input[..end], end, true));
     let mut relay = ChunkRelay::default();
     let mut out = Vec::new();
-    assert_eq!(relay.relay(input, &mut out, Form::Plain, usize::MAX).map(|progress| progress.consumed), Ok(end));
-    let more = relay.relay(&input[end..], &mut out, Form::Plain, usize::MAX).expect("nothing is read");
+    assert_eq!(
+        relay
+            .relay(input, &mut out, Form::Plain, usize::MAX)
+            .map(|progress| progress.consumed),
+        Ok(end)
+    );
+    let more = relay
+        .relay(&input[end..], &mut out, Form::Plain, usize::MAX)
+        .expect("nothing is read");
     assert_eq!((more.consumed, more.done, &*out), (0, true, &b"a"[..]));
 }
 
@@ -72,10 +110,14 @@ fn a_relay_that_is_reset_begins_anew() {
     let mut relay = ChunkRelay::default();
     let mut out = Vec::new();
     for cut in ["5\r\nab", "0\r\nx: partial", "0\r\n\r\n"] {
-        relay.relay(cut.as_bytes(), &mut out, Form::Chunked, usize::MAX).expect("valid so far");
+        relay
+            .relay(cut.as_bytes(), &mut out, Form::Chunked, usize::MAX)
+            .expect("valid so far");
         relay.reset();
         out.clear();
-        let progress = relay.relay(b"1\r\na\r\n0\r\n\r\n", &mut out, Form::Chunked, usize::MAX).expect("valid");
+        let progress = relay
+            .relay(b"1\r\na\r\n0\r\n\r\n", &mut out, Form::Chunked, usize::MAX)
+            .expect("valid");
         assert_eq!((progress.done, &*out), (true, &b"1\r\na\r\n0\r\n\r\n"[..]));
         relay.reset();
     }
@@ -141,11 +183,46 @@ fn malformed_bodies_are_refused() {
 fn trailers_that_would_change_the_message_are_dropped() {
     let mut input = String::from("0\r\n");
     for name in [
-        "Host", "content-length", "Transfer-Encoding", "Connection", "Keep-Alive", "TE", "Trailer", "Upgrade", "Expect", "Via",
-        "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Authorization", "Cookie", "Set-Cookie",
-        "WWW-Authenticate", "Cache-Control", "Pragma", "Max-Forwards", "Range", "If-Match", "if-none-match", "Age", "Date",
-        "Expires", "Location", "Retry-After", "Vary", "Warning", "Content-Encoding", "Content-Type", "Content-Range",
-        "Forwarded", "X-Forwarded-Client-Cert", "l5d-err", "L5D-anything", "l5d-ctx-trace", "l5d-dtab", "finagle-http-nack",
+        "Host",
+        "content-length",
+        "Transfer-Encoding",
+        "Connection",
+        "Keep-Alive",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "Expect",
+        "Via",
+        "Proxy-Connection",
+        "Proxy-Authenticate",
+        "Proxy-Authorization",
+        "Authorization",
+        "Cookie",
+        "Set-Cookie",
+        "WWW-Authenticate",
+        "Cache-Control",
+        "Pragma",
+        "Max-Forwards",
+        "Range",
+        "If-Match",
+        "if-none-match",
+        "Age",
+        "Date",
+        "Expires",
+        "Location",
+        "Retry-After",
+        "Vary",
+        "Warning",
+        "Content-Encoding",
+        "Content-Type",
+        "Content-Range",
+        "Forwarded",
+        "X-Forwarded-Client-Cert",
+        "l5d-err",
+        "L5D-anything",
+        "l5d-ctx-trace",
+        "l5d-dtab",
+        "finagle-http-nack",
     ] {
         input.push_str(name);
         input.push_str(": x\r\n");

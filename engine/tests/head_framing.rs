@@ -29,7 +29,12 @@ fn request_in_all_pieces(bytes: &[u8]) -> (RequestHead, Result<Parse, HeadErrorK
         if first == Ok(Parse::Partial) {
             first = reused.parse(bytes, &LIMITS);
         }
-        assert_eq!(first.map_err(|error| error.kind), expected, "{} at {split}", bytes.escape_ascii());
+        assert_eq!(
+            first.map_err(|error| error.kind),
+            expected,
+            "{} at {split}",
+            bytes.escape_ascii()
+        );
         if expected.is_ok() {
             assert_eq!((&reused.headers, reused.body), (&whole.headers, whole.body));
         }
@@ -54,7 +59,12 @@ fn response_in_all_pieces(bytes: &[u8], method: Method) -> (ResponseHead, Result
         if first == Ok(Parse::Partial) {
             first = reused.parse(bytes, &LIMITS, method);
         }
-        assert_eq!(first.map_err(|error| error.kind), expected, "{} at {split}", bytes.escape_ascii());
+        assert_eq!(
+            first.map_err(|error| error.kind),
+            expected,
+            "{} at {split}",
+            bytes.escape_ascii()
+        );
         reused.clear();
     }
     (whole, expected)
@@ -83,7 +93,10 @@ fn ambiguous_or_malformed_requests_are_refused() {
         (b"GET / HTTP/1.1\r\nHost: h\r\n\r\r\n", BareCr),
         (b"\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", BareLf),
         (b"\rGET / HTTP/1.1\r\nHost: h\r\n\r\n", BareCr),
-        (b"\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", TooManyEmptyLines),
+        (
+            b"\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
+            TooManyEmptyLines,
+        ),
         // The request line.
         (b" GET / HTTP/1.1\r\nHost: h\r\n\r\n", InvalidMethod),
         (b"GET\t/ HTTP/1.1\r\nHost: h\r\n\r\n", InvalidMethod),
@@ -142,11 +155,17 @@ fn ambiguous_or_malformed_requests_are_refused() {
         // Header lines.
         (b"GET / HTTP/1.1\r\nHost : h\r\n\r\n", SpaceBeforeColon),
         (b"GET / HTTP/1.1\r\nHost\t: h\r\n\r\n", SpaceBeforeColon),
-        (b"GET / HTTP/1.1\r\nTransfer-Encoding : chunked\r\n\r\n", SpaceBeforeColon),
+        (
+            b"GET / HTTP/1.1\r\nTransfer-Encoding : chunked\r\n\r\n",
+            SpaceBeforeColon,
+        ),
         (b"GET / HTTP/1.1\r\n Host: h\r\n\r\n", FoldedLine),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx: a\r\n b\r\n\r\n", FoldedLine),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx: a\r\n\tb\r\n\r\n", FoldedLine),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: x,\r\n chunked\r\n\r\n", UnknownTransferCoding),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: x,\r\n chunked\r\n\r\n",
+            UnknownTransferCoding,
+        ),
         (b"GET / HTTP/1.1\r\nHost: h\r\n: a\r\n\r\n", InvalidName),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx\r\n\r\n", InvalidName),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx\x00: a\r\n\r\n", InvalidName),
@@ -154,7 +173,10 @@ fn ambiguous_or_malformed_requests_are_refused() {
         (b"GET / HTTP/1.1\r\nHost: h\r\nx\xff: a\r\n\r\n", InvalidName),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx(y): a\r\n\r\n", InvalidName),
         (b"GET / HTTP/1.1\r\nHost: h\r\n\"x\": a\r\n\r\n", InvalidName),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length\x00: 1\r\n\r\n", InvalidName),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length\x00: 1\r\n\r\n",
+            InvalidName,
+        ),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx: a\x00b\r\n\r\n", InvalidValue),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx: a\x01b\r\n\r\n", InvalidValue),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx: a\x7fb\r\n\r\n", InvalidValue),
@@ -164,23 +186,74 @@ fn ambiguous_or_malformed_requests_are_refused() {
         (many.as_bytes(), TooManyHeaders),
         (options.as_bytes(), TooManyConnectionOptions),
         // Content-Length.
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length:\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x1\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1 1\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1.0\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1_0\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1,\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ,1\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1;\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \"1\"\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \xd9\xa1\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 18446744073709551616\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999999\r\n\r\n", InvalidContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 2\r\n\r\n", ConflictingContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", ConflictingContentLength),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\ncontent-length: 44\r\n\r\n", ConflictingContentLength),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length:\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x1\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1 1\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1.0\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1_0\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1,\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ,1\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1;\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \"1\"\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \xd9\xa1\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 18446744073709551616\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 2\r\n\r\n",
+            ConflictingContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            ConflictingContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\ncontent-length: 44\r\n\r\n",
+            ConflictingContentLength,
+        ),
         // Transfer-Encoding.
         (
             b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -190,18 +263,54 @@ fn ambiguous_or_malformed_requests_are_refused() {
             b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n",
             TransferEncodingWithContentLength,
         ),
-        (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", TransferEncodingInHttp10),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\n\r\n", InvalidTransferEncoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: ,\r\n\r\n", InvalidTransferEncoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked,\r\n\r\n", InvalidTransferEncoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", InvalidTransferEncoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, identity\r\n\r\n", InvalidTransferEncoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", UnknownTransferCoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked;q=1\r\n\r\n", InvalidTransferEncoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \"chunked\"\r\n\r\n", InvalidTransferEncoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chun ked\r\n\r\n", InvalidTransferEncoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \x0bchunked\r\n\r\n", InvalidValue),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\x00\r\n\r\n", InvalidValue),
+        (
+            b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            TransferEncodingInHttp10,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: ,\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked,\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, identity\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            UnknownTransferCoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked;q=1\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \"chunked\"\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chun ked\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \x0bchunked\r\n\r\n",
+            InvalidValue,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\x00\r\n\r\n",
+            InvalidValue,
+        ),
         (
             b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
             InvalidTransferEncoding,
@@ -214,9 +323,18 @@ fn ambiguous_or_malformed_requests_are_refused() {
             b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n",
             UnknownTransferCoding,
         ),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n", UnknownTransferCoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\n\r\n", UnknownTransferCoding),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", UnknownTransferCoding),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n",
+            UnknownTransferCoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\n\r\n",
+            UnknownTransferCoding,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n",
+            UnknownTransferCoding,
+        ),
         // Host.
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", DuplicateHost),
         (b"GET / HTTP/1.1\r\nHost: a\r\nx: y\r\nhost: b\r\n\r\n", DuplicateHost),
@@ -250,33 +368,90 @@ fn requests_are_framed_by_what_they_say() {
     let cases: &[(&[u8], Body, bool)] = &[
         (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", Body::None, true),
         (b"POST / HTTP/1.1\r\nHost: h\r\n\r\n", Body::None, true),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", Body::Exact(0), true),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length:  12\t\r\n\r\n", Body::Exact(12), true),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 007\r\n\r\n", Body::Exact(7), true),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5, 5\r\n\r\n", Body::Exact(5), true),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", Body::Exact(5), true),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+            Body::Exact(0),
+            true,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length:  12\t\r\n\r\n",
+            Body::Exact(12),
+            true,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 007\r\n\r\n",
+            Body::Exact(7),
+            true,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5, 5\r\n\r\n",
+            Body::Exact(5),
+            true,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+            Body::Exact(5),
+            true,
+        ),
         (
             b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 18446744073709551615\r\n\r\n",
             Body::Exact(u64::MAX),
             true,
         ),
-        (b"POST / HTTP/1.1\r\nHost: h\r\ntransfer-encoding: Chunked \r\n\r\n", Body::Chunked, true),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\ntransfer-encoding: Chunked \r\n\r\n",
+            Body::Chunked,
+            true,
+        ),
         // Only the exact name frames.
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent_Length: 5\r\n\r\n", Body::None, true),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nX-Content-Length: 5\r\n\r\n", Body::None, true),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", Body::None, false),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nConnection: a, CLOSE,\r\n\r\n", Body::None, false),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nConnection: x\r\nConnection: close\r\n\r\n", Body::None, false),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nConnection: closed\r\n\r\n", Body::None, true),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent_Length: 5\r\n\r\n",
+            Body::None,
+            true,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nX-Content-Length: 5\r\n\r\n",
+            Body::None,
+            true,
+        ),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+            Body::None,
+            false,
+        ),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nConnection: a, CLOSE,\r\n\r\n",
+            Body::None,
+            false,
+        ),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nConnection: x\r\nConnection: close\r\n\r\n",
+            Body::None,
+            false,
+        ),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nConnection: closed\r\n\r\n",
+            Body::None,
+            true,
+        ),
         (b"GET / HTTP/1.0\r\n\r\n", Body::None, false),
         (b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", Body::None, true),
-        (b"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n", Body::None, false),
+        (
+            b"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n",
+            Body::None,
+            false,
+        ),
         (b"POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\n", Body::Exact(3), false),
     ];
     for (bytes, body, keep_alive) in cases {
         let (head, parsed) = request_in_all_pieces(bytes);
         assert_eq!(parsed, Ok(Parse::Complete(bytes.len())), "{}", bytes.escape_ascii());
-        assert_eq!((head.body, head.keep_alive), (*body, *keep_alive), "{}", bytes.escape_ascii());
+        assert_eq!(
+            (head.body, head.keep_alive),
+            (*body, *keep_alive),
+            "{}",
+            bytes.escape_ascii()
+        );
     }
 }
 
@@ -303,11 +478,18 @@ fn targets_of_every_form_are_taken_apart() {
         let (head, parsed) = request_in_all_pieces(&bytes);
         assert_eq!(parsed, Ok(Parse::Complete(bytes.len())), "{line}");
         let text = |span: biandou_engine::wire::h1::Span| String::from_utf8_lossy(span.get(&bytes)).into_owned();
-        assert_eq!(line.split_once(' '), Some((text(head.method_span).as_str(), text(head.target).as_str())));
+        assert_eq!(
+            line.split_once(' '),
+            Some((text(head.method_span).as_str(), text(head.target).as_str()))
+        );
         let parts = head.absolute.map(|absolute| {
             let mut target = Vec::new();
             absolute.push_target(head.method, &bytes, &mut target);
-            (text(absolute.authority), text(absolute.path), String::from_utf8_lossy(&target).into_owned())
+            (
+                text(absolute.authority),
+                text(absolute.path),
+                String::from_utf8_lossy(&target).into_owned(),
+            )
         });
         let expected = expected.map(|(host, path, target)| (host.to_owned(), path.to_owned(), target.to_owned()));
         assert_eq!(parts, expected, "{line}");
@@ -326,7 +508,14 @@ fn header_lines_are_found_with_their_parts() {
     let found: Vec<(&[u8], &[u8], Known, bool)> = head
         .headers
         .iter()
-        .map(|header| (header.name.get(bytes), header.value.get(bytes), header.known, header.named_by_connection))
+        .map(|header| {
+            (
+                header.name.get(bytes),
+                header.value.get(bytes),
+                header.known,
+                header.named_by_connection,
+            )
+        })
         .collect();
     let expected: &[(&[u8], &[u8], Known, bool)] = &[
         (b"Host", b"h:80", Known::Host, false),
@@ -342,11 +531,18 @@ fn header_lines_are_found_with_their_parts() {
     ];
     assert_eq!(found, expected);
     // The lines join without a gap, so that neighbours can be copied in one piece.
-    assert!(head.headers.windows(2).all(|pair| pair[0].line.end == pair[1].line.start));
+    assert!(
+        head.headers
+            .windows(2)
+            .all(|pair| pair[0].line.end == pair[1].line.start)
+    );
     assert_eq!(head.headers[2].line.get(bytes), b"A-b:  c\td\xff  \r\n");
     assert_eq!((head.method, head.version), (Method::Patch, Version::Http11));
     assert_eq!(head.upgrade.map(|span| span.get(bytes)), Some(&b"websocket"[..]));
-    assert_eq!((head.via_entries, head.expect_continue, head.host_missing), (3, true, false));
+    assert_eq!(
+        (head.via_entries, head.expect_continue, head.host_missing),
+        (3, true, false)
+    );
 }
 
 #[test]
@@ -354,7 +550,10 @@ fn what_needs_http_11_or_a_connection_option_is_not_seen_without() {
     let (head, _) = request(b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n");
     assert_eq!((head.upgrade, head.host_missing, head.host), (None, true, None));
     let (head, _) = request(b"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: a\r\nExpect: 100-continue\r\n\r\n");
-    assert_eq!((head.upgrade, head.host_missing, head.expect_continue), (None, false, false));
+    assert_eq!(
+        (head.upgrade, head.host_missing, head.expect_continue),
+        (None, false, false)
+    );
     let (head, _) = request(b"GET / HTTP/1.1\r\nHost:\r\nExpect: 100-continue, x\r\n\r\n");
     assert!(head.host.is_some_and(|host| host.is_empty()) && !head.expect_continue);
 }
@@ -365,13 +564,22 @@ fn a_head_that_is_used_again_keeps_nothing_of_the_last_one() {
     let first = b"POST http://a/ HTTP/1.1\r\nHost: h\r\nConnection: close, upgrade\r\nUpgrade: x\r\nVia: 1.1 a\r\n\
         Expect: 100-continue\r\nContent-Length: 4\r\n\r\n";
     assert_eq!(head.parse(first, &LIMITS), Ok(Parse::Complete(first.len())));
-    assert!(head.parse(b"POST / HTTP/1.1\r\nTransfer-Encoding: x\r\n\r\n", &LIMITS).is_err());
+    assert!(
+        head.parse(b"POST / HTTP/1.1\r\nTransfer-Encoding: x\r\n\r\n", &LIMITS)
+            .is_err()
+    );
     let second = b"GET / HTTP/1.1\r\n\r\n";
     assert_eq!(head.parse(second, &LIMITS), Ok(Parse::Complete(second.len())));
     assert!(head.headers.is_empty() && head.keep_alive && head.host_missing && !head.expect_continue);
-    assert_eq!((head.body, head.upgrade, head.via_entries, head.absolute), (Body::None, None, 0, None));
+    assert_eq!(
+        (head.body, head.upgrade, head.via_entries, head.absolute),
+        (Body::None, None, 0, None)
+    );
     // And of one that never came whole, once it is told.
-    assert_eq!(head.parse(b"POST / HTTP/1.1\r\nContent-Length: 4\r\nx", &LIMITS), Ok(Parse::Partial));
+    assert_eq!(
+        head.parse(b"POST / HTTP/1.1\r\nContent-Length: 4\r\nx", &LIMITS),
+        Ok(Parse::Partial)
+    );
     head.clear();
     assert_eq!(head.parse(second, &LIMITS), Ok(Parse::Complete(second.len())));
     assert!(head.headers.is_empty() && head.body == Body::None);
@@ -405,8 +613,16 @@ fn an_endless_head_is_refused_before_it_ends() {
 fn refusals_have_their_status_and_a_text() {
     let cases: &[(&[u8], u16, &str)] = &[
         (b"GET / HTTP/2.0\r\n\r\n", 505, "version"),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "Transfer-Encoding"),
-        (b"POST / HTTP/1.1\r\nContent-Length: 1, 2\r\n\r\n", 400, "conflicting `Content-Length` headers"),
+        (
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+            501,
+            "Transfer-Encoding",
+        ),
+        (
+            b"POST / HTTP/1.1\r\nContent-Length: 1, 2\r\n\r\n",
+            400,
+            "conflicting `Content-Length` headers",
+        ),
         (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400, "colon"),
     ];
     for (bytes, status, text) in cases {
@@ -414,8 +630,16 @@ fn refusals_have_their_status_and_a_text() {
         assert_eq!(error.status(), *status);
         assert!(error.to_string().contains(text), "{error}");
     }
-    let small = Limits { head_bytes: 4, line_bytes: 20, headers: 1 };
-    let status = |bytes: &[u8]| RequestHead::default().parse(bytes, &small).map_err(|error| error.status());
+    let small = Limits {
+        head_bytes: 4,
+        line_bytes: 20,
+        headers: 1,
+    };
+    let status = |bytes: &[u8]| {
+        RequestHead::default()
+            .parse(bytes, &small)
+            .map_err(|error| error.status())
+    };
     assert_eq!(status(b"GET /aaaaaaaaaaaaaaaaaaaaaaaaa"), Err(414));
     assert_eq!(status(b"GET / HTTP/1.1\r\nx: aaaaaaa"), Err(431));
 }
@@ -425,29 +649,94 @@ fn responses_are_framed_by_status_method_and_fields() {
     use Method::{Connect, Get, Head};
     let cases: &[(&str, Method, Body, bool)] = &[
         ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", Get, Body::Exact(3), true),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n", Get, Body::Exact(3), true),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", Get, Body::Chunked, true),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n",
+            Get,
+            Body::Exact(3),
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n",
+            Get,
+            Body::Chunked,
+            true,
+        ),
         ("HTTP/1.1 200 OK\r\n", Get, Body::UntilClose, false),
-        ("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n", Get, Body::Exact(3), false),
+        (
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n",
+            Get,
+            Body::Exact(3),
+            false,
+        ),
         ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n", Get, Body::Exact(3), false),
-        ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n", Get, Body::Exact(3), true),
-        ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n", Get, Body::UntilClose, false),
+        (
+            "HTTP/1.0 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n",
+            Get,
+            Body::Exact(3),
+            true,
+        ),
+        (
+            "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n",
+            Get,
+            Body::UntilClose,
+            false,
+        ),
         ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", Head, Body::None, true),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", Head, Body::None, true),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n",
+            Head,
+            Body::None,
+            true,
+        ),
         ("HTTP/1.1 200 OK\r\n", Head, Body::None, true),
-        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n", Get, Body::None, true),
+        (
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n",
+            Get,
+            Body::None,
+            true,
+        ),
         ("HTTP/1.1 304 Not Modified\r\n", Get, Body::None, true),
         ("HTTP/1.1 204 No Content\r\n", Get, Body::None, true),
-        ("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n", Get, Body::None, true),
+        (
+            "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n",
+            Get,
+            Body::None,
+            true,
+        ),
         // Whether a body follows is anybody's guess.
-        ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n", Get, Body::None, false),
-        ("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n", Get, Body::None, false),
+        (
+            "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n",
+            Get,
+            Body::None,
+            false,
+        ),
+        (
+            "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n",
+            Get,
+            Body::None,
+            false,
+        ),
         ("HTTP/1.1 100 Continue\r\n", Get, Body::None, true),
-        ("HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n", Get, Body::None, false),
-        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n", Get, Body::None, false),
+        (
+            "HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n",
+            Get,
+            Body::None,
+            false,
+        ),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n",
+            Get,
+            Body::None,
+            false,
+        ),
         ("HTTP/1.1 200 OK\r\n", Connect, Body::None, false),
         ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", Connect, Body::None, false),
-        ("HTTP/1.1 407 No\r\nContent-Length: 3\r\n", Connect, Body::Exact(3), true),
+        (
+            "HTTP/1.1 407 No\r\nContent-Length: 3\r\n",
+            Connect,
+            Body::Exact(3),
+            true,
+        ),
         ("HTTP/1.1 205 Reset\r\nContent-Length: 0\r\n", Get, Body::Exact(0), true),
         ("HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n", Get, Body::Exact(0), true),
     ];
@@ -492,10 +781,22 @@ fn status_lines_are_read_strictly() {
         (b"HTTP/1.1x200 OK\r\n\r\n", InvalidVersion),
         (b"ICY 200 OK\r\n\r\n", InvalidVersion),
         (b"<html><body>", InvalidVersion),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", UnknownTransferCoding),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n", TransferEncodingWithContentLength),
-        (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", TransferEncodingInHttp10),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", ConflictingContentLength),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            UnknownTransferCoding,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+            TransferEncodingWithContentLength,
+        ),
+        (
+            b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            TransferEncodingInHttp10,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            ConflictingContentLength,
+        ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", InvalidContentLength),
         (b"HTTP/1.1 200 OK\r\nx : y\r\n\r\n", SpaceBeforeColon),
         (b"HTTP/1.1 200 OK\r\nx: y\r\n z\r\n\r\n", FoldedLine),
@@ -509,7 +810,8 @@ fn status_lines_are_read_strictly() {
 
 #[test]
 fn what_a_response_tells_the_router_is_found() {
-    let bytes = b"HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nl5d-err: no\r\nContent-Length: 07\r\n\r\n";
+    let bytes =
+        b"HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nl5d-err: no\r\nContent-Length: 07\r\n\r\n";
     let (head, parsed) = response_in_all_pieces(bytes, Method::Get);
     assert_eq!(parsed, Ok(Parse::Complete(bytes.len())));
     assert_eq!(head.upgrade.map(|span| span.get(bytes)), Some(&b"websocket"[..]));
@@ -532,20 +834,37 @@ fn methods_know_whether_they_may_be_repeated() {
         ("PURGE", false, false),
     ] {
         let (head, _) = request(format!("{name} / HTTP/1.1\r\n\r\n").as_bytes());
-        assert_eq!((head.method.is_safe(), head.method.is_idempotent()), (safe, idempotent), "{name}");
+        assert_eq!(
+            (head.method.is_safe(), head.method.is_idempotent()),
+            (safe, idempotent),
+            "{name}"
+        );
     }
 }
 
 /// Where httparse, another reader, and we both take a head, we must have found the same in it; and what we take it takes.
 #[test]
 fn another_reader_finds_the_same() {
-    let names = ["Host", "x-a", "Content-Length", "accept", "Connection", "a b", "", "x\u{1}"];
+    let names = [
+        "Host",
+        "x-a",
+        "Content-Length",
+        "accept",
+        "Connection",
+        "a b",
+        "",
+        "x\u{1}",
+    ];
     let values = ["h", "", " 3 ", "a, b", "\tx\t", "caf\u{e9}", "a\u{0}", "a\rb", "a\nb"];
     let ends = ["\r\n", "\n", "\r", " \r\n"];
     let mut random = fastrand::Rng::with_seed(3);
     let mut taken = 0;
     for _ in 0..20_000 {
-        let mut text = String::from(random.choice(["GET / HTTP/1.1", "POST /a?b HTTP/1.0", "PUT /%41 HTTP/1.1"]).unwrap_or(""));
+        let mut text = String::from(
+            random
+                .choice(["GET / HTTP/1.1", "POST /a?b HTTP/1.0", "PUT /%41 HTTP/1.1"])
+                .unwrap_or(""),
+        );
         let mut odd = random.u8(..4) == 0;
         let mut pick = |choices: &[&'static str], usual: usize| {
             let count = if odd { choices.len() } else { usual };
@@ -566,11 +885,22 @@ fn another_reader_finds_the_same() {
         taken += 1;
         let mut headers = [httparse::EMPTY_HEADER; 16];
         let mut other = httparse::Request::new(&mut headers);
-        assert_eq!(other.parse(bytes), Ok(httparse::Status::Complete(length)), "{}", text.escape_debug());
-        let ours: Vec<(&[u8], &[u8])> =
-            head.headers.iter().map(|header| (header.name.get(bytes), header.value.get(bytes))).collect();
-        let theirs: Vec<(&[u8], &[u8])> =
-            other.headers.iter().map(|header| (header.name.as_bytes(), header.value)).collect();
+        assert_eq!(
+            other.parse(bytes),
+            Ok(httparse::Status::Complete(length)),
+            "{}",
+            text.escape_debug()
+        );
+        let ours: Vec<(&[u8], &[u8])> = head
+            .headers
+            .iter()
+            .map(|header| (header.name.get(bytes), header.value.get(bytes)))
+            .collect();
+        let theirs: Vec<(&[u8], &[u8])> = other
+            .headers
+            .iter()
+            .map(|header| (header.name.as_bytes(), header.value))
+            .collect();
         assert_eq!(ours, theirs, "{}", text.escape_debug());
         assert_eq!(other.path.map(str::as_bytes), Some(head.target.get(bytes)));
         assert_eq!(other.version, Some(u8::from(head.version == Version::Http11)));

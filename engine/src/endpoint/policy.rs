@@ -166,7 +166,8 @@ mod tests {
             backoff: None,
         };
         assert_eq!(policy.ok(), Some(expected));
-        assert_eq!(read(&[("kind", Value::Text("none"))]).ok(), Some(Policy::Never {}));
+        let policy = read(&[("kind", Value::Text("none")), ("backoff", Value::Nothing(()))]);
+        assert_eq!(policy.ok(), Some(Policy::Never {}));
     }
 
     #[test]
