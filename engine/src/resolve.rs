@@ -117,13 +117,12 @@ impl Clients {
     pub fn update(&self, letter: Endpoints) {
         let client = {
             let mut by_id = lock(&self.by_id);
-            match by_id.get(letter.client.as_str()) {
-                Some(client) => client.clone(),
-                None => {
-                    let client = Arc::new(Client::new(&letter.client, letter.policy, self.workers));
-                    by_id.insert(client.id.clone(), client.clone());
-                    client
-                }
+            if let Some(client) = by_id.get(letter.client.as_str()) {
+                client.clone()
+            } else {
+                let client = Arc::new(Client::new(&letter.client, letter.policy, self.workers));
+                by_id.insert(client.id.clone(), client.clone());
+                client
             }
         };
         client.update(letter.state);

@@ -128,7 +128,12 @@ pub async fn route<E: Exchange>(
             deadline,
         };
         match exchange.send(&hop).await {
-            Ok(served) => return Ok(Routed::Served(served)),
+            Ok(served) => {
+                client.stats[worker.index]
+                    .requeues_per_request
+                    .record(tried.ids().len() as u64);
+                return Ok(Routed::Served(served));
+            }
             Err(unsent) => {
                 if !tried.may_go_on(&unsent, endpoint.id, set.endpoints.len()) {
                     return Err(told(unsent.failure, name, client, set, endpoint));

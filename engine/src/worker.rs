@@ -42,6 +42,8 @@ pub struct Worker {
     epoch: Instant,
     tick_ms: Cell<u64>,
     caches: RefCell<Vec<(PathCache, u64)>>,
+    // Boxed, since they are large and move in and out for every request.
+    #[allow(clippy::vec_box)]
     scratches: RefCell<Vec<Box<Scratch>>>,
     pulses: RefCell<Vec<Rc<Pulse>>>,
     draining: Cell<bool>,
@@ -179,7 +181,6 @@ async fn accept(worker: Rc<Worker>, server: Arc<Server>, listener: TcpListener) 
         match listener.accept().await {
             Ok((stream, peer)) => {
                 if !server.admit_connection() {
-                    server.stats[worker.index].closes.add(1);
                     continue;
                 }
                 let pulse = Rc::new(Pulse::default());
@@ -208,7 +209,7 @@ async fn tick(worker: Rc<Worker>, routers: Arc<[Arc<Router>]>) {
         for pulse in worker.pulses.borrow().iter() {
             pulse.check(now_ms);
         }
-        if ticks % TICKS_PER_SWEEP == 0 {
+        if ticks.is_multiple_of(TICKS_PER_SWEEP) {
             worker.sweep(&routers);
             if worker.index == 0 {
                 for router in routers.iter() {

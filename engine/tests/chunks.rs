@@ -26,7 +26,7 @@ fn relay(input: &[u8], form: Form, step: usize, room: usize) -> Result<(Vec<u8>,
 
 /// Relays in pieces of every size; all must come to the same.
 fn relay_all(input: &[u8], form: Form) -> Result<(Vec<u8>, usize, bool), ChunkError> {
-    let expected = relay(input, form, usize::MAX.min(input.len().max(1)), usize::MAX);
+    let expected = relay(input, form, input.len().max(1), usize::MAX);
     for step in 1..=input.len().max(1) {
         for room in [1, 3, 16, usize::MAX] {
             assert_eq!(

@@ -64,10 +64,10 @@ fn pipelined_requests_are_answered_in_order() {
     });
     let mesh = Mesh::web(&[origin.address]);
     let mut caller = mesh.connect();
-    let requests: String = (0..20)
+    let requests: Vec<String> = (0..20)
         .map(|index| format!("GET /{index:02} HTTP/1.1\r\nHost: web\r\n\r\n"))
         .collect();
-    caller.send(requests.as_bytes());
+    caller.send(requests.concat().as_bytes());
     for index in 0..20 {
         caller.head();
         assert_eq!(caller.take(3), format!("/{index:02}").into_bytes());

@@ -86,8 +86,12 @@ fn the_references_values_come_out() {
                 }
                 assert_eq!(Some(String::from_utf8_lossy(&target).into_owned()), expect.uri, "{id}");
             }
-            Err(Unidentified::Reason(reason)) => assert_eq!(Some(reason.as_ref()), expect.reason.as_deref(), "{id}"),
-            Err(Unidentified::Invalid(text)) => assert_eq!(Some(text.as_ref()), expect.message.as_deref(), "{id}"),
+            Err(Unidentified::Reason(reason)) => {
+                assert_eq!(Some(reason.as_ref()), expect.reason.as_deref(), "{id}");
+            }
+            Err(Unidentified::Invalid(text)) => {
+                assert_eq!(Some(text.as_ref()), expect.message.as_deref(), "{id}");
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ struct Idle {
     link: Link,
     since_ms: u64,
     /// Close after this long unused.
-    idle_time_ms: Option<u64>,
+    limit_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Pools {
         link: Link,
         now_ms: u64,
         limit: Option<usize>,
-        idle_time_ms: Option<u64>,
+        limit_ms: Option<u64>,
     ) -> bool {
         if endpoint.is_retired() {
             return false;
@@ -71,7 +71,7 @@ impl Pools {
         pool.idle.push(Idle {
             link,
             since_ms: now_ms,
-            idle_time_ms,
+            limit_ms,
         });
         true
     }
@@ -81,9 +81,7 @@ impl Pools {
         self.by_endpoint.retain(|_, pool| {
             let retired = pool.endpoint.is_retired();
             pool.idle.retain(|idle| {
-                let fresh = idle
-                    .idle_time_ms
-                    .is_none_or(|limit_ms| now_ms < idle.since_ms + limit_ms);
+                let fresh = idle.limit_ms.is_none_or(|limit_ms| now_ms < idle.since_ms + limit_ms);
                 let keep = fresh && !retired && is_quiet(&idle.link.stream);
                 if !keep {
                     idle.link.count_idle(-1);

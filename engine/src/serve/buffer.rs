@@ -12,6 +12,8 @@ pub struct Buffer {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
+    /// Bytes read since `take_count`.
+    count: u64,
 }
 
 impl Buffer {
@@ -21,6 +23,7 @@ impl Buffer {
             bytes: vec![0; capacity].into_boxed_slice(),
             start: 0,
             end: 0,
+            count: 0,
         }
     }
 
@@ -59,6 +62,11 @@ impl Buffer {
         self.len() == self.bytes.len()
     }
 
+    /// How many bytes were read since this was last asked.
+    pub fn take_count(&mut self) -> u64 {
+        std::mem::take(&mut self.count)
+    }
+
     /// Reads once from `source` into the free space; 0 means the end of the stream. The buffer must not be full.
     pub fn poll_fill<S: AsyncRead + Unpin>(
         &mut self,
@@ -74,6 +82,7 @@ impl Buffer {
         ready!(Pin::new(source).poll_read(context, &mut space))?;
         let count = space.filled().len();
         self.end += count;
+        self.count += count as u64;
         Poll::Ready(Ok(count))
     }
 }

@@ -9,10 +9,13 @@ use tokio::time::Instant;
 use super::cause_of;
 use super::relay::{self, Broken, Waits};
 use super::response::{self, Framing};
-use crate::endpoint::Outcome;
+use crate::endpoint::{InFlight, Outcome, Transition};
 use crate::failure::{Cause, Failure};
+use crate::mail::Level;
+use crate::resolve::Client;
 use crate::serve::buffer::Buffer;
 use crate::wire::h1::{Limits, Parse, RequestHead, ResponseHead, Version};
+use crate::worker::Worker;
 
 /// Why an attempt gave the caller no response.
 pub(super) enum Lost {
@@ -69,6 +72,43 @@ pub(super) struct Relayed {
     pub(super) broken: Option<Cause>,
 }
 
+fn outcome_of(status: u16) -> Outcome {
+    if status < 500 {
+        Outcome::Success
+    } else {
+        Outcome::Failure
+    }
+}
+
+/// Who is told how the endpoint did, as soon as it is known: a long body delays no probe.
+pub(super) struct Verdict<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) client: &'a Client,
+    pub(super) in_flight: &'a mut InFlight,
+}
+
+impl Verdict<'_> {
+    /// Notes how an attempt went, and tells the operator when that makes the endpoint dead or alive again.
+    pub(super) fn tell(&mut self, outcome: Outcome, at_us: u64) {
+        let transition = {
+            let mut random = self.worker.random.borrow_mut();
+            self.in_flight.record(outcome, at_us, &mut random)
+        };
+        let endpoint = &self.in_flight.endpoint().text;
+        let id = &self.client.id;
+        let message = match transition {
+            None | Some(Transition::Removed { again: true, .. }) => return,
+            Some(Transition::Removed { .. }) => format!(
+                "FailureAccrualFactory marking connection to \"{}\" as dead. Policy: {}. Remote Address: {endpoint}",
+                id.trim_start_matches('/'),
+                self.client.policy.failure_accrual,
+            ),
+            Some(Transition::Revived) => format!("endpoint {endpoint} of {id} is alive again"),
+        };
+        self.worker.outbox.note(Level::Info, "endpoint", message);
+    }
+}
+
 /// The way back of one response.
 pub(super) struct Answer<'a> {
     pub(super) waits: Waits<'a>,
@@ -83,6 +123,7 @@ pub(super) struct Answer<'a> {
     /// The request's body has gone out whole.
     pub(super) uploaded: &'a Cell<bool>,
     pub(super) deadline: Option<(Instant, Failure)>,
+    pub(super) verdict: Verdict<'a>,
     pub(super) begun: bool,
 }
 
@@ -101,6 +142,7 @@ impl Answer<'_> {
         };
         let head_us = self.waits.worker.now_us();
         let response = &*self.response;
+        self.verdict.tell(outcome_of(response.status), head_us);
         if response.status == 101 {
             return self.switch(head_length, head_us, caller).await;
         }
@@ -122,7 +164,10 @@ impl Answer<'_> {
         let passed = relay::download(self.waits, endpoint, caller, self.reply, self.back, body, framing).await;
         let (at_boundary, sent_bytes, broken) = match passed {
             Ok((at_boundary, sent_bytes)) => (at_boundary, sent_bytes, None),
-            Err(Broken::Source(error)) => (false, 0, Some(cause_of(&error))),
+            Err(Broken::Source(error)) => {
+                self.verdict.tell(Outcome::Failure, self.waits.worker.now_us());
+                (false, 0, Some(cause_of(&error)))
+            }
             Err(Broken::Sink(_gone)) => (false, 0, Some(Cause::Cancelled)),
         };
         Ok(Relayed {

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::answer::{Answer, Lost, Relayed};
-use super::relay::{self, Broken, Upload, Waits};
+use super::answer::{Answer, Lost, Relayed, Verdict};
+use super::relay::{self, Broken, Rest, Upload, Waits};
 use super::request::{self, HeadParts};
 use super::{Connection, Next, Scratch, cause_of, upgrade};
 use crate::context::{Deadline, Trace};
@@ -21,7 +21,6 @@ use crate::endpoint::connect::{self, Link};
 use crate::endpoint::{InFlight, Outcome};
 use crate::failure::{Cause, Failure};
 use crate::identify::{self, Consumed};
-use crate::mail::Level;
 use crate::route::{Exchange, Hop, Served, Unsent};
 use crate::router::Server;
 use crate::wire::h1::{Known, Method};
@@ -45,6 +44,17 @@ pub(super) struct H1Exchange<'a> {
     /// Bytes of the body were given up to an endpoint and are not here any more.
     body_lost: bool,
     next: Next,
+}
+
+/// How far an exchange has come, when it is over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    /// The caller has seen a part of the response.
+    pub(super) begun: bool,
+    /// A part of the request's body is gone.
+    pub(super) body_lost: bool,
+    /// What becomes of the caller's connection.
+    pub(super) next: Next,
 }
 
 impl<'a> H1Exchange<'a> {
@@ -71,14 +81,13 @@ impl<'a> H1Exchange<'a> {
         }
     }
 
-    /// Whether the caller has seen a part of the response.
-    pub(super) fn begun(&self) -> bool {
-        self.begun
-    }
-
-    /// What becomes of the caller's connection.
-    pub(super) fn next(&self) -> Next {
-        self.next
+    /// How far the exchange has come.
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            begun: self.begun,
+            body_lost: self.body_lost,
+            next: self.next,
+        }
     }
 
     /// Refuses what must not go on, before anybody is asked about it.
@@ -137,15 +146,6 @@ impl<'a> H1Exchange<'a> {
             self.trace.sample(sample);
         }
         self.deadline = deadline;
-    }
-
-    /// Notes what an attempt says of its endpoint, and tells the operator when that makes it dead or alive again.
-    fn record(&self, in_flight: &mut InFlight, outcome: Outcome, at_us: u64, hop: &Hop<'_>) {
-        let mut random = self.worker.random.borrow_mut();
-        if let Some(transition) = in_flight.record(outcome, at_us, &mut random) {
-            let message = format!("{} of {}: {transition:?}", hop.endpoint.text, hop.client.id);
-            self.worker.outbox.note(Level::Info, "endpoint", message);
-        }
     }
 
     /// A connection to the endpoint: an idle one, or a new one.
@@ -209,7 +209,7 @@ impl<'a> H1Exchange<'a> {
     }
 
     /// When the response's head must be there, and the failure if it is not.
-    fn head_deadline(&self, hop: &Hop<'_>) -> Option<(Instant, Failure)> {
+    fn head_deadline(hop: &Hop<'_>) -> Option<(Instant, Failure)> {
         let total = hop
             .deadline
             .map(|(by, timeout_ms)| (by, Failure::total_timeout(timeout_ms)));
@@ -220,8 +220,14 @@ impl<'a> H1Exchange<'a> {
         total.into_iter().chain(attempt).min_by_key(|(by, _)| *by)
     }
 
-    async fn exchange(&mut self, hop: &Hop<'_>, endpoint: &mut TcpStream) -> Result<Relayed, Lost> {
-        let deadline = self.head_deadline(hop);
+    async fn exchange(
+        &mut self,
+        hop: &Hop<'_>,
+        endpoint: &mut TcpStream,
+        in_flight: &mut InFlight,
+        sent: &Cell<u64>,
+    ) -> Result<Relayed, Lost> {
+        let deadline = Self::head_deadline(hop);
         let server = self.server.clone();
         let worker = self.worker.clone();
         let stats = &server.stats[worker.index];
@@ -251,6 +257,7 @@ impl<'a> H1Exchange<'a> {
                 Lost::Silent(error)
             }
         })?;
+        sent.set(output.len() as u64);
         reply.clear();
         let uploaded = Cell::new(body.is_done());
         let mut answer = Answer {
@@ -264,6 +271,11 @@ impl<'a> H1Exchange<'a> {
             caller_stays: request.keep_alive && !worker.is_draining(),
             uploaded: &uploaded,
             deadline,
+            verdict: Verdict {
+                worker: &worker,
+                client: hop.client,
+                in_flight,
+            },
             begun: false,
         };
         if body.is_done() {
@@ -298,11 +310,13 @@ impl<'a> H1Exchange<'a> {
             waits,
             &mut caller_reads,
             &mut endpoint_writes,
-            input,
-            output,
-            &mut body,
-            &stats.received_bytes,
-            &uploaded,
+            Rest {
+                input,
+                out: output,
+                body: &mut body,
+                sent,
+                done: &uploaded,
+            },
         ));
         let mut uploading_over = false;
         let relayed = {
@@ -391,38 +405,53 @@ impl Exchange for H1Exchange<'_> {
     async fn send(&mut self, hop: &Hop<'_>) -> Result<Served, Unsent> {
         self.attempts += 1;
         let worker = self.worker.clone();
-        let sent_us = worker.now_us();
-        let mut in_flight = hop.endpoint.begin(sent_us);
+        let stats = &*hop.client.stats[worker.index];
+        let path_stats = &*hop.leaf.stats[worker.index];
+        let began_us = worker.now_us();
+        let mut in_flight = hop.endpoint.begin(began_us);
         let mut link = match self.connect(hop).await {
             Ok(link) => link,
             Err(unsent) => {
-                self.record(&mut in_flight, Outcome::Failure, worker.now_us(), hop);
+                let (client, now_us) = (hop.client, worker.now_us());
+                let in_flight = &mut in_flight;
+                Verdict {
+                    worker: &worker,
+                    client,
+                    in_flight,
+                }
+                .tell(Outcome::Failure, now_us);
+                stats.finish(0, now_us - began_us, Some(unsent.failure.cause));
+                path_stats.finish(0, now_us - began_us, Some(unsent.failure.cause));
                 return Err(unsent);
             }
         };
         self.write_head(hop);
-        let stats = &*hop.client.stats[worker.index];
-        let path_stats = &*hop.leaf.stats[worker.index];
         stats.pending.add(1);
-        let exchanged = self.exchange(hop, &mut link.stream).await;
+        path_stats.pending.add(1);
+        let sent = Cell::new(0);
+        let exchanged = self.exchange(hop, &mut link.stream, &mut in_flight, &sent).await;
         stats.pending.sub(1);
-        let (outcome, status, latency_us, cause) = match &exchanged {
-            Ok(relayed) => {
-                let outcome = if relayed.status < 500 {
-                    Outcome::Success
-                } else {
-                    Outcome::Failure
-                };
-                let latency_us = relayed.head_us.saturating_sub(sent_us);
-                (Some(outcome), relayed.status, latency_us, relayed.broken)
+        path_stats.pending.sub(1);
+        let (status, latency_us, cause) = match &exchanged {
+            Ok(relayed) => (relayed.status, relayed.head_us.saturating_sub(began_us), relayed.broken),
+            Err(lost) => {
+                let now_us = worker.now_us();
+                if let Some(outcome) = lost.outcome() {
+                    let (client, in_flight) = (hop.client, &mut in_flight);
+                    Verdict {
+                        worker: &worker,
+                        client,
+                        in_flight,
+                    }
+                    .tell(outcome, now_us);
+                }
+                (0, now_us - began_us, Some(lost.cause()))
             }
-            Err(lost) => (lost.outcome(), 0, worker.now_us() - sent_us, Some(lost.cause())),
         };
-        if let Some(outcome) = outcome {
-            self.record(&mut in_flight, outcome, sent_us + latency_us, hop);
-        }
         drop(in_flight);
         stats.finish(status, latency_us, cause);
+        stats.sent_bytes.add(sent.get());
+        stats.received_bytes.add(self.scratch.reply.take_count());
         path_stats.finish(status, latency_us, cause);
         match exchanged {
             Ok(relayed) => {

@@ -175,7 +175,7 @@ impl Connection {
                         return next;
                     }
                 }
-                Head::Bad(failure) => return self.refuse(scratch, &failure).await,
+                Head::Bad(failure) => return self.refuse(scratch, &failure, None).await,
                 Head::Ended => return Next::Close,
             }
             if scratch.input.is_empty() {
@@ -208,9 +208,7 @@ impl Connection {
             let Scratch { input, .. } = scratch;
             let stream = &mut self.stream;
             match self.pulse.until(|context| input.poll_fill(stream, context)).await {
-                Ok(Ok(count)) if count > 0 => {
-                    self.server.stats[self.worker.index].received_bytes.add(count as u64);
-                }
+                Ok(Ok(count)) if count > 0 => {}
                 Err(Interrupt::Expired) if begun => {
                     return Head::Bad(Failure::malformed(408, "the request's head took too long"));
                 }
@@ -225,7 +223,7 @@ impl Connection {
         self.pulse.expect_by(None);
         let started_us = self.worker.now_us();
         if !self.server.admit_request() {
-            return self.refuse(scratch, &Failure::overloaded()).await;
+            return self.refuse(scratch, &Failure::overloaded(), Some(head_length)).await;
         }
         let stats = &*self.server.stats[self.worker.index].clone();
         stats.pending.add(1);
@@ -239,8 +237,8 @@ impl Connection {
             }
             Err(failure) => Err(failure),
         };
-        let begun = exchange.begun();
-        let mut next = exchange.next();
+        let progress = exchange.progress();
+        let mut next = progress.next;
         let (status, latency_us, cause) = match routed {
             Ok(Routed::Served(served)) => (served.status, served.latency_us, None),
             Ok(Routed::Status(status)) => {
@@ -248,14 +246,18 @@ impl Connection {
                 (status, self.worker.now_us() - started_us, None)
             }
             Err(failure) => {
-                if !begun {
-                    next = local::answer_failure(self, scratch, &failure, Some(head_length)).await;
-                }
+                next = if progress.begun {
+                    Next::Cut
+                } else {
+                    let head_length = Some(head_length).filter(|_| !progress.body_lost);
+                    local::answer_failure(self, scratch, &failure, head_length).await
+                };
                 (failure.status, self.worker.now_us() - started_us, Some(failure.cause))
             }
         };
         stats.pending.sub(1);
         stats.finish(status, latency_us, cause);
+        stats.received_bytes.add(scratch.input.take_count());
         if let Some(name) = bound_to {
             name.service.stats[self.worker.index].finish(status, latency_us, cause);
         }
@@ -266,11 +268,11 @@ impl Connection {
         next
     }
 
-    /// Answers a request whose head cannot be used, or that is not taken; where the next one begins is not known.
-    async fn refuse(&mut self, scratch: &mut Scratch, failure: &Failure) -> Next {
+    /// Answers a request that goes no further; without `head_length` where the next one begins is not known.
+    async fn refuse(&mut self, scratch: &mut Scratch, failure: &Failure, head_length: Option<usize>) -> Next {
         let stats = self.server.stats[self.worker.index].clone();
         stats.finish(failure.status, 0, Some(failure.cause));
-        local::answer_failure(self, scratch, failure, None).await
+        local::answer_failure(self, scratch, failure, head_length).await
     }
 
     /// Closes so that the caller can read all that was written: closing a socket with unread bytes resets it, and a reset

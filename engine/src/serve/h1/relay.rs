@@ -9,7 +9,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::response::Framing;
 use crate::serve::buffer::Buffer;
 use crate::serve::pulse::Pulse;
-use crate::stats::Counter;
 use crate::wire::h1::{Body, ChunkRelay, Form, LAST_CHUNK, push_chunk_head};
 use crate::worker::Worker;
 
@@ -127,34 +126,39 @@ impl Upload {
     }
 }
 
+/// What is still to be sent of a request.
+pub(super) struct Rest<'a> {
+    pub input: &'a mut Buffer,
+    pub out: &'a mut Vec<u8>,
+    pub body: &'a mut Upload,
+    /// Bytes sent so far.
+    pub sent: &'a Cell<u64>,
+    /// Set when all is sent.
+    pub done: &'a Cell<bool>,
+}
+
 /// Sends the rest of a request's body as it comes.
 pub(super) async fn upload<R, W>(
     waits: Waits<'_>,
     caller: &mut R,
     endpoint: &mut W,
-    input: &mut Buffer,
-    out: &mut Vec<u8>,
-    body: &mut Upload,
-    received: &Counter,
-    done: &Cell<bool>,
+    rest: Rest<'_>,
 ) -> Result<(), Broken>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    while !body.is_done() {
-        if input.is_empty() {
-            match waits.fill(input, caller).await.map_err(Broken::Source)? {
-                0 => return Err(ended()),
-                count => received.add(count as u64),
-            }
+    while !rest.body.is_done() {
+        if rest.input.is_empty() && waits.fill(rest.input, caller).await.map_err(Broken::Source)? == 0 {
+            return Err(ended());
         }
-        out.clear();
-        let used = body.take(input.bytes(), out).map_err(Broken::Source)?;
-        input.consume(used);
-        waits.write(endpoint, out).await.map_err(sink)?;
+        rest.out.clear();
+        let used = rest.body.take(rest.input.bytes(), rest.out).map_err(Broken::Source)?;
+        rest.input.consume(used);
+        waits.write(endpoint, rest.out).await.map_err(sink)?;
+        rest.sent.set(rest.sent.get() + rest.out.len() as u64);
     }
-    done.set(true);
+    rest.done.set(true);
     waits.pulse.expect_by(None);
     Ok(())
 }

@@ -15,8 +15,8 @@ pub(super) struct Options {
     pub close: bool,
     pub keep_alive: bool,
     pub upgrade: bool,
-    /// Options other than `close`: there may be headers of that name.
-    others: bool,
+    /// Options other than `close`, which names no header, and `keep-alive`.
+    others: usize,
     count: usize,
 }
 
@@ -32,10 +32,9 @@ impl Options {
                 self.close = true;
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
                 self.keep_alive = true;
-                self.others = true;
             } else {
                 self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
-                self.others = true;
+                self.others += 1;
             }
         }
         Ok(())
@@ -48,7 +47,8 @@ impl Options {
 
     /// Marks the headers that the `Connection` lines name.
     pub(super) fn mark(&self, headers: &mut [Header], buf: &[u8]) {
-        if !self.others {
+        let keep_alive_named = || self.keep_alive && headers.iter().any(|header| header.known == Known::KeepAlive);
+        if self.others == 0 && !keep_alive_named() {
             return;
         }
         for line in 0..headers.len() {

@@ -73,19 +73,20 @@ pub(super) fn read(
     let whole = buf.len() < bound;
     let window = &buf[..buf.len().min(bound)];
     loop {
-        match read_line(window, scan.at)? {
-            Line::Header(header) => {
-                if headers.len() >= limits.headers {
+        match read_line(window, scan.at, headers)? {
+            Line::Header(end) => {
+                if headers.len() > limits.headers {
                     return Err(HeadErrorKind::TooManyHeaders);
                 }
-                if header.known != Known::Other {
-                    facts.note(&header, window)?;
+                scan.at = end;
+                if let Some(header) = headers.last()
+                    && header.known != Known::Other
+                {
+                    facts.note(header, window)?;
                 }
-                headers.push(header);
-                scan.at = header.line.end as usize;
             }
-            Line::End(next) => {
-                scan.at = next;
+            Line::End => {
+                scan.at += 2;
                 facts.options.mark(headers, window);
                 return Ok(true);
             }
@@ -96,20 +97,22 @@ pub(super) fn read(
 }
 
 enum Line {
-    Header(Header),
-    End(usize),
+    /// It was appended; where the next line begins.
+    Header(usize),
+    /// The empty line.
+    End,
     Partial,
 }
 
-fn read_line(buf: &[u8], start: usize) -> Result<Line, HeadErrorKind> {
+/// Reads the line at `start`. A header is built in its place: handing it around costs as much as finding it.
+fn read_line(buf: &[u8], start: usize, headers: &mut Vec<Header>) -> Result<Line, HeadErrorKind> {
     let line = &buf[start..];
     let name_length = scan::run(line, &TOKEN);
     match line.get(name_length) {
         None => return Ok(Line::Partial),
         Some(b':') if name_length > 0 => {}
-        Some(_) => return read_odd_line(line, name_length, start),
+        Some(_) => return read_odd_line(line, name_length),
     }
-    let known = Known::of(&line[..name_length]);
     let mut at = name_length + 1;
     while let Some(b' ' | b'\t') = line.get(at) {
         at += 1;
@@ -134,22 +137,23 @@ fn read_line(buf: &[u8], start: usize) -> Result<Line, HeadErrorKind> {
     while value_end > value_start && matches!(line[value_end - 1], b' ' | b'\t') {
         value_end -= 1;
     }
-    Ok(Line::Header(Header {
+    headers.push(Header {
         line: Span::new(start, start + at + 2),
         name: Span::new(start, start + name_length),
         value: Span::new(start + value_start, start + value_end),
-        known,
+        known: Known::of(&line[..name_length]),
         named_by_connection: false,
-    }))
+    });
+    Ok(Line::Header(start + at + 2))
 }
 
 /// The line that ends the head, or one that is wrong at `name_length`.
 #[cold]
-fn read_odd_line(line: &[u8], name_length: usize, start: usize) -> Result<Line, HeadErrorKind> {
+fn read_odd_line(line: &[u8], name_length: usize) -> Result<Line, HeadErrorKind> {
     Err(match (name_length, line[name_length]) {
         (0, b'\r') => match line.get(1) {
             None => return Ok(Line::Partial),
-            Some(b'\n') => return Ok(Line::End(start + 2)),
+            Some(b'\n') => return Ok(Line::End),
             Some(_) => HeadErrorKind::BareCr,
         },
         (_, b'\n') => HeadErrorKind::BareLf,

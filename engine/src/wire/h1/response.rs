@@ -7,6 +7,9 @@ use super::request::{Method, Version};
 use super::scan;
 use super::span::Span;
 
+/// What comes before the reason phrase.
+const PREFIX: usize = "HTTP/1.1 200".len();
+
 /// A response's head. Reused for the next response; `parse` begins anew after it was complete or refused.
 #[derive(Debug, Default)]
 pub struct ResponseHead {
@@ -124,7 +127,6 @@ impl ResponseHead {
             Some(b'\n') => {}
             Some(_) => return Err(HeadErrorKind::BareCr),
         }
-        const PREFIX: usize = "HTTP/1.1 200".len();
         self.reason = Span::new(PREFIX + reason_start, PREFIX + at);
         Ok(Some(PREFIX + at + 2))
     }
