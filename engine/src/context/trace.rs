@@ -1,8 +1,10 @@
-//! What travels with a request from hop to hop: its trace id and its deadline (reference/linker.md §5.1 to §5.3).
+//! The place of a request in its trace, as `l5d-ctx-trace` carries it (reference/wire.md §5.1).
 
 use std::sync::OnceLock;
 
 use fastrand::Rng;
+
+use super::base64;
 
 /// Set when the sampling flag means something.
 const SAMPLING_KNOWN: u64 = 2;
@@ -47,7 +49,7 @@ impl Trace {
     /// Reads the value of `l5d-ctx-trace`: base64 of 32 or 40 bytes. Anything else is ignored.
     pub fn read(value: &[u8]) -> Option<Self> {
         let mut bytes = [0u8; 40];
-        let length = decode_base64(value, &mut bytes)?;
+        let length = base64::decode(value, &mut bytes)?;
         let word = |index: usize| bytes[index * 8..].first_chunk().map(|word| u64::from_be_bytes(*word));
         Some(Self {
             span: word(0)?,
@@ -98,7 +100,7 @@ impl Trace {
             place.copy_from_slice(&word.to_be_bytes());
         }
         let length = if self.trace_high.is_some() { 40 } else { 32 };
-        encode_base64(&bytes[..length], out);
+        base64::encode(&bytes[..length], out);
     }
 
     /// Appends the value of `l5d-reqid`: the trace's id in 16 hexadecimal digits.
@@ -129,124 +131,6 @@ fn keeps(salt: u64, trace: u64, rate: f64) -> bool {
 fn read_sample_rate(value: &[u8]) -> Option<f64> {
     let rate: f64 = std::str::from_utf8(value).ok()?.parse().ok()?;
     (!rate.is_nan()).then(|| rate.clamp(0.0, 1.0))
-}
-
-/// By when a request must be answered, and when that was said, in nanoseconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadline {
-    pub timestamp_ns: u64,
-    pub deadline_ns: u64,
-}
-
-impl Deadline {
-    /// Reads the value of `l5d-ctx-deadline`; anything but two decimal numbers is ignored.
-    pub fn read(value: &[u8]) -> Option<Self> {
-        let space = memchr::memchr(b' ', value)?;
-        Some(Self {
-            timestamp_ns: parse_nanoseconds(&value[..space])?,
-            deadline_ns: parse_nanoseconds(&value[space + 1..])?,
-        })
-    }
-
-    /// The stricter of two: the later word and the earlier end.
-    pub fn combine(one: Option<Self>, other: Option<Self>) -> Option<Self> {
-        let (Some(first), Some(second)) = (one, other) else {
-            return one.or(other);
-        };
-        Some(Self {
-            timestamp_ns: first.timestamp_ns.max(second.timestamp_ns),
-            deadline_ns: first.deadline_ns.min(second.deadline_ns),
-        })
-    }
-
-    /// Appends the value of `l5d-ctx-deadline`.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        push_decimal(self.timestamp_ns, out);
-        out.push(b' ');
-        push_decimal(self.deadline_ns, out);
-    }
-}
-
-/// Others read these numbers into 64 signed bits.
-fn parse_nanoseconds(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    u64::try_from(number).ok()
-}
-
-fn push_decimal(mut number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0u8; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[start..]);
-}
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// Appends padded base64 (RFC 4648 §4).
-fn encode_base64(bytes: &[u8], out: &mut Vec<u8>) {
-    for group in bytes.chunks(3) {
-        let word = group.iter().fold(0u32, |word, &byte| word << 8 | u32::from(byte)) << (8 * (3 - group.len()));
-        for index in 0..4 {
-            out.push(if index <= group.len() {
-                ALPHABET[(word >> (18 - 6 * index) & 63) as usize]
-            } else {
-                b'='
-            });
-        }
-    }
-}
-
-/// Reads padded base64 strictly; gives the number of bytes, or `None` if it is malformed or longer than `out`.
-fn decode_base64(text: &[u8], out: &mut [u8]) -> Option<usize> {
-    let (groups, rest) = text.as_chunks::<4>();
-    if !rest.is_empty() || groups.is_empty() {
-        return None;
-    }
-    let mut length = 0;
-    for (index, group) in groups.iter().enumerate() {
-        let padding = match group {
-            [.., b'=', b'='] => 2,
-            [.., b'='] => 1,
-            _ => 0,
-        };
-        if padding > 0 && index + 1 < groups.len() {
-            return None;
-        }
-        let mut word = 0u32;
-        for &letter in &group[..4 - padding] {
-            word = word << 6 | u32::from(sextet(letter)?);
-        }
-        word <<= 6 * padding;
-        let [_, bytes @ ..] = word.to_be_bytes();
-        let (bytes, unused) = bytes.split_at(3 - padding);
-        if unused.iter().any(|&byte| byte != 0) {
-            return None;
-        }
-        out.get_mut(length..length + bytes.len())?.copy_from_slice(bytes);
-        length += bytes.len();
-    }
-    Some(length)
-}
-
-fn sextet(letter: u8) -> Option<u8> {
-    Some(match letter {
-        b'A'..=b'Z' => letter - b'A',
-        b'a'..=b'z' => letter - b'a' + 26,
-        b'0'..=b'9' => letter - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
@@ -287,9 +171,9 @@ mod tests {
     #[test]
     fn other_lengths_and_bad_base64_are_ignored() {
         let mut twenty_four = Vec::new();
-        encode_base64(&[1; 24], &mut twenty_four);
+        base64::encode(&[1; 24], &mut twenty_four);
         let mut forty_eight = Vec::new();
-        encode_base64(&[1; 48], &mut forty_eight);
+        base64::encode(&[1; 48], &mut forty_eight);
         let bad: &[&[u8]] = &[
             b"",
             b"=",
@@ -383,40 +267,5 @@ mod tests {
         assert_eq!(id.flags, 2);
         id.sample(b"1");
         assert_eq!(id.flags, 6);
-    }
-
-    #[test]
-    fn deadlines_combine_to_the_later_word_and_the_earlier_end() {
-        let one = Deadline::read(b"10 500");
-        let two = Deadline::read(b"20 400");
-        let both = Deadline::combine(one, two).expect("both are valid");
-        let mut out = Vec::new();
-        both.write(&mut out);
-        assert_eq!(out, b"20 400");
-        assert_eq!(Deadline::combine(two, one), Some(both));
-        assert_eq!(Deadline::combine(None, one), one);
-        assert_eq!(Deadline::combine(one, None), one);
-        assert_eq!(Deadline::combine(None, None), None);
-    }
-
-    #[test]
-    fn malformed_deadlines_are_ignored() {
-        for value in [
-            "",
-            " ",
-            "1",
-            "1 ",
-            " 1",
-            "1  2",
-            "1 2 3",
-            "a 2",
-            "1 b",
-            "-1 2",
-            "+1 2",
-            "1 9223372036854775808",
-        ] {
-            assert_eq!(Deadline::read(value.as_bytes()), None, "{value}");
-        }
-        assert!(Deadline::read(b"0 9223372036854775807").is_some());
     }
 }

@@ -1,0 +1,100 @@
+//! By when a request must be answered, as `l5d-ctx-deadline` carries it.
+
+/// By when a request must be answered, and when that was said, in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    pub timestamp_ns: u64,
+    pub deadline_ns: u64,
+}
+
+impl Deadline {
+    /// Reads the value of `l5d-ctx-deadline`; anything but two decimal numbers is ignored.
+    pub fn read(value: &[u8]) -> Option<Self> {
+        let space = memchr::memchr(b' ', value)?;
+        Some(Self {
+            timestamp_ns: parse_nanoseconds(&value[..space])?,
+            deadline_ns: parse_nanoseconds(&value[space + 1..])?,
+        })
+    }
+
+    /// The stricter of two: the later word and the earlier end.
+    pub fn combine(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let (Some(first), Some(second)) = (one, other) else {
+            return one.or(other);
+        };
+        Some(Self {
+            timestamp_ns: first.timestamp_ns.max(second.timestamp_ns),
+            deadline_ns: first.deadline_ns.min(second.deadline_ns),
+        })
+    }
+
+    /// Appends the value of `l5d-ctx-deadline`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        push_decimal(self.timestamp_ns, out);
+        out.push(b' ');
+        push_decimal(self.deadline_ns, out);
+    }
+}
+
+/// Others read these numbers into 64 signed bits.
+fn parse_nanoseconds(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    u64::try_from(number).ok()
+}
+
+fn push_decimal(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0u8; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_combine_to_the_later_word_and_the_earlier_end() {
+        let one = Deadline::read(b"10 500");
+        let two = Deadline::read(b"20 400");
+        let both = Deadline::combine(one, two).expect("both are valid");
+        let mut out = Vec::new();
+        both.write(&mut out);
+        assert_eq!(out, b"20 400");
+        assert_eq!(Deadline::combine(two, one), Some(both));
+        assert_eq!(Deadline::combine(None, one), one);
+        assert_eq!(Deadline::combine(one, None), one);
+        assert_eq!(Deadline::combine(None, None), None);
+    }
+
+    #[test]
+    fn malformed_deadlines_are_ignored() {
+        for value in [
+            "",
+            " ",
+            "1",
+            "1 ",
+            " 1",
+            "1  2",
+            "1 2 3",
+            "a 2",
+            "1 b",
+            "-1 2",
+            "+1 2",
+            "1 9223372036854775808",
+        ] {
+            assert_eq!(Deadline::read(value.as_bytes()), None, "{value}");
+        }
+        assert!(Deadline::read(b"0 9223372036854775807").is_some());
+    }
+}
