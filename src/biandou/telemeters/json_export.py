@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from biandou.telemeters.model import Metrics
 from biandou.telemeters.reading import Reading
 from biandou.telemeters.window import Summary
 
@@ -18,16 +19,39 @@ _encode = msgspec.json.Encoder().encode
 Number = int | float
 
 
+class _Part(NamedTuple):
+    """The metrics of a scope below a query: `scope` is what follows the query; what is left of it is `inner`."""
+
+    metrics: Metrics
+    scope: Sequence[str]
+    inner: Sequence[str]
+
+    def place(self, name: str) -> str | None:
+        """Give a metric's name counted from the query, `None` if it is not below."""
+        if not self.inner:
+            return name
+        parts = name.split("/")
+        size = len(self.inner)
+        return "/".join(parts[size:]) if parts[:size] == self.inner else None
+
+
 def flat_json(reading: Reading, *, pretty: bool = False, query: Sequence[str] = ()) -> bytes | None:
     """Give one object, its keys the places joined by `/`; indented and sorted if `pretty`.
 
     With a query only what is below it, `None` if nothing is; places are then counted from there.
     """
     found: dict[str, Number] = {}
-    for scope, name, own in _places(reading, query):
-        key = "/".join((*scope, name)) if name else "/".join(scope)
-        for part, value in own.items():
-            found[f"{key}.{part[5:]}" if part.startswith("stat.") else key] = value
+    for part in _parts(reading, query):
+        head = "/".join(part.scope)
+        for name, value in _numbers(part.metrics):
+            place = part.place(name)
+            if place is not None:
+                found[f"{head}/{place}" if head and place else head or place] = value
+        for name, summary in reading.summaries(part.metrics):
+            place = part.place(name)
+            if place is not None:
+                key = f"{head}/{place}" if head and place else head or place
+                found |= {f"{key}.{suffix}": value for suffix, value in stat_values(summary).items()}
     if query and not found:
         return None
     if pretty:
@@ -38,15 +62,34 @@ def flat_json(reading: Reading, *, pretty: bool = False, query: Sequence[str] = 
 def tree_json(reading: Reading, *, query: Sequence[str] = ()) -> bytes | None:
     """Give nested objects; what belongs to a place itself is under `counter`, `gauge` and `stat.…`."""
     root: dict[str, Any] = {}
-    last: Sequence[str] | None = None
-    scoped = root
-    for scope, name, own in _places(reading, query):
-        if scope is not last:
-            scoped = _below(root, scope)
-            last = scope
-        node = _below(scoped, name.split("/")) if name else scoped
-        node.update(own)
+    for part in _parts(reading, query):
+        scoped = _below(root, part.scope)
+        own: list[tuple[str, dict[str, Number]]] = [(name, {"counter": n}) for name, n in part.metrics.counters.items()]
+        own += [(name, {"gauge": value}) for name, value in part.metrics.gauges.items() if math.isfinite(value)]
+        for name, summary in reading.summaries(part.metrics):
+            own.append((name, {f"stat.{suffix}": value for suffix, value in stat_values(summary).items()}))
+        for name, values in own:
+            place = part.place(name)
+            if place is not None:
+                _below(scoped, place.split("/") if place else ()).update(values)
     return None if query and not root else _encode(root)
+
+
+def _parts(reading: Reading, query: Sequence[str]) -> Iterator[_Part]:
+    wanted = list(query)
+    for metrics in reading.scopes:
+        scope = list(metrics.scope)
+        common = min(len(wanted), len(scope))
+        if scope[:common] == wanted[:common]:
+            yield _Part(metrics, scope[common:], wanted[common:])
+
+
+def _numbers(metrics: Metrics) -> Iterator[tuple[str, Number]]:
+    yield from metrics.counters.items()
+    for name, value in metrics.gauges.items():
+        # JSON has no word for the others.
+        if math.isfinite(value):
+            yield name, value
 
 
 def _below(node: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
@@ -55,40 +98,15 @@ def _below(node: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
     return node
 
 
-def _places(reading: Reading, query: Sequence[str]) -> list[tuple[Sequence[str], str, dict[str, Number]]]:
-    """Give scope, name and values of every metric below the query, counted from there."""
-    places: list[tuple[Sequence[str], str, dict[str, Number]]] = []
-    wanted = list(query)
-    for metrics in reading.scopes:
-        scope: Sequence[str] = metrics.scope
-        inner: list[str] = []
-        if wanted:
-            common = min(len(wanted), len(scope))
-            if list(scope[:common]) != wanted[:common]:
-                continue
-            scope, inner = scope[common:], wanted[common:]
-        own: list[tuple[str, dict[str, Number]]] = [
-            (name, {"counter": count}) for name, count in metrics.counters.items()
-        ]
-        own += [(name, {"gauge": value}) for name, value in metrics.gauges.items() if math.isfinite(value)]
-        own += [(name, stat_values(summary)) for name, summary in reading.summaries(metrics)]
-        for name, values in own:
-            if not inner:
-                places.append((scope, name, values))
-            elif name.split("/")[: len(inner)] == inner:
-                places.append((scope, "/".join(name.split("/")[len(inner) :]), values))
-    return places
-
-
 def stat_values(stat: Summary) -> dict[str, Number]:
     """Give what is shown of a window; without samples only the count."""
     if stat.count == 0:
-        return {"stat.count": 0}
+        return {"count": 0}
     return {
-        "stat.count": stat.count,
-        "stat.max": stat.most,
-        "stat.min": stat.least,
-        **{f"stat.{name}": value for name, value in zip(_PERCENTILES, stat.percentiles, strict=True)},
-        "stat.sum": stat.sum,
-        "stat.avg": stat.average,
+        "count": stat.count,
+        "max": stat.most,
+        "min": stat.least,
+        **dict(zip(_PERCENTILES, stat.percentiles, strict=True)),
+        "sum": stat.sum,
+        "avg": stat.average,
     }

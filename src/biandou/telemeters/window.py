@@ -80,7 +80,7 @@ class Windows:
 
 def _total(stat: Distribution) -> _Total:
     values = array("f", [value for value, _ in stat.buckets])
-    counts = array("Q", [count for _, count in stat.buckets])
+    counts = array("I" if stat.count < 2**32 else "Q", [count for _, count in stat.buckets])
     return _Total(stat.count, stat.sum, values, counts)
 
 
