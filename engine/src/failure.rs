@@ -73,7 +73,7 @@ impl Failure {
 
     /// The request's own dtab cannot be read.
     pub fn bad_override(message: &str) -> Self {
-        Self::new(Room::Identification, 400, Cause::BadRequest, message)
+        Self::new(Room::Identification, 400, Cause::Unidentified, message)
     }
 
     /// More hops than the server allows.

@@ -2,6 +2,8 @@
 
 from typing import final
 
+__all__ = ["Engine"]
+
 @final
 class Engine:
     def __new__(cls, plan: bytes, bell: int) -> Engine: ...

@@ -22,8 +22,8 @@ Fault = Literal["user", "peer", "ours"]
 class BiandouError(Exception):
     """What all our errors have in common.
 
-    `room` is the step of the road (the metric label and the log field), `fault` says who has to act, and `retry` whether the
-    same thing may succeed when tried again.
+    `room` is the step of the road (the metric label and the log field), `fault` says who has to act, and `retry`
+    whether the same thing may succeed when tried again.
     """
 
     room: ClassVar[Room]

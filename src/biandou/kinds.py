@@ -1,8 +1,8 @@
 """A room's register of kinds, and what a kind's configuration is.
 
 A kind is a frozen `msgspec.Struct` whose tag is the `kind` an operator writes (`io.l5d.fs`). If Python runs the kind,
-the struct also makes the thing that runs. A kind taken twice in one room is refused. Importing this module registers nothing:
-`standard.py` is the one list of built-in kinds.
+the struct also makes the thing that runs. A kind taken twice in one room is refused. Importing this module registers
+nothing: `standard.py` is the one list of built-in kinds.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from biandou.policies import (
     NoFailureAccrual,
     NonRetryable5xx,
 )
+from biandou.telemeters.prometheus import PrometheusTelemeter
 from biandou.transformers.const import ConstTransformerKind
 from biandou.transformers.localhost import LocalhostTransformerKind
 from biandou.transformers.port import PortTransformerKind
@@ -159,8 +160,8 @@ LABELERS: Final[Register[Any]] = Register(
 
 TELEMETERS: Final[Register[Any]] = PluggableRegister(
     "telemeters",
+    (PrometheusTelemeter,),
     planned=(
-        "io.l5d.prometheus",
         "io.l5d.influxdb",
         "io.l5d.recentRequests",
         "io.l5d.statsd",

@@ -13,7 +13,7 @@ import pytest
 
 from biandou.config.linker import LinkerConfig, parse
 from biandou.config.router import HttpRouter
-from biandou.config.typed import keys
+from biandou.config.schema import keys
 from biandou.kinds import Kind
 
 GUIDE = (FilePath(__file__).parents[2] / "docs" / "guides" / "configuration.md").read_text()

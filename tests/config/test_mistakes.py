@@ -183,13 +183,16 @@ BAD: list[tuple[str, list[str]]] = [
     ),
     (
         in_router("client: {tls: {commonName: x, disableValidation: true, clientAuth: {certPath: a, keyPath: b}}}"),
-        ["l.yaml:4:17: routers[0].client.tls: disableValidation: true is incompatible with clientAuth"],
+        [
+            "l.yaml:4:52: routers[0].client.tls.disableValidation: disableValidation: true is incompatible with "
+            "clientAuth"
+        ],
     ),
     (
         in_router("client: {tls: {commonName: x, trustCerts: [a], trustCertsBundle: b}}"),
         [
-            "l.yaml:4:17: routers[0].client.tls: Both trustCerts and trustCertsBundle have been set. Please use only "
-            "trustCertsBundle."
+            "l.yaml:4:45: routers[0].client.tls.trustCerts: Both trustCerts and trustCertsBundle have been set. Please "
+            "use only trustCertsBundle."
         ],
     ),
     (

@@ -28,6 +28,18 @@ class Point(msgspec.Struct, frozen=True):
     y: int = 0
 
 
+class Range(msgspec.Struct, frozen=True):
+    unit: str
+    low: int = 0
+    high: int = 9
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError("low is above high")
+        if self.unit not in ("m", "s"):
+            raise ValueError("no such unit")
+
+
 class Sample(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     flag: bool = False
     number: int = 0
@@ -37,6 +49,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     names: tuple[str, ...] = ()
     ports: dict[str, int] = msgspec.field(default_factory=dict)
     point: Point | None = None
+    range: Range | None = None
     animal: Annotated[Any, Room("animals")] = None
     animals: Annotated[tuple[Annotated[Any, Room("animals", "cat")], ...], OneOrMany()] = ()
     either: Cat | Dog | None = None
@@ -126,6 +139,11 @@ def test_values_are_converted_as_linkerd_does(text: str, key: str, value: object
         ("names: [~]", "names[0]: expected a text, found nothing"),
         ("ports: [1]", "ports: expected an object, found a list"),
         ("ports: {http: a}", "ports.http: expected a whole number, found the text `a`"),
+        ("range: {unit: m, low: 10}", "range.low: low is above high"),
+        ("range: {unit: m, high: -1}", "range.high: low is above high"),
+        ("range: {unit: m, high: 5, low: 6}", "range.low: low is above high"),
+        ("range: {unit: m, high: -5, low: 16}", "range: low is above high"),
+        ("range: {unit: x, high: 5}", "range.unit: no such unit"),
         ("point: {}", "point.x: missing: 'x' must be specified"),
         ("point: {x: ~}", "point.x: expected a whole number, found nothing"),
         ("animal: {kind: cat, lives: 0}", "animal.lives: expected a whole number >= 1, found `0`"),
@@ -156,6 +174,12 @@ def test_duplicates_are_found_at_any_depth_also_when_the_value_is_taken_twice() 
         "ports.a: Duplicate field 'a': first written in line 1",
         "point.x: Duplicate field 'x': first written in line 2",
     ]
+
+
+def test_reading_stops_at_the_thousandth_mistake() -> None:
+    messages = mistakes("ports: {" + ", ".join(f"k{n}: x" for n in range(45_000)) + "}")
+    assert len(messages) == 1001
+    assert messages[-1] == "there are more mistakes than these"
 
 
 def test_long_keys_are_shortened_in_messages() -> None:

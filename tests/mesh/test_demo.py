@@ -55,7 +55,7 @@ async def test_traffic_moves_with_the_dtab_and_no_request_fails_when_an_instance
     assert first["web-v1-b"] > 10
     assert 0 < shares(output, "the dtab is edited: 10 % of web to v2")["web-v2"] < 20
     assert 25 < shares(output, "the dtab is edited: half of web to v2")["web-v2"] < 50
-    killed = shares(output, "instance web-v1-b is killed: web-v1-a takes its share")
+    killed = shares(output, "web-v1-b is killed: web-v1-a takes over")
     assert killed["web-v1-b"] <= 5
     assert killed["web-v1-a"] > 25
     last = shares(output, "the dtab is edited: all of web to v2")

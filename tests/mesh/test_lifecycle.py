@@ -131,6 +131,19 @@ async def test_the_grace_bounds_the_drain() -> None:
         await asyncio.gather(slow, return_exceptions=True)
 
 
+async def test_admin_shutdown_drains_as_sigterm_does_and_takes_a_grace_of_its_own() -> None:
+    async with SlowOrigin() as origin, LinkerProcess(config(origin.port)) as linker:
+        slow = asyncio.create_task(linker.get("web"))
+        await origin.asked.wait()
+        began = time.monotonic()
+        post = b"POST /admin/shutdown?grace=1500.milliseconds HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\n\r\n"
+        assert (await exchange("127.0.0.1", linker.admin_port, post)).startswith(b"HTTP/1.1 200 OK\r\n")
+        await linker.logged("Shutting down")
+        assert await linker.wait() == 0
+        assert 1.4 < time.monotonic() - began < 5
+        await asyncio.gather(slow, return_exceptions=True)
+
+
 async def test_sighup_does_not_end_it() -> None:
     async with Origin() as origin, LinkerProcess(config(origin.port)) as linker:
         linker.signal(signal.SIGHUP)

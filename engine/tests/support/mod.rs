@@ -186,7 +186,7 @@ impl Peer {
                 let rest = self.pending.split_off(at + mark.len());
                 return String::from_utf8_lossy(&std::mem::replace(&mut self.pending, rest)).into_owned();
             }
-            let mut bytes = [0; 65536];
+            let mut bytes = [0; 16384];
             let count = self.stream.read(&mut bytes).expect("bytes come in time");
             assert!(
                 count > 0,
@@ -205,7 +205,7 @@ impl Peer {
     /// Reads so many bytes.
     pub fn take(&mut self, count: usize) -> Vec<u8> {
         while self.pending.len() < count {
-            let mut bytes = [0; 65536];
+            let mut bytes = [0; 16384];
             let got = self.stream.read(&mut bytes).expect("bytes come in time");
             assert!(got > 0, "the peer ended after {} of {count} bytes", self.pending.len());
             self.pending.extend_from_slice(&bytes[..got]);
@@ -217,7 +217,7 @@ impl Peer {
     /// Reads to the end of the stream; a reset counts as an end.
     pub fn rest(&mut self) -> String {
         let mut bytes = std::mem::take(&mut self.pending);
-        let mut piece = [0; 65536];
+        let mut piece = [0; 16384];
         loop {
             match self.stream.read(&mut piece) {
                 Ok(0) => break,

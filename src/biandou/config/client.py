@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from biandou.balancers import BalancerKind
 from biandou.config.server import Session, SocketOptions
-from biandou.config.values import Count, NotBuilt, PrefixPattern, Room
+from biandou.config.values import Count, NotBuilt, PositiveCount, PrefixPattern, Room
 from biandou.dtab import Path
 from biandou.policies import Budget, ClientTls, FailureAccrualKind, Keys, Milliseconds, RequestAuthorizerKind
 
@@ -27,7 +27,7 @@ class HostConnectionPool(Keys, frozen=True, kw_only=True):
     """Connections per endpoint: `minSize` are kept when idle, those above it for `idleTimeMs`."""
 
     min_size: Count = 0
-    max_size: Count = 2**31 - 1
+    max_size: PositiveCount = 2**31 - 1
     idle_time_ms: Milliseconds | None = None
     max_waiters: Count = 2**31 - 1
 

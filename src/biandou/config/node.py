@@ -78,23 +78,3 @@ def plain(node: Node) -> Any:
             return [plain(item) for item in node.items]
         case Mapping():
             return {entry.key: plain(entry.value) for entry in node}
-
-
-def describe(node: Node) -> str:
-    """Say what was found, for messages."""
-    match node:
-        case Mapping():
-            return "an object"
-        case Sequence():
-            return "a list"
-        case Scalar(value=None):
-            return "nothing"
-        case Scalar(value=str()):
-            return f"the text `{shorten(node.text)}`"
-    return f"`{shorten(node.text)}`"
-
-
-def shorten(text: str) -> str:
-    """Give at most 60 characters of a text, on one line."""
-    line = " ".join(text[:300].split())
-    return line if len(line) <= 60 else line[:59] + "…"

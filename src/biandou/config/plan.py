@@ -1,7 +1,7 @@
 """What the engine is to do, as plain values: the plan that `boundary.py` hands through the door.
 
-Keys are snake_case here and in `engine/src/plan.rs`; the kinds that the engine runs itself (identifiers, balancers, failure
-accrual) travel as the operator wrote them. Times are milliseconds, sizes bytes, and `None` means no limit.
+Keys are snake_case here and in `engine/src/plan.rs`; the kinds that the engine runs itself (identifiers, balancers,
+failure accrual) travel as the operator wrote them. Times are milliseconds, sizes bytes, and `None` means no limit.
 """
 
 from __future__ import annotations

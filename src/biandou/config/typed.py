@@ -6,19 +6,19 @@ values and converts what is unknown here, such as a plugin's own types.
 
 from __future__ import annotations
 
-import difflib
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
 from biandou.config import node as nodes
-from biandou.config.node import Node, Place, describe
-from biandou.config.values import Check, NotAKey, NotBuilt, OneOrMany, Room
+from biandou.config.node import Node, Place
+from biandou.config.schema import REFUSALS, Field, element, guilty_key, keys, parts, register_of, tag_key_of
+from biandou.config.values import Check, NotBuilt, OneOrMany, Room
+from biandou.config.wording import bounds, describe, join, printable, quote, shorten, suggest
 from biandou.dtab import DtabSyntaxError
 from biandou.errors import ConfigError, Problem
 from biandou.kinds import Register
@@ -26,20 +26,19 @@ from biandou.kinds import Register
 T = TypeVar("T")
 
 
+MAX_PROBLEMS: Final = 1000
+"""How many mistakes are told; a file with more is no configuration, and reading stops."""
+
+
+class _TooManyProblemsError(Exception):
+    """Reading stops: there are more mistakes than anybody wants to be told."""
+
+
 class Broken:
     """The value could not be read; its problems are kept."""
 
 
 BROKEN: Final = Broken()
-
-
-class Field(NamedTuple):
-    """One key of a struct."""
-
-    name: str
-    hint: Any
-    required: bool
-    default: Any
 
 
 class Reading:
@@ -53,7 +52,10 @@ class Reading:
 
     def read(self, node: Node, struct: type[T]) -> T | None:
         """Give the struct that `node` is, or `None` if it can't be made; look at `problems` in any case."""
-        value = self._value(node, struct, "")
+        try:
+            value = self._value(node, struct, "")
+        except _TooManyProblemsError:
+            return None
         return None if isinstance(value, Broken) else typing.cast("T", value)
 
     def blame(self, struct: object, key: str, message: str) -> None:
@@ -64,11 +66,12 @@ class Reading:
             entry = next((entry for entry in node if entry.key == key), None)
             if entry is not None:
                 place = entry.value.place
-        self._keep(place, _join(path, key), message)
+        if len(self.problems) < MAX_PROBLEMS:
+            self._keep(place, join(path, key), message)
 
     def troubled(self, struct: object, key: str) -> bool:
         """Whether a mistake was kept at or below a key of a struct that was read here."""
-        path = _join(self._origins[id(struct)][1], key)
+        path = join(self._origins[id(struct)][1], key)
         return any(problem.path.startswith(path) for problem in self.problems)
 
     def finish(self) -> None:
@@ -77,13 +80,16 @@ class Reading:
             raise ConfigError(sorted(self.problems, key=lambda problem: (problem.line, problem.column)))
 
     def _keep(self, place: Place, path: str, message: str) -> Broken:
-        self.problems.append(Problem(_printable(message), self.file, place.line, place.column, _printable(path)))
+        if len(self.problems) == MAX_PROBLEMS:
+            self.problems.append(Problem("there are more mistakes than these", self.file, place.line, place.column))
+            raise _TooManyProblemsError
+        self.problems.append(Problem(printable(message), self.file, place.line, place.column, printable(path)))
         return BROKEN
 
     # ── One value ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _value(self, node: Node, hint: Any, path: str) -> Any:
-        base, marks = _parts(hint)
+        base, marks = parts(hint)
         for mark in marks:
             if isinstance(mark, Check):
                 return self._checked(node, mark, path)
@@ -91,9 +97,7 @@ class Reading:
                 register = self._rooms[mark.name] if isinstance(mark.name, str) else mark.name
                 return self._kind(node, register, path, mark.default)
         if OneOrMany() in marks and not isinstance(node, nodes.Sequence):
-            node = nodes.Sequence((node,), node.place)
-            element, _ = _element(base)
-            value = self._value(node.items[0], element, path)
+            value = self._value(node, element(base)[0], path)
             return value if value is BROKEN else (value,)
         value = self._unmarked(node, base, path)
         if value is BROKEN or not any(isinstance(mark, msgspec.Meta) for mark in marks):
@@ -104,8 +108,8 @@ class Reading:
             said = next(
                 (mark.description for mark in marks if isinstance(mark, msgspec.Meta) and mark.description), None
             )
-            expected = f"expected {said}" if said else _bounds(str(error))
-            return self._keep(node.place, path, f"{expected}, found {_shown(node)}")
+            expected = f"expected {said}" if said else bounds(str(error))
+            return self._keep(node.place, path, f"{expected}, found {quote(node)}")
 
     def _unmarked(self, node: Node, base: Any, path: str) -> Any:
         scalar = _SCALARS.get(base)
@@ -152,17 +156,17 @@ class Reading:
         if len(others) == 1:
             return self._value(node, others[0], path)
         if all(isinstance(member, type) and issubclass(member, msgspec.Struct) for member in others):
-            return self._kind(node, _register(tuple(others)), path, None)
+            return self._kind(node, register_of(tuple(others)), path, None)
         try:
             return msgspec.convert(nodes.plain(node), base, strict=False)
         except (msgspec.ValidationError, TypeError) as error:
             return self._keep(node.place, path, str(error))
 
     def _list(self, node: Node, base: Any, path: str) -> Any:
-        element, make = _element(base)
+        each, make = element(base)
         if not isinstance(node, nodes.Sequence):
             return self._keep(node.place, path, f"expected a list, found {describe(node)}")
-        values = [self._value(item, element, f"{path}[{index}]") for index, item in enumerate(node.items)]
+        values = [self._value(item, each, f"{path}[{index}]") for index, item in enumerate(node.items)]
         # What is broken is reported already; the rest is kept so that it can be checked too.
         return make(value for value in values if value is not BROKEN)
 
@@ -170,7 +174,7 @@ class Reading:
         if not isinstance(node, nodes.Mapping):
             return self._keep(node.place, path, f"expected an object, found {describe(node)}")
         values = {
-            key: self._value(value, element, _join(path, key)) for key, value in self._entries(node, path).items()
+            key: self._value(entry.value, element, join(path, key)) for key, entry in self._entries(node, path).items()
         }
         return {key: value for key, value in values.items() if value is not BROKEN}
 
@@ -178,14 +182,14 @@ class Reading:
         if isinstance(node, nodes.Scalar) and node.value in allowed:
             return node.value
         names = [str(value) for value in allowed]
-        return self._keep(node.place, path, f"unknown value {_shown(node)}{_hint(_shown(node), names)}")
+        return self._keep(node.place, path, f"unknown value {quote(node)}{suggest(quote(node), names)}")
 
     # ── Objects ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _kind(self, node: Node, register: Register[Any], path: str, default: str | None) -> Any:
         if not isinstance(node, nodes.Mapping):
             return self._keep(node.place, path, f"expected an object, found {describe(node)}")
-        tag_key = _tag_key(register)
+        tag_key = tag_key_of(register)
         chosen = node.get(tag_key)
         if chosen is None or (isinstance(chosen, nodes.Scalar) and chosen.value is None):
             if default is None:
@@ -195,18 +199,18 @@ class Reading:
         elif isinstance(chosen, nodes.Scalar):
             name = chosen.text
         else:
-            return self._keep(chosen.place, _join(path, tag_key), f"expected a text, found {describe(chosen)}")
+            return self._keep(chosen.place, join(path, tag_key), f"expected a text, found {describe(chosen)}")
         try:
             struct = register.get(name)
         except ConfigError as error:
-            return self._keep(chosen.place if chosen else node.place, _join(path, tag_key), str(error))
+            return self._keep(chosen.place if chosen else node.place, join(path, tag_key), str(error))
         if struct is not None:
             return self._struct(node, struct, path)
         place = chosen.place if chosen else node.place
         if name in register.planned:
-            return self._keep(place, _join(path, tag_key), f"`{name}` is known but not built yet")
-        hint = _hint(name, register.names, register.planned)
-        return self._keep(place, _join(path, tag_key), f"unknown {tag_key} `{nodes.shorten(name)}`{hint}")
+            return self._keep(place, join(path, tag_key), f"`{name}` is known but not built yet")
+        hint = suggest(name, register.names, register.planned)
+        return self._keep(place, join(path, tag_key), f"unknown {tag_key} `{shorten(name)}`{hint}")
 
     def _struct(self, node: Node, struct: type[msgspec.Struct], path: str) -> Any:
         if not isinstance(node, nodes.Mapping):
@@ -217,52 +221,51 @@ class Reading:
         values: dict[str, Any] = {}
         broken = False
         entries = self._entries(node, path)
-        for key, value in entries.items():
+        for key, entry in entries.items():
+            value = entry.value
             if key == tag_key:
                 continue
             field = fields.get(key)
             if field is None:
-                place = next(entry.place for entry in node if entry.key == key)
-                hint = "; merge keys are not supported" if key == "<<" else _hint(key, known)
-                self._keep(place, _join(path, key), f"unknown key{hint}")
+                hint = "; merge keys are not supported" if key == "<<" else suggest(key, known)
+                self._keep(entry.place, join(path, key), f"unknown key{hint}")
                 continue
             if isinstance(value, nodes.Scalar) and value.value is None and not field.required:
                 continue
-            read = self._value(value, field.hint, _join(path, key))
+            read = self._value(value, field.hint, join(path, key))
             if read is BROKEN:
                 # The sections of a file are checked even if one of them is broken.
                 broken = broken or field.required or path != ""
             else:
                 values[field.name] = read
-                self._refuse_unbuilt(value, field, read, _join(path, key), key)
+                self._refuse_unbuilt(value, field, read, join(path, key), key)
         for key, field in fields.items():
             if field.required and key not in entries:
                 broken = True
-                self._keep(node.place, _join(path, key), f"missing: '{key}' must be specified")
+                self._keep(node.place, join(path, key), f"missing: '{key}' must be specified")
         if broken:
             return BROKEN
         try:
             made = struct(**values)
-        except (ValueError, TypeError, OSError, ConfigError) as error:
-            written = [entry.value for entry in node if entry.key != tag_key]
-            # With one key there is no doubt which is meant.
-            only = len(written) == 1
-            where = _join(path, next(entry.key for entry in node if entry.key != tag_key)) if only else path
-            return self._keep(written[0].place if only else node.place, where, str(error))
+        except REFUSALS as error:
+            guilty = guilty_key(struct, values)
+            if guilty is None:
+                return self._keep(node.place, path, str(error))
+            return self._keep(entries[guilty].value.place, join(path, guilty), str(error))
         self._origins[id(made)] = made, path, node
         return made
 
-    def _entries(self, node: nodes.Mapping, path: str) -> dict[str, Node]:
+    def _entries(self, node: nodes.Mapping, path: str) -> dict[str, nodes.Entry]:
         first: dict[str, nodes.Entry] = {}
         for entry in node:
             known = first.setdefault(entry.key, entry)
             if known is not entry:
-                message = f"Duplicate field '{nodes.shorten(entry.key)}': first written in line {known.place.line}"
-                self._keep(entry.place, _join(path, entry.key), message)
-        return {key: entry.value for key, entry in first.items()}
+                message = f"Duplicate field '{shorten(entry.key)}': first written in line {known.place.line}"
+                self._keep(entry.place, join(path, entry.key), message)
+        return first
 
     def _refuse_unbuilt(self, node: Node, field: Field, value: Any, path: str, key: str) -> None:
-        _, marks = _parts(field.hint)
+        _, marks = parts(field.hint)
         for mark in marks:
             if isinstance(mark, NotBuilt) and value != field.default and not (mark.same and mark.same(value)):
                 self._keep(node.place, path, f"`{key}` is known but not built yet")
@@ -306,78 +309,3 @@ def _coerce(node: nodes.Scalar, base: type) -> Any:
 
 def _whole(number: float) -> int | None:
     return int(number) if number == int(number) else None
-
-
-# ── Schemas ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@lru_cache(maxsize=1024)
-def keys(struct: type[msgspec.Struct]) -> dict[str, Field]:
-    """Give the keys of a struct, in order, as an operator writes them."""
-    fields = {}
-    for info in msgspec.structs.fields(struct):
-        if NotAKey() in _parts(info.type)[1]:
-            continue
-        # The rooms of namers and interpreters lie below that of transformers and can't name their type.
-        hint = _TRANSFORMERS if info.name == "transformers" else info.type
-        default = info.default if info.default_factory is msgspec.NODEFAULT else info.default_factory()
-        fields[info.encode_name] = Field(info.name, hint, info.required, default)
-    return fields
-
-
-_TRANSFORMERS: Final = tuple[Annotated[Any, Room("transformers")], ...]
-
-
-def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    if get_origin(hint) is Annotated:
-        base, *marks = get_args(hint)
-        return base, tuple(marks)
-    return hint, ()
-
-
-def _element(base: Any) -> tuple[Any, type[Any]]:
-    args = get_args(base)
-    return (args[0] if args else Any), get_origin(base) or base
-
-
-@lru_cache(maxsize=64)
-def _register(members: tuple[type[msgspec.Struct], ...]) -> Register[Any]:
-    return Register("kinds", members)
-
-
-def _tag_key(register: Register[Any]) -> str:
-    struct: Any = next(iter(register), None)
-    return str(struct.__struct_config__.tag_field) if struct is not None else "kind"
-
-
-# ── Messages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _join(path: str, key: str) -> str:
-    key = nodes.shorten(key)
-    return f"{path}.{key}" if path else key
-
-
-def _printable(text: str) -> str:
-    """Give the text on one line, without what could move a terminal's cursor."""
-    text = text.replace("\n", " ")
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def _hint(found: str, allowed: Iterable[str], also: Iterable[str] = ()) -> str:
-    names = list(allowed)
-    folded = {name.lower(): name for name in (*names, *also)}
-    near = difflib.get_close_matches(found[:100].lower(), folded, n=1)
-    guess = f"; did you mean `{folded[near[0]]}`?" if near else ";"
-    return f"{guess} allowed: {', '.join(names)}"
-
-
-def _shown(node: Node) -> str:
-    return f"`{nodes.shorten(node.text)}`" if isinstance(node, nodes.Scalar) else describe(node)
-
-
-def _bounds(message: str) -> str:
-    """Say what msgspec says about bounds in our words."""
-    for name, words in (("`int`", "a whole number"), ("`float`", "a number"), ("`str`", "a text")):
-        message = message.replace(name, words)
-    return message[:1].lower() + message[1:]

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from biandou.config.node import Scalar, shorten
+from biandou.config.node import Scalar
+from biandou.config.wording import shorten
 from biandou.dtab import Dtab, Path
 from biandou.dtab.matcher import PathMatcher
 from biandou.kinds import Register

@@ -74,13 +74,18 @@ class Scene:
         self.directory = Path(self._temporary.name)
         self.dtab_file = self.directory / "dtab"
         (self.directory / "discovery").mkdir()
-        self.web = ""
 
-    def share(self, v1: int, v2: int) -> str:
-        """Edit the dtab: requests for `web` are shared by these weights; gives the new tree."""
-        self.web = web_tree(v1, v2)
-        self._write(self.dtab_file, DTAB.format(web=self.web))
-        return self.web
+    def share(self, v1: int, v2: int) -> None:
+        """Edit the dtab: requests for `web` are shared by these weights."""
+        self._write(self.dtab_file, DTAB.format(web=web_tree(v1, v2)))
+
+    @property
+    def dtab(self) -> list[str]:
+        """The dtab's lines as they are now: the user may have edited them."""
+        try:
+            return [line.strip() for line in self.dtab_file.read_text(errors="replace").splitlines() if line.strip()]
+        except OSError:
+            return []
 
     def discover(self, name: str, ports: list[int]) -> None:
         """Say where a service's instances are."""

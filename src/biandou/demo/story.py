@@ -94,6 +94,6 @@ PHASES = (
     Phase(0.15, "every request for web goes to v1", _shared(1, 0)),
     Phase(0.20, "the dtab is edited: 10 % of web to v2", _shared(9, 1)),
     Phase(0.20, "the dtab is edited: half of web to v2", _shared(1, 1)),
-    Phase(0.25, "instance web-v1-b is killed: web-v1-a takes its share", _kill_instance),
+    Phase(0.25, "web-v1-b is killed: web-v1-a takes over", _kill_instance),
     Phase(0.20, "the dtab is edited: all of web to v2", _shared(0, 1)),
 )

@@ -16,6 +16,7 @@ from rich.text import Text
 from biandou.demo.story import Stage
 
 BAR_WIDTH = 40
+MAX_DTAB_LINES = 8
 _COLOURS = {"web-v1-a": "cyan", "web-v1-b": "blue", "web-v2": "magenta", "users": "green"}
 
 
@@ -55,9 +56,10 @@ class LiveView:
         numbers.add_row(
             Text(f"success {recent.success:7.2%}", style="bold green" if recent.success == 1 else "bold red"),
             f"{recent.requests_per_second:4.0f} requests/s",
-            f"latency p50 {recent.p50_ms:5.1f} ms",
-            f"p99 {recent.p99_ms:5.1f} ms",
-            f"{traffic.requests} requests, {failed} failed",
+            f"p50 {recent.p50_ms:.1f} ms, p99 {recent.p99_ms:.1f} ms",
+        )
+        total_text = Text(
+            f"since the start: {traffic.requests} requests, {failed} failed", style="red" if failed else ""
         )
         shares = Table.grid(padding=(0, 1))
         total = sum(recent.instances.values())
@@ -69,11 +71,13 @@ class LiveView:
         return Panel(
             Group(
                 Text(self._title, style="bold yellow"),
-                Text(f"/svc/web => {stage.scene.web}", style="dim"),
+                *(Text(line, style="dim") for line in stage.scene.dtab[:MAX_DTAB_LINES]),
                 Text(),
                 numbers,
                 Text(),
                 shares,
+                Text(),
+                total_text,
             ),
             title="Biandou: client → outgoing linker → incoming linker → service",
             subtitle="the last two seconds",
@@ -92,7 +96,7 @@ class PlainView:
 
     def begin(self, number: int, title: str) -> None:
         """Print that a phase begins."""
-        self._console.print(f"{number}. {title}   (/svc/web => {self._stage.scene.web})")
+        self._console.print(f"{number}. {title}   ({' '.join(self._stage.scene.dtab)})", markup=False, highlight=False)
         self._ticks = 0
 
     def tick(self) -> None:
@@ -151,9 +155,11 @@ def what_next(stage: Stage, *, running: bool) -> Text:
         )
     outgoing, incoming = stage.outgoing, stage.incoming
     return Text(
-        f"\nTry: curl -H 'Host: web' http://127.0.0.1:{outgoing.port}/"
+        no_wrap=True,
+        overflow="ignore",
+        text=f"\nTry: curl -H 'Host: web' http://127.0.0.1:{outgoing.port}/"
         f"\n     curl -H 'Host: users' http://127.0.0.1:{outgoing.port}/"
-        f"\n     curl http://127.0.0.1:{outgoing.admin_port}/admin/metrics.json     (outgoing linker's admin)"
-        f"\n     curl http://127.0.0.1:{incoming.admin_port}/admin/metrics.json     (incoming linker's admin)"
-        f"\n     edit {stage.scene.dtab_file}, and watch the requests move\n"
+        f"\n     curl http://127.0.0.1:{outgoing.admin_port}/admin/metrics.json  # the outgoing linker"
+        f"\n     curl http://127.0.0.1:{incoming.admin_port}/admin/metrics.json  # the incoming linker"
+        f"\n     edit {stage.scene.dtab_file}, and watch the requests move\n",
     )

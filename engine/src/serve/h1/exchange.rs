@@ -97,6 +97,11 @@ impl<'a> H1Exchange<'a> {
         if request.via_entries > limit {
             return Err(Failure::too_many_hops(limit));
         }
+        if request.host_missing {
+            let mut failure = self.unidentified("Host header is absent");
+            failure.cause = Cause::BadRequest;
+            return Err(failure);
+        }
         if request.method == Method::Connect {
             return Err(Failure::malformed(
                 405,
@@ -104,6 +109,13 @@ impl<'a> H1Exchange<'a> {
             ));
         }
         Ok(())
+    }
+
+    fn unidentified(&self, reason: &str) -> Failure {
+        let Scratch { input, request, .. } = &*self.scratch;
+        let method = String::from_utf8_lossy(request.method_span.get(input.bytes()));
+        let target = String::from_utf8_lossy(request.target.get(input.bytes()));
+        Failure::unidentified(&method, &target, self.connection.peer, reason)
     }
 
     fn values(&self, known: Known) -> impl Iterator<Item = &[u8]> {
@@ -360,12 +372,7 @@ impl Exchange for H1Exchange<'_> {
         let bytes = scratch.input.bytes();
         match identify::identify(&router.plan.identifiers, &scratch.request, bytes, key) {
             Ok(consumed) => self.consumed = consumed,
-            Err(unidentified) => {
-                let method = String::from_utf8_lossy(scratch.request.method_span.get(bytes));
-                let target = String::from_utf8_lossy(scratch.request.target.get(bytes));
-                let reason = unidentified.to_string();
-                return Err(Failure::unidentified(&method, &target, self.connection.peer, &reason));
-            }
+            Err(unidentified) => return Err(self.unidentified(&unidentified.to_string())),
         }
         if scratch.key.is_empty() {
             scratch.key.push(b'/');

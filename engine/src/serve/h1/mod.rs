@@ -249,7 +249,9 @@ impl Connection {
                 next = if progress.begun {
                     Next::Cut
                 } else {
-                    let head_length = Some(head_length).filter(|_| !progress.body_lost);
+                    // Who sends nonsense once is not trusted with where his next request begins.
+                    let sound = !progress.body_lost && failure.cause != Cause::BadRequest;
+                    let head_length = Some(head_length).filter(|_| sound);
                     local::answer_failure(self, scratch, &failure, head_length).await
                 };
                 (failure.status, self.worker.now_us() - started_us, Some(failure.cause))

@@ -1,0 +1,114 @@
+"""The admin pages over HTTP: the one module that loads aiohttp for them, which costs an idle linker 12 MiB.
+
+`aiohttp.web_server` and not `aiohttp.web`: routes, middlewares and applications would be loaded for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp.http_exceptions import PayloadEncodingError
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import Response
+from aiohttp.web_server import Server
+
+from biandou.admin.page import Reply, Request, text
+from biandou.admin.site import Site
+from biandou.admin.sources import AdminSources
+
+MAX_CONNECTIONS: Final = 256
+MAX_BODY: Final = 1024 * 1024
+BODY_SECONDS: Final = 10.0
+PAGE_SECONDS: Final = 30.0
+IDLE_SECONDS: Final = 60.0
+CLOSE_SECONDS: Final = 2.0
+"""How long requests may go on when the server closes."""
+
+HEADERS: Final = {
+    "Server": "biandou",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+
+Close = Callable[[], Awaitable[None]]
+
+
+class _Refuse(asyncio.Protocol):
+    """Closes a connection that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+async def serve(sources: AdminSources, listener: socket.socket) -> Close:
+    """Serve a listening socket, and give what ends that; running requests get `CLOSE_SECONDS`."""
+    site = Site(sources, loopback=_is_loopback(listener))
+
+    async def handle(sent: BaseRequest) -> Response:
+        return _response(await _answer(site, sent), sent.method)
+
+    http = Server(handle, access_log=None, keepalive_timeout=IDLE_SECONDS, lingering_time=CLOSE_SECONDS)
+
+    def connection() -> asyncio.Protocol:
+        return http() if len(http.connections) < MAX_CONNECTIONS else _Refuse()
+
+    metrics = sources.telemetry.registry.scope("adminhttp")
+    metrics.gauge("connections", lambda: float(len(http.connections)))
+    server = await asyncio.get_running_loop().create_server(connection, sock=listener)
+
+    async def close() -> None:
+        server.close()
+        http.pre_shutdown()
+        await http.shutdown(CLOSE_SECONDS)
+
+    return close
+
+
+async def _answer(site: Site, sent: BaseRequest) -> Reply:
+    path, _, query = sent.raw_path.partition("?")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await _body(sent)
+    except TimeoutError:
+        return text("the body took too long", 408)
+    except PayloadEncodingError as error:
+        return text(f"the body can't be read: {error.message}", 400)
+    if body is None:
+        return text(f"the body is longer than {MAX_BODY} bytes", 413)
+    headers = {name.lower(): value for name, value in sent.headers.items()}
+    try:
+        async with asyncio.timeout(PAGE_SECONDS):
+            return await site.answer(Request(sent.method, path, query, headers, body))
+    except TimeoutError:
+        return text("Request timed out.", 503)
+
+
+async def _body(sent: BaseRequest) -> bytes | None:
+    """Give the whole body, or `None` if it is too long."""
+    body = bytearray()
+    while chunk := await sent.content.readany():
+        body += chunk
+        if len(body) > MAX_BODY:
+            return None
+    return bytes(body)
+
+
+def _response(reply: Reply, method: str) -> Response:
+    headers = {**HEADERS, **reply.headers}
+    if reply.content_type is not None:
+        headers["Content-Type"] = reply.content_type
+    response = Response(body=reply.body, status=reply.status, headers=headers)
+    if reply.content_type is None:
+        # Nothing is sent, so that there is no type to tell.
+        response.headers.pop("Content-Type", None)
+    if reply.status in (408, 413):
+        response.force_close()
+    return response
+
+
+def _is_loopback(listener: socket.socket) -> bool:
+    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback

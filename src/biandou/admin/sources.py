@@ -1,0 +1,92 @@
+"""What an admin server shows, as functions that its process gives it: the same server serves linkers and namerd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from biandou.config.admin import AdminSecurity
+from biandou.dtab import Dtab, Path
+from biandou.dtab.explain import Delegation
+from biandou.live import Live
+from biandou.telemeters.metrics import ProcessTelemetry
+from biandou.telemeters.prometheus import PrometheusTelemeter
+
+
+class Delegate(Protocol):
+    """Shows how names resolve, for `/delegator.json`."""
+
+    def __call__(self, namespace: str | None, dtab: Dtab, path: Path) -> Live[Delegation]:
+        """Give every branch of the delegation of `path` through `dtab`, by the interpreter of a namespace.
+
+        The namespace is a router's label; `None` means an interpreter without configured namers. Raises
+        `NotImplementedError` if there is no such namespace, or its interpreter cannot show delegations.
+        """
+
+
+class EndpointSeen(Protocol):
+    """One endpoint as the engine sees it now."""
+
+    @property
+    def address(self) -> str:
+        """`host:port`."""
+
+    @property
+    def weight(self) -> float:
+        """How many times the share of an endpoint of weight 1 it gets."""
+
+    @property
+    def pending(self) -> int:
+        """Requests under way."""
+
+    @property
+    def state(self) -> str:
+        """`open` or `busy`."""
+
+
+class ClientSeen(Protocol):
+    """One client name as the engine sees it now."""
+
+    @property
+    def router(self) -> str:
+        """The router's label."""
+
+    @property
+    def client(self) -> str:
+        """The client name."""
+
+    @property
+    def state(self) -> str:
+        """`bound`, or why it has no endpoints."""
+
+    @property
+    def endpoints(self) -> Sequence[EndpointSeen]:
+        """Where it is."""
+
+
+State: TypeAlias = Callable[[], Any]
+"""Gives JSON values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminSources:
+    """Everything that an admin server needs of its process.
+
+    `stop` ends the process, its grace in milliseconds or as configured; `health` adds to `/admin/health`, e.g. how old
+    the knowledge of a registry is; `namer_states` are by the path below `/namer_state/`, without `.json`. A source that
+    is `None` has no page.
+    """
+
+    product: str
+    telemetry: ProcessTelemetry
+    stop: Callable[[int | None], None]
+    log_levels: Mapping[str, int]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    security: AdminSecurity | None = None
+    prometheus: Sequence[PrometheusTelemeter] = ()
+    delegate: Delegate | None = None
+    bound_names: Callable[[], Sequence[str]] | None = None
+    clients: Callable[[], Sequence[ClientSeen]] | None = None
+    namer_states: Mapping[str, State] = field(default_factory=dict)
+    health: Callable[[], Mapping[str, Any]] | None = None

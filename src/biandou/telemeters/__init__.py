@@ -1,0 +1,1 @@
+"""Telemeters: what was counted, and how others read it."""

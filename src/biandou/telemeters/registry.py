@@ -1,0 +1,103 @@
+"""What Python itself counts: the admin server's requests, a namer's lookups.
+
+Everything runs on the event loop, so that counting is adding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from biandou.telemeters.model import Counted, Measured
+
+_EXACT_BELOW: Final = 128
+"""Larger values keep this many steps a doubling: within 1 %."""
+_MOST: Final = 2**53
+
+
+class Counter:
+    """A number that only grows."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, count: int = 1) -> None:
+        """Count something that happened."""
+        self.count += count
+
+
+class Recorder:
+    """A distribution of whole numbers, to within 1 %."""
+
+    __slots__ = ("_counts", "_sum")
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+        self._sum = 0
+
+    def record(self, value: float) -> None:
+        """Keep a measurement; less than nothing counts as nothing."""
+        whole = min(max(0, int(value)), _MOST) if math.isfinite(value) else 0
+        self._sum += whole
+        if whole >= _EXACT_BELOW:
+            shift = whole.bit_length() - _EXACT_BELOW.bit_length() + 1
+            whole = (whole >> shift << shift) + (1 << shift >> 1)
+        self._counts[whole] = self._counts.get(whole, 0) + 1
+
+    def measured(self) -> Measured:
+        """Give what was kept so far."""
+        return Measured(sum(self._counts.values()), self._sum, sorted(self._counts.items()))
+
+
+class ScopeRegistry:
+    """The metrics of one thing; asking for a name again gives the same metric."""
+
+    __slots__ = ("_counters", "_gauges", "_scope", "_stats")
+
+    def __init__(self, scope: tuple[str, ...]) -> None:
+        self._scope = scope
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Callable[[], float]] = {}
+        self._stats: dict[str, Recorder] = {}
+
+    def counter(self, name: str) -> Counter:
+        """Give the counter of this name, at 0 if it is new."""
+        return self._counters.setdefault(name, Counter())
+
+    def gauge(self, name: str, read: Callable[[], float]) -> None:
+        """Show what `read` gives whenever somebody looks."""
+        self._gauges[name] = read
+
+    def stat(self, name: str) -> Recorder:
+        """Give the distribution of this name."""
+        return self._stats.setdefault(name, Recorder())
+
+    def counted(self) -> Counted:
+        """Give everything as it is now."""
+        return Counted(
+            self._scope,
+            {name: counter.count for name, counter in self._counters.items()},
+            {name: read() for name, read in self._gauges.items()},
+            {name: stat.measured() for name, stat in self._stats.items()},
+        )
+
+
+class Registry:
+    """All that the Python part of a process counts; reading it gives `Metrics`."""
+
+    def __init__(self) -> None:
+        self._scopes: dict[tuple[str, ...], ScopeRegistry] = {}
+
+    def scope(self, *parts: str) -> ScopeRegistry:
+        """Give the metrics below `parts`, e.g. `namer`, `#/io.l5d.fs`."""
+        return self._scopes.setdefault(parts, ScopeRegistry(parts))
+
+    def remove(self, *parts: str) -> None:
+        """Forget the metrics of a thing that is gone."""
+        self._scopes.pop(parts, None)
+
+    def __iter__(self) -> Iterator[Counted]:
+        return iter([scope.counted() for scope in self._scopes.values()])
