@@ -26,9 +26,10 @@ use exchange::H1Exchange;
 
 /// Bytes read from a caller, or from an endpoint, at once.
 const READ_BYTES: usize = 16 * 1024;
-/// How long, and how much, is read from a caller that is still sending what nobody wants, so that it can read our answer.
-const LINGER_MS: u64 = 1000;
-const LINGER_BYTES: usize = 256 * 1024;
+/// How long we read from a caller that is still sending what nobody wants, so that it can read our answer: in all, and without
+/// a byte from it.
+const LINGER_MS: u64 = 30_000;
+const LINGER_SILENCE_MS: u64 = 2000;
 
 /// The working memory of one request; kept by the worker while a connection is idle.
 #[derive(Debug)]
@@ -281,14 +282,15 @@ impl Connection<'_> {
             return;
         }
         let mut waste = Buffer::new(if owed { READ_BYTES } else { 1024 });
-        let mut left = LINGER_BYTES;
+        let until_ms = self.worker.tick_ms() + LINGER_MS;
         self.pulse.idle.set(true);
-        self.pulse.expect_by(Some(self.worker.tick_ms() + LINGER_MS));
-        while left > 0 {
+        loop {
             waste.clear();
+            let silence_ms = self.worker.tick_ms() + LINGER_SILENCE_MS;
+            self.pulse.expect_by(Some(silence_ms.min(until_ms)));
             let stream = &mut self.stream;
             match self.pulse.until(|context| waste.poll_fill(stream, context)).await {
-                Ok(Ok(count)) if count > 0 => left = left.saturating_sub(count),
+                Ok(Ok(count)) if count > 0 && self.worker.tick_ms() < until_ms => {}
                 _ => return,
             }
         }
