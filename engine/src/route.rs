@@ -117,7 +117,7 @@ pub async fn route<E: Exchange>(
     loop {
         let picked = {
             let mut random = worker.random.borrow_mut();
-            client.balancer.pick(set, tried.ids(), worker.now_us(), &mut random)
+            client.balancer.pick(set, tried.ids(), worker.recent_us(), &mut random)
         };
         let endpoint = picked.ok_or_else(no_brokers)?;
         let hop = Hop {
@@ -182,9 +182,9 @@ async fn bind<E: Exchange>(
             }
         }
     };
-    tokio::time::timeout(Duration::from_millis(timeout_ms), asked)
-        .await
-        .map_err(|_elapsed| Failure::binding_timeout(timeout_ms, exchange.name_path()))
+    let bound = tokio::time::timeout(Duration::from_millis(timeout_ms), asked).await;
+    worker.now_us();
+    bound.map_err(|_elapsed| Failure::binding_timeout(timeout_ms, exchange.name_path()))
 }
 
 /// ③ Where the client name is; waits for a registry that has not spoken yet.
@@ -213,9 +213,9 @@ async fn resolve(
             changed.await;
         }
     };
-    tokio::time::timeout(Duration::from_millis(left_ms), known)
-        .await
-        .map_err(|_elapsed| Failure::binding_timeout(timeout_ms, &name.service.path))
+    let resolved = tokio::time::timeout(Duration::from_millis(left_ms), known).await;
+    worker.now_us();
+    resolved.map_err(|_elapsed| Failure::binding_timeout(timeout_ms, &name.service.path))
 }
 
 /// A failure to connect is told with all that an operator needs to find out why.

@@ -40,6 +40,7 @@ pub struct Worker {
     pub random: RefCell<fastrand::Rng>,
     pub pools: RefCell<Pools>,
     epoch: Instant,
+    recent_us: Cell<u64>,
     tick_ms: Cell<u64>,
     caches: RefCell<Vec<(PathCache, u64)>>,
     // Boxed, since they are large and move in and out for every request.
@@ -57,6 +58,7 @@ impl Worker {
             random: RefCell::new(fastrand::Rng::new()),
             pools: RefCell::default(),
             epoch,
+            recent_us: Cell::new(0),
             tick_ms: Cell::new(0),
             caches: RefCell::new((0..routers).map(|_| (PathCache::default(), 0)).collect()),
             scratches: RefCell::default(),
@@ -67,7 +69,14 @@ impl Worker {
 
     /// Microseconds since the engine started.
     pub fn now_us(&self) -> u64 {
-        self.epoch.elapsed().as_micros() as u64
+        let now_us = self.epoch.elapsed().as_micros() as u64;
+        self.recent_us.set(now_us);
+        now_us
+    }
+
+    /// What `now_us` gave last: right for a request that has not waited since it came, and costs no look at the clock.
+    pub fn recent_us(&self) -> u64 {
+        self.recent_us.get()
     }
 
     /// Milliseconds since the engine started, at most a tick ago: for deadlines, which costs no look at the clock.

@@ -241,6 +241,12 @@ fn a_head_that_is_used_again_keeps_nothing_of_the_last_one() {
         (head.body, head.upgrade, head.via_entries, head.absolute),
         (Body::None, None, 0, None)
     );
+    // Nor of one that was longer in part than this one is whole, even if nobody told.
+    assert_eq!(
+        head.parse(b"GET /long HTTP/1.1\r\nx: y\r\nx", &LIMITS),
+        Ok(Parse::Partial)
+    );
+    assert_eq!(head.parse(second, &LIMITS), Ok(Parse::Complete(second.len())));
     // And of one that never came whole, once it is told.
     assert_eq!(
         head.parse(b"POST / HTTP/1.1\r\nContent-Length: 4\r\nx", &LIMITS),

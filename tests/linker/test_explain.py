@@ -52,8 +52,10 @@ def find(node: Node | None, path: str) -> Node:
     raise AssertionError(f"{path} is not in the delegation")
 
 
-async def told(root: FilePath, dtab: str, request: Request = WEB, **others: Sequence[TransformerKind]) -> Explanation:
-    return await explain(subject(root, dtab, **others), request)
+async def told(
+    root: FilePath, dtab: str, request: Request = WEB, transformers: Sequence[TransformerKind] = ()
+) -> Explanation:
+    return await explain(subject(root, dtab, transformers), request)
 
 
 async def test_all_five_steps_are_told(root: FilePath) -> None:

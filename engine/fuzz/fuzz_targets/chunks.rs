@@ -2,7 +2,10 @@
 //! same data that comes out again as it is.
 #![no_main]
 
+mod expand;
+
 use biandou_engine::wire::h1::{ChunkError, ChunkRelay, Form};
+use expand::expand;
 use libfuzzer_sys::fuzz_target;
 
 /// Relays in pieces of `step` bytes with `room` a call: what came out, how much was used, whether the body ended.
@@ -23,6 +26,7 @@ fn relay(input: &[u8], form: Form, step: usize, room: usize) -> Result<(Vec<u8>,
 fuzz_target!(|input: &[u8]| {
     // The first two bytes choose the pieces and the room.
     let [step, room, bytes @ ..] = input else { return };
+    let bytes = &*expand(bytes);
     let (step, room) = (usize::from(*step) + 1, usize::from(*room) + 1);
     let chunked = relay(bytes, Form::Chunked, bytes.len().max(1), usize::MAX);
     let plain = relay(bytes, Form::Plain, bytes.len().max(1), usize::MAX);
@@ -34,6 +38,12 @@ fuzz_target!(|input: &[u8]| {
     };
     assert_eq!((used, done), (used_plain, done_plain));
     // What was written anew holds the same data, and is as it would be written.
-    assert_eq!(relay(anew, Form::Plain, step, usize::MAX), Ok((data.clone(), anew.len(), *done)));
-    assert_eq!(relay(anew, Form::Chunked, step, usize::MAX), Ok((anew.clone(), anew.len(), *done)));
+    assert_eq!(
+        relay(anew, Form::Plain, step, usize::MAX),
+        Ok((data.clone(), anew.len(), *done))
+    );
+    assert_eq!(
+        relay(anew, Form::Chunked, step, usize::MAX),
+        Ok((anew.clone(), anew.len(), *done))
+    );
 });

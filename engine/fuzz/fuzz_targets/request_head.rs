@@ -1,7 +1,10 @@
 //! Any bytes as a request's head: no panic, nothing read beyond the bytes, and the pieces they come in make no difference.
 #![no_main]
 
+mod expand;
+
 use biandou_engine::wire::h1::{Limits, Parse, RequestHead};
+use expand::expand;
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: Limits = Limits {
@@ -12,7 +15,10 @@ const LIMITS: Limits = Limits {
 
 fuzz_target!(|input: &[u8]| {
     // The first byte says where the bytes are cut in two.
-    let Some((cut, bytes)) = input.split_first() else { return };
+    let Some((cut, bytes)) = input.split_first() else {
+        return;
+    };
+    let bytes = &*expand(bytes);
     let mut whole = RequestHead::default();
     let expected = whole.parse(bytes, &LIMITS);
     let cut = bytes.len() * usize::from(*cut) / 256;
@@ -24,7 +30,10 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(parsed, expected);
     let Ok(Parse::Complete(length)) = expected else { return };
     assert!(length <= bytes.len());
-    assert_eq!((&whole.headers, whole.body, whole.host), (&pieces.headers, pieces.body, pieces.host));
+    assert_eq!(
+        (&whole.headers, whole.body, whole.host),
+        (&pieces.headers, pieces.body, pieces.host)
+    );
     // The head alone is a head, and every piece of it lies inside.
     let head = &bytes[..length];
     assert_eq!(pieces.parse(head, &LIMITS), Ok(Parse::Complete(length)));
@@ -32,7 +41,13 @@ fuzz_target!(|input: &[u8]| {
     for header in &whole.headers {
         let line = header.line.get(head);
         assert!(line.starts_with(header.name.get(head)) && line.ends_with(b"\r\n"));
-        assert!(!header.value.get(head).iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
+        assert!(
+            !header
+                .value
+                .get(head)
+                .iter()
+                .any(|byte| matches!(byte, b'\r' | b'\n' | 0))
+        );
     }
     // One byte less is not yet a head.
     assert_eq!(pieces.parse(&bytes[..length - 1], &LIMITS), Ok(Parse::Partial));

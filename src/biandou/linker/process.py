@@ -87,6 +87,8 @@ class Linker:
         # What start-up has made stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        # Names come and go by reference counting: a full collection among thousands of them only holds up an answer.
+        gc.set_threshold(50_000, 20, 1000)
         _log.info("initialized")
         _tell_systemd("READY=1")
 

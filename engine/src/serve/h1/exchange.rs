@@ -4,8 +4,6 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -27,10 +25,10 @@ use crate::wire::h1::{Known, Method};
 use crate::worker::Worker;
 
 /// A request that was read as far as its head, and all that it takes to answer it.
-pub(super) struct H1Exchange<'a> {
-    pub(super) worker: Rc<Worker>,
-    pub(super) server: Arc<Server>,
-    connection: &'a mut Connection,
+pub(super) struct H1Exchange<'a, 'c> {
+    worker: &'c Worker,
+    server: &'c Server,
+    connection: &'a mut Connection<'c>,
     scratch: &'a mut Scratch,
     head_length: usize,
     started_us: u64,
@@ -57,16 +55,16 @@ pub(super) struct Progress {
     pub(super) next: Next,
 }
 
-impl<'a> H1Exchange<'a> {
+impl<'a, 'c> H1Exchange<'a, 'c> {
     pub(super) fn new(
-        connection: &'a mut Connection,
+        connection: &'a mut Connection<'c>,
         scratch: &'a mut Scratch,
         head_length: usize,
         started_us: u64,
     ) -> Self {
         Self {
-            worker: connection.worker.clone(),
-            server: connection.server.clone(),
+            worker: connection.worker,
+            server: connection.server,
             connection,
             scratch,
             head_length,
@@ -240,8 +238,8 @@ impl<'a> H1Exchange<'a> {
         sent: &Cell<u64>,
     ) -> Result<Relayed, Lost> {
         let deadline = Self::head_deadline(hop);
-        let server = self.server.clone();
-        let worker = self.worker.clone();
+        let server = self.server;
+        let worker = self.worker;
         let stats = &server.stats[worker.index];
         let Scratch {
             input,
@@ -254,7 +252,7 @@ impl<'a> H1Exchange<'a> {
         } = &mut *self.scratch;
         let Connection { stream, pulse, .. } = &mut *self.connection;
         let waits = Waits {
-            worker: &worker,
+            worker,
             pulse,
             stall_ms: server.plan.idle_timeout_ms,
         };
@@ -284,7 +282,7 @@ impl<'a> H1Exchange<'a> {
             uploaded: &uploaded,
             deadline,
             verdict: Verdict {
-                worker: &worker,
+                worker,
                 client: hop.client,
                 in_flight,
             },
@@ -359,10 +357,10 @@ impl<'a> H1Exchange<'a> {
     }
 }
 
-impl Exchange for H1Exchange<'_> {
+impl Exchange for H1Exchange<'_, '_> {
     fn identify(&mut self) -> Result<(), Failure> {
         self.read_context();
-        let router = self.server.router.clone();
+        let router = &self.server.router;
         let scratch = &mut *self.scratch;
         let key = &mut scratch.key;
         key.clear();
@@ -411,10 +409,14 @@ impl Exchange for H1Exchange<'_> {
 
     async fn send(&mut self, hop: &Hop<'_>) -> Result<Served, Unsent> {
         self.attempts += 1;
-        let worker = self.worker.clone();
+        let worker = self.worker;
         let stats = &*hop.client.stats[worker.index];
         let path_stats = &*hop.leaf.stats[worker.index];
-        let began_us = worker.now_us();
+        let began_us = if self.attempts == 1 {
+            worker.recent_us()
+        } else {
+            worker.now_us()
+        };
         let mut in_flight = hop.endpoint.begin(began_us);
         let mut link = match self.connect(hop).await {
             Ok(link) => link,
@@ -422,7 +424,7 @@ impl Exchange for H1Exchange<'_> {
                 let (client, now_us) = (hop.client, worker.now_us());
                 let in_flight = &mut in_flight;
                 Verdict {
-                    worker: &worker,
+                    worker,
                     client,
                     in_flight,
                 }
@@ -446,7 +448,7 @@ impl Exchange for H1Exchange<'_> {
                 if let Some(outcome) = lost.outcome() {
                     let (client, in_flight) = (hop.client, &mut in_flight);
                     Verdict {
-                        worker: &worker,
+                        worker,
                         client,
                         in_flight,
                     }
@@ -489,7 +491,7 @@ impl Exchange for H1Exchange<'_> {
     }
 }
 
-impl H1Exchange<'_> {
+impl H1Exchange<'_, '_> {
     fn unsent(&self, lost: Lost) -> Unsent {
         let replayable = !self.body_lost && !self.begun;
         let idempotent = self.scratch.request.method.is_idempotent();

@@ -8,7 +8,7 @@ use crate::wire::h1::{Body, Method};
 
 /// Tells the caller why its request failed; without `head_length` its head could not be read, and the connection ends.
 pub(super) async fn answer_failure(
-    connection: &mut Connection,
+    connection: &mut Connection<'_>,
     scratch: &mut Scratch,
     failure: &Failure,
     head_length: Option<usize>,
@@ -49,7 +49,7 @@ pub(super) async fn answer_failure(
 
 /// Answers with a bare status (`/$/io.buoyant.http.status/<code>`).
 pub(super) async fn answer_status(
-    connection: &mut Connection,
+    connection: &mut Connection<'_>,
     scratch: &mut Scratch,
     status: u16,
     head_length: usize,
@@ -58,7 +58,7 @@ pub(super) async fn answer_status(
 }
 
 async fn answer(
-    connection: &mut Connection,
+    connection: &mut Connection<'_>,
     scratch: &mut Scratch,
     status: u16,
     fields: &[u8],

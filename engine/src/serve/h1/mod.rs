@@ -26,9 +26,10 @@ use exchange::H1Exchange;
 
 /// Bytes read from a caller, or from an endpoint, at once.
 const READ_BYTES: usize = 16 * 1024;
-/// How long, and how much, is read from a caller that is still sending what nobody wants, so that it can read our answer.
-const LINGER_MS: u64 = 1000;
-const LINGER_BYTES: usize = 256 * 1024;
+/// How long we read from a caller that is still sending what nobody wants, so that it can read our answer: in all, and without
+/// a byte from it.
+const LINGER_MS: u64 = 30_000;
+const LINGER_SILENCE_MS: u64 = 2000;
 
 /// The working memory of one request; kept by the worker while a connection is idle.
 #[derive(Debug)]
@@ -94,29 +95,29 @@ enum Next {
     Cut,
 }
 
-struct Connection {
-    worker: Rc<Worker>,
-    server: Arc<Server>,
+struct Connection<'a> {
+    worker: &'a Worker,
+    server: &'a Server,
+    pulse: &'a Pulse,
     stream: TcpStream,
     peer: SocketAddr,
-    pulse: Rc<Pulse>,
     opened_ms: u64,
 }
 
 /// Serves a connection until either side is done with it.
 pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, peer: SocketAddr, pulse: Rc<Pulse>) {
-    let stats = server.stats[worker.index].clone();
+    let stats = &server.stats[worker.index];
     stats.connects.add(1);
-    let released = Released(server.clone());
+    let released = Released(&server);
     // A connection that is gone already needs no options.
     if crate::endpoint::connect::apply(&stream, &server.plan.socket).is_ok() {
         let opened_ms = worker.tick_ms();
         let mut connection = Connection {
-            worker,
-            server,
+            worker: &worker,
+            server: &server,
+            pulse: &pulse,
             stream,
             peer,
-            pulse,
             opened_ms,
         };
         connection.run().await;
@@ -126,21 +127,21 @@ pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, p
 }
 
 /// Counts the connection out, also when its task is dropped.
-struct Released(Arc<Server>);
+struct Released<'a>(&'a Server);
 
-impl Drop for Released {
+impl Drop for Released<'_> {
     fn drop(&mut self) {
         self.0.release_connection();
     }
 }
 
-impl Connection {
+impl Connection<'_> {
     async fn run(&mut self) {
         loop {
             if !self.wait_for_request().await {
                 return;
             }
-            let mut scratch = self.worker.scratch(&self.server);
+            let mut scratch = self.worker.scratch(self.server);
             let next = self.serve_requests(&mut scratch).await;
             let owed = !scratch.input.is_empty();
             self.worker.reuse(scratch);
@@ -225,16 +226,13 @@ impl Connection {
         if !self.server.admit_request() {
             return self.refuse(scratch, &Failure::overloaded(), Some(head_length)).await;
         }
-        let stats = &*self.server.stats[self.worker.index].clone();
+        let (worker, server) = (self.worker, self.server);
+        let stats = &*server.stats[worker.index];
         stats.pending.add(1);
         let mut bound_to: Bind = None;
         let mut exchange = H1Exchange::new(self, scratch, head_length, started_us);
         let routed = match exchange.check() {
-            Ok(()) => {
-                let worker = exchange.worker.clone();
-                let router = exchange.server.router.clone();
-                route::route(&worker, &router, &mut exchange, &mut bound_to).await
-            }
+            Ok(()) => route::route(worker, &server.router, &mut exchange, &mut bound_to).await,
             Err(failure) => Err(failure),
         };
         let progress = exchange.progress();
@@ -272,7 +270,7 @@ impl Connection {
 
     /// Answers a request that goes no further; without `head_length` where the next one begins is not known.
     async fn refuse(&mut self, scratch: &mut Scratch, failure: &Failure, head_length: Option<usize>) -> Next {
-        let stats = self.server.stats[self.worker.index].clone();
+        let stats = &self.server.stats[self.worker.index];
         stats.finish(failure.status, 0, Some(failure.cause));
         local::answer_failure(self, scratch, failure, head_length).await
     }
@@ -284,14 +282,15 @@ impl Connection {
             return;
         }
         let mut waste = Buffer::new(if owed { READ_BYTES } else { 1024 });
-        let mut left = LINGER_BYTES;
+        let until_ms = self.worker.tick_ms() + LINGER_MS;
         self.pulse.idle.set(true);
-        self.pulse.expect_by(Some(self.worker.tick_ms() + LINGER_MS));
-        while left > 0 {
+        loop {
             waste.clear();
+            let silence_ms = self.worker.tick_ms() + LINGER_SILENCE_MS;
+            self.pulse.expect_by(Some(silence_ms.min(until_ms)));
             let stream = &mut self.stream;
             match self.pulse.until(|context| waste.poll_fill(stream, context)).await {
-                Ok(Ok(count)) if count > 0 => left = left.saturating_sub(count),
+                Ok(Ok(count)) if count > 0 && self.worker.tick_ms() < until_ms => {}
                 _ => return,
             }
         }
@@ -310,5 +309,20 @@ fn cause_of(error: &std::io::Error) -> Cause {
     match error.kind() {
         std::io::ErrorKind::InvalidData => Cause::BadResponse,
         _ => Cause::ChannelClosed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_bytes<A, B, C, D, E, F: Future>(_: fn(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        let bytes = future_bytes(serve);
+        assert!(bytes <= 3072, "a connection's task takes {bytes} bytes");
     }
 }

@@ -6,7 +6,7 @@ use crate::route::Hop;
 use crate::wire::h1::{Body, Header, Known, RequestHead, Version};
 
 /// Whether a header field is for the next hop as it came; the others are dropped or written anew.
-fn passes(header: &Header, clear_context: bool) -> bool {
+fn passes(header: &Header, head: &RequestHead, clear_context: bool) -> bool {
     match header.known {
         // Hop-by-hop fields (RFC 9110 §7.6.1), framing, and what we write ourselves.
         Known::Connection
@@ -20,7 +20,6 @@ fn passes(header: &Header, clear_context: bool) -> bool {
         | Known::Upgrade
         | Known::ContentLength
         | Known::Host
-        | Known::Expect
         | Known::Via
         | Known::L5dCtxTrace
         | Known::L5dCtxDtab
@@ -32,6 +31,8 @@ fn passes(header: &Header, clear_context: bool) -> bool {
         | Known::L5dDstClient
         | Known::L5dDstResidual
         | Known::ForwardedClientCert => false,
+        // We answer `100-continue` ourselves; what else may be expected is for the endpoint to decide.
+        Known::Expect => !head.expect_continue,
         Known::Other => !header.named_by_connection,
         known => !(header.named_by_connection || clear_context && known.is_l5d()),
     }
@@ -69,7 +70,9 @@ pub(super) fn push_head(out: &mut Vec<u8>, parts: &HeadParts<'_>) {
             .map_or(parts.endpoint.as_bytes(), |host| host.get(bytes)),
     );
     out.extend_from_slice(b"\r\n");
-    push_passing(out, &head.headers, bytes, |header| passes(header, parts.clear_context));
+    push_passing(out, &head.headers, bytes, |header| {
+        passes(header, head, parts.clear_context)
+    });
     push_via(out, head, bytes);
     if let Some(name) = parts.timestamp_header {
         out.extend_from_slice(name.as_bytes());

@@ -31,7 +31,7 @@ impl Framing {
     }
 }
 
-fn passes(header: &Header, keep_length: bool, clear_context: bool) -> bool {
+fn passes(header: &Header, clear_context: bool) -> bool {
     match header.known {
         Known::Connection
         | Known::KeepAlive
@@ -42,9 +42,8 @@ fn passes(header: &Header, keep_length: bool, clear_context: bool) -> bool {
         | Known::Trailer
         | Known::TransferEncoding
         | Known::Upgrade
+        | Known::ContentLength
         | Known::L5dSuccessClass => false,
-        // Where there is no body the length is information (HEAD, 304); elsewhere it is written anew.
-        Known::ContentLength => keep_length,
         Known::Other => !header.named_by_connection,
         known => !(header.named_by_connection || clear_context && known.is_l5d()),
     }
@@ -62,9 +61,7 @@ pub(super) fn push_head(
 ) {
     push_status_line(out, response.status, response.reason.get(bytes));
     let keep_length = framing == Framing::None && (request.method == Method::Head || response.status == 304);
-    push_passing(out, &response.headers, bytes, |header| {
-        passes(header, keep_length, clear_context)
-    });
+    push_passing(out, &response.headers, bytes, |header| passes(header, clear_context));
     if !clear_context {
         out.extend_from_slice(if response.status < 500 {
             b"l5d-success-class: 1.0\r\n"
@@ -78,7 +75,13 @@ pub(super) fn push_head(
     });
     match framing {
         Framing::None => {
-            if !keep_length && !matches!(response.status, 100..200 | 204 | 304) {
+            // Where there is no body the length is information (HEAD, 304); several that agree become one.
+            if keep_length {
+                response
+                    .content_length
+                    .into_iter()
+                    .for_each(|length| push_content_length(out, length));
+            } else if !matches!(response.status, 100..200 | 204 | 304) {
                 push_content_length(out, 0);
             }
         }
@@ -97,7 +100,7 @@ pub(super) fn push_head(
 /// Writes the head of an interim response (1xx) or of one that changes the protocol.
 pub(super) fn push_interim(out: &mut Vec<u8>, response: &ResponseHead, bytes: &[u8], upgrade: Option<&[u8]>) {
     push_status_line(out, response.status, response.reason.get(bytes));
-    push_passing(out, &response.headers, bytes, |header| passes(header, false, false));
+    push_passing(out, &response.headers, bytes, |header| passes(header, false));
     if let Some(protocol) = upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\nUpgrade: ");
         out.extend_from_slice(protocol);

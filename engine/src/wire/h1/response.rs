@@ -36,6 +36,10 @@ impl ResponseHead {
     /// Reads a head from the start of `buf`, the answer to a request with `request_method`. After `Partial`, call again with
     /// the same bytes and more. All spans are positions in the last `buf`.
     pub fn parse(&mut self, buf: &[u8], limits: &Limits, request_method: Method) -> Result<Parse, HeadError> {
+        // Fewer bytes than were read before belong to another head.
+        if self.scan.at > buf.len() {
+            self.clear();
+        }
         match self.advance(buf, limits, request_method) {
             Ok(false) => Ok(Parse::Partial),
             Ok(true) => {
