@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -63,3 +64,20 @@ async def test_a_post_stops_the_linker(tmp_path: Path) -> None:
         answer = await exchange("127.0.0.1", linker.admin_port, request)
         assert answer.endswith(b"\r\n\r\nquitting\n")
         assert await linker.wait() == 0
+
+
+async def test_latencies_are_those_of_the_window_that_the_flag_sets(tmp_path: Path) -> None:
+    interval = "-io.buoyant.telemetry.admin.histogramSnapshotInterval=1.seconds"
+    async with Origin() as origin:
+        (tmp_path / "web").write_text(f"127.0.0.1 {origin.port}\n")
+        async with LinkerProcess(config(tmp_path), interval) as linker:
+            key = f"rt/http/server/127.0.0.1/{linker.port()}/request_latency_ms"
+            assert b"200 OK" in await linker.get("web")
+            async with asyncio.timeout(10):
+                while f"{key}.p99" not in (metrics := await linker.metrics()):
+                    await asyncio.sleep(0.05)
+                assert metrics[f"{key}.count"] == 1
+                # Nothing more comes: the window after that is empty.
+                while (metrics := await linker.metrics())[f"{key}.count"] != 0:
+                    await asyncio.sleep(0.05)
+                assert f"{key}.p99" not in metrics
