@@ -80,7 +80,7 @@ def test_a_page_shows_only_configurations_that_are_taken(
 
 def completed(block: str) -> str:
     """Give a whole configuration: what a page shows, in a router if it shows only a part of one, and with a server."""
-    if not re.search(r"^(routers|namers):", block, re.MULTILINE):
+    if not re.search(r"^(routers|namers|telemetry|admin):", block, re.MULTILINE):
         block = "routers:\n- protocol: http\n" + re.sub(r"^(?=.)", "  ", block, flags=re.MULTILINE)
     if "routers:" not in block:
         block += "\nrouters:\n- protocol: http\n"

@@ -151,12 +151,19 @@ class Stat(Letter, frozen=True):
 
 
 class Scope(Letter, frozen=True):
-    """The metrics of one thing: `scope` is e.g. `["rt", "http", "server", "127.0.0.1/4140"]`; names may hold `/`."""
+    """The metrics of one thing: `scope` is e.g. `["rt", "http", "server", "127.0.0.1/4140"]`; names may hold `/`.
+
+    The distributions stay as they came until `stat` reads one: a tally holds thousands, and few readers want them all.
+    """
 
     scope: list[str]
     counters: dict[str, int] = {}
     gauges: dict[str, float] = {}
-    stats: dict[str, Stat] = {}
+    stats: dict[str, msgspec.Raw] = {}
+
+    def stat(self, name: str) -> Stat:
+        """Read one distribution; raises `KeyError`, and `msgspec.DecodeError` if it is not one."""
+        return _read_stat(self.stats[name])
 
 
 class EndpointView(Letter, frozen=True):
@@ -185,6 +192,7 @@ class Tally(Letter, frozen=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
+_read_stat = msgspec.msgpack.Decoder(Stat).decode
 
 
 def encode(letter: Letter) -> bytes:

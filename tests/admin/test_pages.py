@@ -6,8 +6,10 @@ import json
 import os
 import threading
 
+import msgspec
+
 import biandou
-from biandou.boundary import ClientView, EndpointView, Scope, Stat
+from biandou.boundary import ClientView, EndpointView, Scope, Stat, encode
 from biandou.telemeters.metrics import ProcessTelemetry
 from biandou.telemeters.prometheus import PrometheusTelemeter
 from tests.admin.site import serving
@@ -17,7 +19,7 @@ SCOPES = [
         scope=["rt", "http", "server", "127.0.0.1/4140"],
         counters={"requests": 1},
         gauges={"connections": 1.0},
-        stats={"request_latency_ms": Stat(count=1, sum=7.0, buckets=[(7.0, 1)])},
+        stats={"request_latency_ms": msgspec.Raw(encode(Stat(count=1, sum=7.0, buckets=[(7.0, 1)])))},
     )
 ]
 CLIENTS = [

@@ -65,7 +65,8 @@ def test_finagles_global_flags_are_accepted_with_a_warning() -> None:
     ("arguments", "reason"),
     [
         (["-log.rollPolicy=daily", "f"], "-log.rollPolicy=daily is known but not built yet"),
-        (["-io.buoyant.telemetry.admin.histogramSnapshotInterval=10.seconds", "f"], "known but not built yet"),
+        (["-io.buoyant.telemetry.admin.histogramSnapshotInterval=often", "f"], "often is not a valid duration"),
+        (["-io.buoyant.telemetry.admin.histogramSnapshotInterval=0.seconds", "f"], "at least 1.second"),
         (["-com.twitter.finagle.naming.namerMaxDepth=7", "f"], "only 100 is"),
         (["-nonsense", "f"], "there is no flag -nonsense"),
         (["--nonsense", "f"], "there is no flag --nonsense"),
@@ -80,3 +81,8 @@ def test_finagles_global_flags_are_accepted_with_a_warning() -> None:
 def test_what_can_not_be_followed_is_refused_by_name(arguments: list[str], reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         parse_flags(arguments)
+
+
+def test_the_window_of_distributions_can_be_set_as_in_linkerd() -> None:
+    assert parse_flags(["f"]).snapshot_seconds == 60
+    assert parse_flags(["-io.buoyant.telemetry.admin.histogramSnapshotInterval=10.seconds", "f"]).snapshot_seconds == 10

@@ -5,15 +5,30 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from biandou.telemeters.json_export import flat_json, subtree, tree_json
+from biandou.telemeters.json_export import flat_json, tree_json
 from biandou.telemeters.model import Counted, Measured
-from biandou.telemeters.tree import Node, metrics_tree
+from biandou.telemeters.reading import Reading
 from biandou.telemeters.window import Windows
+
+
+def flat(read: Reading, query: str = "", *, pretty: bool = False) -> str:
+    """Give the flat document as text, which must be there."""
+    body = flat_json(read, query=query.split("/") if query else (), pretty=pretty)
+    assert body is not None
+    return body.decode()
+
+
+def nested(read: Reading, query: str = "") -> str:
+    """Give the tree as text, which must be there."""
+    body = tree_json(read, query=query.split("/") if query else ())
+    assert body is not None
+    return body.decode()
+
 
 SERVER = ("rt", "http", "server", "0.0.0.0/4140")
 
 
-def tree() -> Node:
+def reading() -> Reading:
     """Give the metrics of a server: one counter, one gauge, one distribution, failures of two sorts."""
     counted = [
         Counted(
@@ -26,7 +41,7 @@ def tree() -> Node:
     ]
     windows = Windows()
     windows.take(counted)
-    return metrics_tree(counted, windows)
+    return Reading(counted, windows)
 
 
 STAT = {
@@ -61,12 +76,12 @@ def test_the_tree_is_nested_as_the_reference_shows_it() -> None:
         },
         "jvm": {"mem": {"current": {"used": {"gauge": 1.2e9}}}},
     }
-    assert json.loads(tree_json(tree())) == expected
+    assert json.loads(nested(reading())) == expected
 
 
 def test_flat_keys_are_the_places_joined_by_slashes() -> None:
     scope = "rt/http/server/0.0.0.0/4140"
-    assert json.loads(flat_json(tree())) == {
+    assert json.loads(flat(reading())) == {
         f"{scope}/requests": 1,
         f"{scope}/failures": 3,
         f"{scope}/failures/timeout": 2,
@@ -78,45 +93,50 @@ def test_flat_keys_are_the_places_joined_by_slashes() -> None:
 
 
 def test_counters_are_whole_numbers_and_gauges_have_a_point() -> None:
-    text = flat_json(tree())
+    text = flat(reading())
     assert '"rt/http/server/0.0.0.0/4140/requests":1,' in text
     assert '"rt/http/server/0.0.0.0/4140/connections":1.0' in text
 
 
 def test_pretty_is_indented_and_sorted() -> None:
-    text = flat_json(tree(), pretty=True)
+    text = flat(reading(), pretty=True)
     keys = list(json.loads(text))
     assert keys == sorted(keys)
     assert text.startswith('{\n  "jvm')
 
 
 def test_a_subtree_has_keys_of_its_own_and_a_leaf_the_empty_one() -> None:
-    node = subtree(tree(), "jvm/mem")
-    assert node is not None
-    assert json.loads(flat_json(node)) == {"current/used": 1.2e9}
-    leaf = subtree(tree(), "jvm/mem/current/used")
-    assert leaf is not None
-    assert json.loads(flat_json(leaf)) == {"": 1.2e9}
+    assert json.loads(flat(reading(), "jvm/mem")) == {"current/used": 1.2e9}
+    assert json.loads(flat(reading(), "jvm/mem/current/used")) == {"": 1.2e9}
+    assert list(json.loads(flat(reading(), "rt/http/server"))) == [
+        key.removeprefix("rt/http/server/") for key in json.loads(flat(reading())) if key.startswith("rt/")
+    ]
+
+
+def test_a_subtree_is_a_tree_of_its_own() -> None:
+    assert json.loads(nested(reading(), "jvm/mem")) == {"current": {"used": {"gauge": 1.2e9}}}
+    assert json.loads(nested(reading(), "jvm/mem/current/used")) == {"gauge": 1.2e9}
 
 
 def test_an_unknown_subtree_is_none() -> None:
-    assert subtree(tree(), "rt/thrift/server") is None
+    assert flat_json(reading(), query=("rt", "thrift")) is None
+    assert tree_json(reading(), query=("jvm", "mem", "current", "used", "more")) is None
 
 
-def test_a_scope_that_holds_a_slash_cannot_be_asked_for() -> None:
-    assert subtree(tree(), "rt/http/server/0.0.0.0/4140") is None
+def test_a_scope_that_holds_a_slash_cannot_be_asked_for_from_outside() -> None:
+    assert flat_json(reading(), query=["rt", "http", "server", "0.0.0.0", "4140"]) is None
 
 
 def test_a_distribution_shows_nothing_before_its_first_window_and_then_at_least_its_count() -> None:
     counted = [Counted(("a",), stats={"ms": Measured(1, 5.0, [(5.0, 1)])})]
     windows = Windows()
-    assert json.loads(flat_json(metrics_tree(counted, windows))) == {}
+    assert json.loads(flat(Reading(counted, windows))) == {}
     windows.take(counted)
     windows.take(counted)
-    assert json.loads(flat_json(metrics_tree(counted, windows))) == {"a/ms.count": 0}
+    assert json.loads(flat(Reading(counted, windows))) == {"a/ms.count": 0}
 
 
 def test_a_gauge_that_is_no_number_does_not_spoil_the_document() -> None:
-    node = metrics_tree([Counted(("a",), gauges={"nan": float("nan"), "inf": float("inf"), "b": 2.0})], Windows())
-    assert json.loads(flat_json(node)) == {"a/b": 2.0}
-    assert "inf" not in tree_json(node).lower().replace('"inf"', "")
+    read = Reading([Counted(("a",), gauges={"nan": float("nan"), "inf": float("inf"), "b": 2.0})], Windows())
+    assert json.loads(flat(read)) == {"a/b": 2.0}
+    assert json.loads(nested(read)) == {"a": {"b": {"gauge": 2.0}}}

@@ -7,7 +7,7 @@ import pytest
 from biandou.telemeters.model import Counted, Measured
 from biandou.telemeters.numbers import show_float
 from biandou.telemeters.prometheus import PrometheusTelemeter
-from biandou.telemeters.tree import metrics_tree
+from biandou.telemeters.reading import Reading
 from biandou.telemeters.window import Windows
 
 
@@ -15,7 +15,7 @@ def render(*counted: Counted, prefix: str = "") -> list[str]:
     """Give the lines of these metrics, all distributions with a window."""
     windows = Windows()
     windows.take(counted)
-    return PrometheusTelemeter(prefix=prefix).render(metrics_tree(counted, windows)).splitlines()
+    return PrometheusTelemeter(prefix=prefix).render(Reading(counted, windows)).decode().splitlines()
 
 
 def test_the_examples_of_the_reference() -> None:

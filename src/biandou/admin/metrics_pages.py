@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from biandou.admin.page import Page, Pages, Reply, Request, json_reply, json_text
+from biandou.admin.page import JSON, Page, Pages, Reply, Request, json_reply
 from biandou.admin.sources import AdminSources
-from biandou.telemeters.json_export import flat_json, subtree, tree_json
+from biandou.telemeters.json_export import flat_json, tree_json
 from biandou.telemeters.metrics import ProcessTelemetry
 from biandou.telemeters.prometheus import CONTENT_TYPE, PrometheusTelemeter
 
@@ -25,17 +25,17 @@ def metrics_pages(sources: AdminSources) -> Pages:
 
 def _json(telemetry: ProcessTelemetry, request: Request) -> Reply:
     parameters = request.parameters
-    node = telemetry.tree()
-    query = parameters.get("q")
-    if query:
-        found = subtree(node, query)
-        if found is None:
-            return json_reply({"error": f"No such subtree: {query}"}, 404)
-        node = found
+    asked = parameters.get("q")
+    query = asked.split("/") if asked else ()
+    reading = telemetry.read()
     if parameters.get("tree") in _TRUE:
-        return json_text(tree_json(node))
-    return json_text(flat_json(node, pretty=parameters.get("pretty") in _TRUE))
+        body = tree_json(reading, query=query)
+    else:
+        body = flat_json(reading, query=query, pretty=parameters.get("pretty") in _TRUE)
+    if body is None:
+        return json_reply({"error": f"No such subtree: {asked}"}, 404)
+    return Reply(body, content_type=JSON)
 
 
 def _prometheus(telemetry: ProcessTelemetry, telemeter: PrometheusTelemeter, _request: Request) -> Reply:
-    return Reply(telemeter.render(telemetry.tree()).encode(errors="replace"), content_type=CONTENT_TYPE)
+    return Reply(telemeter.render(telemetry.read()), content_type=CONTENT_TYPE)

@@ -77,12 +77,7 @@ def text(body: str, status: int = 200) -> Reply:
 
 def json_reply(value: Any, status: int = 200, content_type: str = JSON) -> Reply:
     """Answer with JSON."""
-    return json_text(json.dumps(value, separators=(",", ":")), status, content_type)
-
-
-def json_text(body: str, status: int = 200, content_type: str = JSON) -> Reply:
-    """Answer with what is JSON already."""
-    return Reply(body.encode(errors="replace"), status, content_type)
+    return Reply(json.dumps(value, separators=(",", ":")).encode(), status, content_type)
 
 
 def find(pages: Pages, path: str) -> Page | None:

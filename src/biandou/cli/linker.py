@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import sys
 from collections.abc import Sequence
@@ -102,8 +103,10 @@ def _serve(config: LinkerConfig, flags: LinkerFlags) -> int:
     for warning in flags.warnings:
         _log.warning("%s", warning)
 
+    opened = functools.partial(open_admin, snapshot_seconds=flags.snapshot_seconds)
+
     async def live() -> int:
-        return await Linker(config, flags.workers or default_workers(), open_admin).run()
+        return await Linker(config, flags.workers or default_workers(), opened).run()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -16,15 +16,16 @@ from biandou.live import Live
 from biandou.namers.all import Namers
 from biandou.telemeters.metrics import ProcessTelemetry
 from biandou.telemeters.prometheus import PrometheusTelemeter
+from biandou.telemeters.window import WINDOW_SECONDS
 
 SERVER = "biandou.admin.server"
 
 
 class LinkerAdmin:
-    """Listens, and takes a snapshot of the metrics every minute from the start of the linker, looked at or not."""
+    """Listens, and takes snapshots of the metrics from the start of the linker, looked at or not."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._telemetry = ProcessTelemetry(lambda: parts.door.tally().scopes)
+    def __init__(self, parts: Parts, snapshot_seconds: float) -> None:
+        self._telemetry = ProcessTelemetry(lambda: parts.door.tally().scopes, snapshot_seconds)
         admin = parts.config.admin
         sources = linker_sources(parts, self._telemetry)
 
@@ -46,9 +47,9 @@ class LinkerAdmin:
         await self._listener.stop()
 
 
-def open_admin(parts: Parts) -> LinkerAdmin:
-    """Give the admin server of a linker, not listening yet."""
-    return LinkerAdmin(parts)
+def open_admin(parts: Parts, *, snapshot_seconds: float = WINDOW_SECONDS) -> LinkerAdmin:
+    """Give the admin server of a linker, not listening yet; latencies are those of the last `snapshot_seconds`."""
+    return LinkerAdmin(parts, snapshot_seconds)
 
 
 def linker_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from biandou.admin.durations import duration_ms
 from biandou.linker.log import LEVELS, LogSettings
+from biandou.telemeters.window import WINDOW_SECONDS
 
 USAGE: Final = """\
 usage: biandou linker [--workers N] [--log-level LEVEL] [--log-format text|json] [--validate] FILE
@@ -23,6 +25,7 @@ Linkerd's own flags are understood too: -validate, -log.level=INFO, -log.output=
 """
 
 MAX_WORKERS: Final = 1024
+MIN_SNAPSHOT_SECONDS: Final = 1
 DEPTH: Final = 100
 
 
@@ -38,6 +41,7 @@ class LinkerFlags:
     workers: int | None = None
     validate: bool = False
     log: LogSettings = field(default_factory=LogSettings)
+    snapshot_seconds: float = WINDOW_SECONDS
     show: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -132,8 +136,8 @@ def _set(flags: LinkerFlags, name: str, key: str, value: str) -> LinkerFlags:
             raise UsageError(
                 f"{name}={value} is known but not built yet; only never is (let logrotate or journald roll)"
             )
-        case "io.buoyant.telemetry.admin.histogramSnapshotInterval" if value not in {"1.minutes", "60.seconds"}:
-            raise UsageError(f"{name}={value} is known but not built yet; only 1.minutes is")
+        case "io.buoyant.telemetry.admin.histogramSnapshotInterval":
+            return replace(flags, snapshot_seconds=_seconds(name, value))
         case _:
             # log.rollPolicy=never, and log.rotateCount, which has nothing to count then.
             return flags
@@ -147,6 +151,16 @@ def _boolean(name: str, value: str) -> bool:
     if value not in {"true", "false"}:
         raise UsageError(f"{name} is true or false, not {value!r}")
     return value == "true"
+
+
+def _seconds(name: str, value: str) -> float:
+    try:
+        seconds = duration_ms(value) / 1000
+    except ValueError as error:
+        raise UsageError(f"{name}: {error} (1.minutes and 10.seconds are)") from None
+    if seconds < MIN_SNAPSHOT_SECONDS:
+        raise UsageError(f"{name} is at least {MIN_SNAPSHOT_SECONDS}.second, not {value}")
+    return seconds
 
 
 def _integer(name: str, value: str, least: int, most: int) -> int:

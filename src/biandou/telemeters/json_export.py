@@ -2,42 +2,104 @@
 
 from __future__ import annotations
 
-import json
 import math
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
-from biandou.telemeters.tree import Node
+import msgspec
+
+from biandou.telemeters.model import Metrics
+from biandou.telemeters.reading import Reading
 from biandou.telemeters.window import Summary
 
 _PERCENTILES: Final = ("p50", "p90", "p95", "p99", "p9990", "p9999")
 
+_encode = msgspec.json.Encoder().encode
 
-def flat_json(root: Node, *, pretty: bool = False) -> str:
-    """Give one object, its keys the places joined by `/`; indented and sorted if `pretty`."""
-    metrics: dict[str, int | float] = {}
-    for parts, node in root.walk():
-        key = "/".join(parts)
-        if node.counter is not None:
-            metrics[key] = node.counter
-        if node.gauge is not None and math.isfinite(node.gauge):
-            metrics[key] = node.gauge
-        if node.stat is not None:
-            metrics |= {f"{key}.{name}": value for name, value in stat_values(node.stat).items()}
-    return json.dumps(metrics, indent=2, sort_keys=True) if pretty else json.dumps(metrics, separators=(",", ":"))
+Number = int | float
 
 
-def tree_json(root: Node) -> str:
-    """Give the tree as nested objects; a node's own metrics are under `counter`, `gauge` and `stat.…`."""
-    return json.dumps(_nested(root), separators=(",", ":"))
+class _Part(NamedTuple):
+    """The metrics of a scope below a query: `scope` is what follows the query; what is left of it is `inner`."""
+
+    metrics: Metrics
+    scope: Sequence[str]
+    inner: Sequence[str]
+
+    def place(self, name: str) -> str | None:
+        """Give a metric's name counted from the query, `None` if it is not below."""
+        if not self.inner:
+            return name
+        parts = name.split("/")
+        size = len(self.inner)
+        return "/".join(parts[size:]) if parts[:size] == self.inner else None
 
 
-def subtree(root: Node, query: str) -> Node | None:
-    """Give the node at `a/b`, or `None`."""
-    return root.find(*query.split("/"))
+def flat_json(reading: Reading, *, pretty: bool = False, query: Sequence[str] = ()) -> bytes | None:
+    """Give one object, its keys the places joined by `/`; indented and sorted if `pretty`.
+
+    With a query only what is below it, `None` if nothing is; places are then counted from there.
+    """
+    found: dict[str, Number] = {}
+    for part in _parts(reading, query):
+        head = "/".join(part.scope)
+        for name, value in _numbers(part.metrics):
+            place = part.place(name)
+            if place is not None:
+                found[f"{head}/{place}" if head and place else head or place] = value
+        for name, summary in reading.summaries(part.metrics):
+            place = part.place(name)
+            if place is not None:
+                key = f"{head}/{place}" if head and place else head or place
+                found |= {f"{key}.{suffix}": value for suffix, value in stat_values(summary).items()}
+    if query and not found:
+        return None
+    if pretty:
+        return msgspec.json.format(_encode(dict(sorted(found.items()))), indent=2)
+    return _encode(found)
 
 
-def stat_values(stat: Summary) -> dict[str, int | float]:
-    """Give what is shown of a window, by its suffix; without samples only the count."""
+def tree_json(reading: Reading, *, query: Sequence[str] = ()) -> bytes | None:
+    """Give nested objects; what belongs to a place itself is under `counter`, `gauge` and `stat.…`."""
+    root: dict[str, Any] = {}
+    for part in _parts(reading, query):
+        scoped = _below(root, part.scope)
+        own: list[tuple[str, dict[str, Number]]] = [(name, {"counter": n}) for name, n in part.metrics.counters.items()]
+        own += [(name, {"gauge": value}) for name, value in part.metrics.gauges.items() if math.isfinite(value)]
+        for name, summary in reading.summaries(part.metrics):
+            own.append((name, {f"stat.{suffix}": value for suffix, value in stat_values(summary).items()}))
+        for name, values in own:
+            place = part.place(name)
+            if place is not None:
+                _below(scoped, place.split("/") if place else ()).update(values)
+    return None if query and not root else _encode(root)
+
+
+def _parts(reading: Reading, query: Sequence[str]) -> Iterator[_Part]:
+    wanted = list(query)
+    for metrics in reading.scopes:
+        scope = list(metrics.scope)
+        common = min(len(wanted), len(scope))
+        if scope[:common] == wanted[:common]:
+            yield _Part(metrics, scope[common:], wanted[common:])
+
+
+def _numbers(metrics: Metrics) -> Iterator[tuple[str, Number]]:
+    yield from metrics.counters.items()
+    for name, value in metrics.gauges.items():
+        # JSON has no word for the others.
+        if math.isfinite(value):
+            yield name, value
+
+
+def _below(node: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+    for part in parts:
+        node = node.setdefault(part, {})
+    return node
+
+
+def stat_values(stat: Summary) -> dict[str, Number]:
+    """Give what is shown of a window; without samples only the count."""
     if stat.count == 0:
         return {"count": 0}
     return {
@@ -48,16 +110,3 @@ def stat_values(stat: Summary) -> dict[str, int | float]:
         "sum": stat.sum,
         "avg": stat.average,
     }
-
-
-def _nested(node: Node) -> dict[str, Any]:
-    shown: dict[str, Any] = {}
-    if node.counter is not None:
-        shown["counter"] = node.counter
-    if node.gauge is not None and math.isfinite(node.gauge):
-        shown["gauge"] = node.gauge
-    if node.stat is not None:
-        shown |= {f"stat.{name}": value for name, value in stat_values(node.stat).items()}
-    for part, child in node.children.items():
-        shown[part] = _nested(child)
-    return shown

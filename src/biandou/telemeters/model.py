@@ -5,7 +5,7 @@ The engine's tally (`boundary.py`) has this shape, and so has what Python itself
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -45,8 +45,11 @@ class Metrics(Protocol):
         """What is so now."""
 
     @property
-    def stats(self) -> Mapping[str, Distribution]:
-        """What was measured."""
+    def stats(self) -> Collection[str]:
+        """The names of what was measured; reading one is work, and only a snapshot does it."""
+
+    def stat(self, name: str) -> Distribution:
+        """Give a distribution of `stats`."""
 
 
 Scopes: TypeAlias = Iterable[Metrics]
@@ -71,3 +74,7 @@ class Counted:
     counters: Mapping[str, int] = field(default_factory=dict)
     gauges: Mapping[str, float] = field(default_factory=dict)
     stats: Mapping[str, Distribution] = field(default_factory=dict)
+
+    def stat(self, name: str) -> Distribution:
+        """Give a distribution of `stats`."""
+        return self.stats[name]

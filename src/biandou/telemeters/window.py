@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -57,14 +57,20 @@ class Windows:
 
     def take(self, scopes: Scopes) -> None:
         """Take a snapshot: what came since the last one is the window from now on."""
+        for _ in self.taking(scopes):
+            pass
+
+    def taking(self, scopes: Scopes) -> Iterator[None]:
+        """Take a snapshot in small steps, so that other work can be done in between; it counts after the last."""
         totals: dict[Key, _Total] = {}
         summaries: dict[Key, Summary] = {}
         for metrics in scopes:
             scope = tuple(metrics.scope)
-            for name, stat in metrics.stats.items():
+            for name in metrics.stats:
                 key = scope, name
-                totals[key] = _total(stat)
+                totals[key] = _total(metrics.stat(name))
                 summaries[key] = _difference(totals[key], self._totals.get(key))
+            yield
         self._totals, self._summaries = totals, summaries
 
     def get(self, scope: tuple[str, ...], name: str) -> Summary | None:
@@ -73,8 +79,8 @@ class Windows:
 
 
 def _total(stat: Distribution) -> _Total:
-    values = array("d", [value for value, _ in stat.buckets])
-    counts = array("Q", [count for _, count in stat.buckets])
+    values = array("f", [value for value, _ in stat.buckets])
+    counts = array("I" if stat.count < 2**32 else "Q", [count for _, count in stat.buckets])
     return _Total(stat.count, stat.sum, values, counts)
 
 

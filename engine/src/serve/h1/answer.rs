@@ -118,6 +118,8 @@ pub(super) struct Answer<'a> {
     pub(super) back: &'a mut Vec<u8>,
     pub(super) limits: &'a Limits,
     pub(super) clear_context: bool,
+    /// The caller has asked to change the protocol.
+    pub(super) may_switch: bool,
     /// The caller may send another request.
     pub(super) caller_stays: bool,
     /// The request's body has gone out whole.
@@ -244,7 +246,7 @@ impl Answer<'_> {
         caller: &mut W,
     ) -> Result<Relayed, Lost> {
         let protocol = self.response.upgrade.map(|protocol| protocol.get(self.reply.bytes()));
-        let (Some(protocol), true) = (protocol, self.request.upgrade.is_some()) else {
+        let (Some(protocol), true) = (protocol, self.may_switch) else {
             let error = io::Error::new(io::ErrorKind::InvalidData, "the endpoint changed the protocol unasked");
             return Err(Lost::Garbled(error));
         };

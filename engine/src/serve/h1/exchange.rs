@@ -198,10 +198,7 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                 clear_context: self.server.plan.clear_context,
                 timestamp_header: self.server.plan.timestamp_header.as_deref(),
                 endpoint: &hop.endpoint.text,
-                upgrade: scratch
-                    .request
-                    .upgrade
-                    .map(|protocol| protocol.get(scratch.input.bytes())),
+                upgrade: request::upgrade(&scratch.request, scratch.input.bytes()),
             },
         );
         let trace = self.trace.child(&mut self.worker.random.borrow_mut());
@@ -278,6 +275,7 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             back,
             limits: &server.limits,
             clear_context: server.plan.clear_context,
+            may_switch: request::upgrade(request, input.bytes()).is_some(),
             caller_stays: request.keep_alive && !worker.is_draining(),
             uploaded: &uploaded,
             deadline,
