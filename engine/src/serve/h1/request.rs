@@ -1,9 +1,10 @@
 //! The head of a request as the endpoint gets it.
 
-use super::response::{push_content_length, push_decimal};
+use super::response::push_content_length;
 use crate::identify::Consumed;
 use crate::route::Hop;
 use crate::wire::h1::{Body, Header, Known, RequestHead, Version};
+use crate::wire::text::push_decimal;
 
 /// Whether a header field is for the next hop as it came; the others are dropped or written anew.
 fn passes(header: &Header, head: &RequestHead, clear_context: bool) -> bool {
@@ -36,18 +37,6 @@ fn passes(header: &Header, head: &RequestHead, clear_context: bool) -> bool {
         Known::Other => !header.named_by_connection,
         known => !(header.named_by_connection || clear_context && known.is_l5d()),
     }
-}
-
-/// The protocol that a request may change to. Not `h2c`: what came after it would be requests that nobody looks at
-/// (RFC 9113 §3.1 has given it up). Not with a body, which would have to come first.
-pub(super) fn upgrade<'a>(head: &RequestHead, bytes: &'a [u8]) -> Option<&'a [u8]> {
-    let protocol = head.upgrade?.get(bytes);
-    let plain = head.body == Body::None && !protocol.split(|&byte| byte == b',').any(is_h2c);
-    plain.then_some(protocol)
-}
-
-fn is_h2c(protocol: &[u8]) -> bool {
-    protocol.trim_ascii().eq_ignore_ascii_case(b"h2c")
 }
 
 /// What the head is made from, besides the request itself.
