@@ -251,6 +251,7 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
         let waits = Waits {
             worker,
             pulse,
+            deadline: &pulse.main,
             stall_ms: server.plan.idle_timeout_ms,
         };
         let mut body = Upload::of(request.body);
@@ -264,9 +265,12 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                 Lost::Silent(error)
             }
         })?;
+        // The endpoint may take its time.
+        pulse.expect_by(None);
         sent.set(output.len() as u64);
         reply.clear();
         let uploaded = Cell::new(body.is_done());
+        let begun = Cell::new(false);
         let mut answer = Answer {
             waits,
             request,
@@ -284,11 +288,11 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                 client: hop.client,
                 in_flight,
             },
-            begun: false,
+            begun: &begun,
         };
         let relayed = if body.is_done() {
             let relayed = answer.pass_on(endpoint, stream).await;
-            self.begun |= answer.begun;
+            self.begun |= begun.get();
             let relayed = relayed?;
             input.consume(self.head_length + used);
             relayed
@@ -300,12 +304,16 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                     .write(&mut caller_writes, interim)
                     .await
                     .map_err(|_gone| Lost::CallerGone)?;
+                pulse.expect_by(None);
             }
             input.consume(self.head_length + used);
             self.body_lost = true;
             let (mut endpoint_reads, mut endpoint_writes) = endpoint.split();
             let mut uploading = pin!(relay::upload(
-                waits,
+                Waits {
+                    deadline: &pulse.upload,
+                    ..waits
+                },
                 &mut caller_reads,
                 &mut endpoint_writes,
                 Rest {
@@ -323,8 +331,12 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                     if !uploading_over && let Poll::Ready(sent) = uploading.as_mut().poll(context) {
                         uploading_over = true;
                         match sent {
+                            Ok(()) => {}
+                            Err(Broken::Sink(error)) if error.kind() == io::ErrorKind::TimedOut && !begun.get() => {
+                                return Poll::Ready(Err(Lost::Silent(error)));
+                            }
                             // An endpoint that stops reading may have answered: its response decides.
-                            Ok(()) | Err(Broken::Sink(_)) => {}
+                            Err(Broken::Sink(_)) => {}
                             Err(Broken::Source(error)) if error.kind() == io::ErrorKind::InvalidData => {
                                 return Poll::Ready(Err(Lost::BadUpload(error)));
                             }
@@ -338,7 +350,7 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                 })
                 .await
             };
-            self.begun |= answer.begun;
+            self.begun |= begun.get();
             let mut relayed = relayed?;
             relayed.reusable &= uploaded.get();
             relayed
