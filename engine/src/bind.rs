@@ -16,6 +16,8 @@ use crate::plan::ServicePolicy;
 use crate::resolve::{Client, Clients};
 use crate::stats::{BindCacheStats, PathStats, ServiceStats};
 
+/// Services that may be known before those that are gone are looked for.
+const SERVICES_BOUND: usize = 256;
 /// How many names are looked at to find one to evict.
 const EVICTION_SAMPLE: usize = 16;
 
@@ -43,6 +45,11 @@ impl Name {
         if self.used_s.load(Relaxed) != now_s {
             self.used_s.store(now_s, Relaxed);
         }
+    }
+
+    /// Whether a request waits for the first answer: besides the table, which holds two, only those who wait hold the name.
+    fn is_awaited(this: &Arc<Self>) -> bool {
+        this.answered.load().is_none() && Arc::strong_count(this) > 2
     }
 
     /// How willingly the name is given up, least first: names that lead nowhere before those that serve, then the longest idle.
@@ -180,6 +187,8 @@ struct Table {
     by_key: HashMap<Box<[u8]>, usize>,
     by_ticket: HashMap<u64, Arc<Name>>,
     services: HashMap<Box<str>, Weak<Service>>,
+    /// At how many services those that are gone are swept out.
+    services_bound: usize,
     next_ticket: u64,
 }
 
@@ -227,8 +236,11 @@ impl Names {
             return table.slots[index].clone();
         }
         self.stats.misses.add(1);
-        if table.slots.len() >= self.limit {
-            self.evict_one(&mut table);
+        // Two go for one that comes, once it has outgrown its limit.
+        for _ in 0..2 {
+            if table.slots.len() >= self.limit {
+                self.evict_one(&mut table);
+            }
         }
         table.next_ticket += 1;
         let name = Arc::new(Name {
@@ -277,6 +289,10 @@ impl Names {
             policy: answer.policy,
         })));
         name.changed.notify_waiters();
+        let mut table = lock(&self.table);
+        if table.slots.len() > self.limit {
+            self.evict_one(&mut table);
+        }
     }
 
     /// Retires every name that no request has used for `idle_s` seconds.
@@ -309,6 +325,10 @@ impl Names {
             return service;
         }
         let service = Arc::new(Service::new(path, self.workers));
+        if table.services.len() >= table.services_bound {
+            table.services.retain(|_, service| service.strong_count() > 0);
+            table.services_bound = SERVICES_BOUND.max(2 * table.services.len());
+        }
         table.services.insert(path.into(), Arc::downgrade(&service));
         service
     }
@@ -361,10 +381,13 @@ impl Names {
         }
     }
 
+    /// Makes room for a name, unless requests wait for all that are looked at: were those chased out, they would ask anew and
+    /// chase out others. So the table may outgrow its limit by as many names as there are requests that wait.
     fn evict_one(&self, table: &mut Table) {
         let count = table.slots.len();
         let victim = (0..EVICTION_SAMPLE.min(count))
             .map(|_| fastrand::usize(..count))
+            .filter(|&index| !Name::is_awaited(&table.slots[index]))
             .min_by_key(|&index| table.slots[index].worth());
         if let Some(index) = victim {
             self.retire(table, index);
@@ -384,5 +407,42 @@ impl Names {
         self.outbox.post(Outgoing::Release { ticket: name.ticket });
         // Whoever waits for an answer asks anew.
         name.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_come_and_go_leave_nothing_behind() {
+        let bell = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).expect("an eventfd");
+        let outbox = Arc::new(Outbox::new(bell));
+        let names = Names::new("http", 0, 8, 1, outbox);
+        for index in 0..10_000 {
+            let path = format!("/svc/{index}");
+            drop(names.find_or_ask(path.as_bytes(), &path, Vec::new, 0));
+        }
+        let table = lock(&names.table);
+        assert_eq!(table.slots.len(), 8);
+        assert_eq!((table.by_key.len(), table.by_ticket.len()), (8, 8));
+        assert!(table.services.len() <= SERVICES_BOUND, "{}", table.services.len());
+    }
+
+    #[test]
+    fn a_name_that_somebody_waits_for_is_not_evicted() {
+        let bell = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).expect("an eventfd");
+        let names = Names::new("http", 0, 4, 1, Arc::new(Outbox::new(bell)));
+        let ask = |index: u32| {
+            let path = format!("/svc/{index}");
+            names.find_or_ask(path.as_bytes(), &path, Vec::new, 0)
+        };
+        let awaited: Vec<_> = (0..20).map(ask).collect();
+        assert!(awaited.iter().all(|name| !name.is_retired()));
+        drop(awaited);
+        for index in 20..100 {
+            drop(ask(index));
+        }
+        assert_eq!(names.all().len(), 4, "it shrinks when nobody waits");
     }
 }
