@@ -168,7 +168,20 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
         }
         let policy = &hop.client.policy;
         let started_us = self.worker.now_us();
-        match connect::connect(hop.endpoint.address, policy.connect_timeout_ms, &policy.socket).await {
+        let connecting = connect::connect(hop.endpoint.address, policy.connect_timeout_ms, &policy.socket);
+        let connected = match hop.deadline {
+            None => connecting.await,
+            Some((by, timeout_ms)) => match tokio::time::timeout_at(by, connecting).await {
+                Ok(connected) => connected,
+                Err(_elapsed) => {
+                    return Err(Unsent {
+                        failure: Failure::total_timeout(timeout_ms),
+                        repeatable: false,
+                    });
+                }
+            },
+        };
+        match connected {
             Ok(stream) => {
                 stats.connect_latency.record(self.worker.now_us() - started_us);
                 Ok(Link::new(stream, stats))
