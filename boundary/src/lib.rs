@@ -11,12 +11,15 @@ mod _engine {
     use std::net::TcpListener;
     use std::os::fd::{BorrowedFd, OwnedFd};
 
+    use biandou_engine::letters;
     use biandou_engine::listen::Inherited;
     use biandou_engine::mail::{Answer, Endpoints};
     use biandou_engine::plan::Plan;
     use pyo3::exceptions::{PyOSError, PyValueError};
     use pyo3::prelude::*;
     use pyo3::types::PyBytes;
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
 
     /// The data plane of one process.
     #[pyclass(frozen)]
@@ -84,21 +87,13 @@ mod _engine {
         }
     }
 
-    fn read<T: for<'de> biandou_engine::Deserialize<'de>>(bytes: &[u8], what: &str) -> PyResult<T> {
-        // Addresses travel as text, which is what an operator writes.
-        let mut reader = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
-        T::deserialize(&mut reader).map_err(|error| PyValueError::new_err(format!("not a {what}: {error}")))
+    fn read<T: DeserializeOwned>(bytes: &[u8], what: &str) -> PyResult<T> {
+        letters::read(bytes).map_err(|error| PyValueError::new_err(format!("not a {what}: {error}")))
     }
 
-    fn write<'py, T: biandou_engine::Serialize>(py: Python<'py>, letter: &T) -> PyResult<Bound<'py, PyBytes>> {
-        let mut bytes = Vec::new();
-        letter
-            .serialize(
-                &mut rmp_serde::Serializer::new(&mut bytes)
-                    .with_struct_map()
-                    .with_human_readable(),
-            )
-            .map_err(|error| PyValueError::new_err(format!("cannot write a letter: {error}")))?;
+    fn write<'py, T: Serialize>(py: Python<'py>, letter: &T) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes =
+            letters::write(letter).map_err(|error| PyValueError::new_err(format!("cannot write a letter: {error}")))?;
         Ok(PyBytes::new(py, &bytes))
     }
 

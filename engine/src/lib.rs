@@ -11,6 +11,7 @@ pub mod endpoint;
 mod engine;
 pub mod failure;
 pub mod identify;
+pub mod letters;
 pub mod listen;
 pub mod mail;
 pub mod plan;
@@ -25,5 +26,3 @@ pub mod wire;
 mod worker;
 
 pub use engine::Engine;
-// The door writes and reads our letters.
-pub use serde::{Deserialize, Serialize};

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{ClientPolicy, ServicePolicy};
+use crate::wire::text::clip;
 
 /// A letter to Python.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,18 +106,32 @@ pub enum EndpointsState {
     },
 }
 
+/// So many notes wait at the most: more in one go nobody reads, and what they tell of may happen at every request.
+const NOTES_MAX: usize = 256;
+/// A longer message is cut.
+const NOTE_BYTES_MAX: usize = 4096;
+
 /// The box of letters for Python, and its bell.
 #[derive(Debug)]
 pub struct Outbox {
-    letters: Mutex<Vec<Outgoing>>,
+    waiting: Mutex<Waiting>,
     bell: OwnedFd,
+}
+
+/// What waits for Python.
+#[derive(Debug, Default)]
+struct Waiting {
+    letters: Vec<Outgoing>,
+    notes: usize,
+    /// Notes for which there was no room.
+    dropped: u64,
 }
 
 impl Outbox {
     /// Makes an empty box; `bell` is an eventfd that is rung when the first letter comes.
     pub fn new(bell: OwnedFd) -> Self {
         Self {
-            letters: Mutex::new(Vec::new()),
+            waiting: Mutex::default(),
             bell,
         }
     }
@@ -124,32 +139,103 @@ impl Outbox {
     /// Puts a letter in; rings only if the box was empty, since one ring empties it.
     pub fn post(&self, letter: Outgoing) {
         let first = {
-            let mut letters = lock(&self.letters);
-            letters.push(letter);
-            letters.len() == 1
+            let mut waiting = lock(&self.waiting);
+            waiting.letters.push(letter);
+            waiting.letters.len() == 1
         };
         if first {
-            // An eventfd refuses a write only when 2^64 - 2 rings are unread; then it is ringing already.
-            let _rung = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+            self.ring();
         }
     }
 
-    /// Posts a note.
-    pub fn note(&self, level: Level, room: &str, message: String) {
-        self.post(Outgoing::Note {
-            level,
-            room: room.to_owned(),
-            message,
-        });
+    /// Posts a note; when too many wait already it is only counted.
+    pub fn note(&self, level: Level, room: &str, mut message: String) {
+        message.truncate(clip(&message, NOTE_BYTES_MAX).len());
+        let first = {
+            let mut waiting = lock(&self.waiting);
+            if waiting.notes == NOTES_MAX {
+                waiting.dropped += 1;
+                return;
+            }
+            waiting.notes += 1;
+            waiting.letters.push(Outgoing::Note {
+                level,
+                room: room.to_owned(),
+                message,
+            });
+            waiting.letters.len() == 1
+        };
+        if first {
+            self.ring();
+        }
     }
 
     /// Takes all letters out.
     pub fn take(&self) -> Vec<Outgoing> {
-        std::mem::take(&mut *lock(&self.letters))
+        let Waiting {
+            mut letters, dropped, ..
+        } = std::mem::take(&mut *lock(&self.waiting));
+        if dropped > 0 {
+            letters.push(Outgoing::Note {
+                level: Level::Warning,
+                room: "engine".to_owned(),
+                message: format!("{dropped} more notes were dropped: they came faster than they were read"),
+            });
+        }
+        letters
+    }
+
+    fn ring(&self) {
+        // An eventfd refuses a write only when 2^64 - 2 rings are unread; then it is ringing already.
+        let _rung = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 }
 
 /// Locks, also after another holder panicked: what these locks guard is whole after every single statement.
 pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbox() -> Outbox {
+        Outbox::new(rustix::event::eventfd(0, rustix::event::EventfdFlags::empty()).expect("an eventfd"))
+    }
+
+    #[test]
+    fn a_flood_of_notes_is_bounded_and_told_of_and_costs_no_other_letter() {
+        let outbox = outbox();
+        for number in 0..100_000 {
+            outbox.note(Level::Error, "server", format!("note {number}"));
+        }
+        outbox.post(Outgoing::Release { ticket: 1 });
+        let letters = outbox.take();
+        assert_eq!(letters.len(), NOTES_MAX + 2);
+        assert_eq!(letters[NOTES_MAX], Outgoing::Release { ticket: 1 });
+        let Some(Outgoing::Note { message, .. }) = letters.last() else {
+            panic!("{:?}", letters.last());
+        };
+        assert_eq!(
+            message,
+            &format!(
+                "{} more notes were dropped: they came faster than they were read",
+                100_000 - NOTES_MAX
+            )
+        );
+        outbox.note(Level::Error, "server", "again".to_owned());
+        assert_eq!(outbox.take().len(), 1);
+    }
+
+    #[test]
+    fn a_long_note_is_cut_between_characters() {
+        let outbox = outbox();
+        outbox.note(Level::Error, "server", "\u{e9}".repeat(10_000));
+        let letters = outbox.take();
+        let [Outgoing::Note { message, .. }] = letters.as_slice() else {
+            panic!("{letters:?}");
+        };
+        assert_eq!(message, &"\u{e9}".repeat(NOTE_BYTES_MAX / 2));
+    }
 }

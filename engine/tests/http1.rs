@@ -335,6 +335,17 @@ fn nothing_goes_through_before_the_protocol_has_changed() {
 }
 
 #[test]
+fn nobody_slips_into_http2() {
+    let origin = Origin::replying(HELLO);
+    let mesh = Mesh::web(&[origin.address]);
+    let mut caller = mesh.connect();
+    caller.send(b"GET / HTTP/1.1\r\nHost: web\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n");
+    assert!(caller.head().starts_with("HTTP/1.1 200"));
+    let asked = origin.head();
+    assert!(!asked.contains("h2c") && !asked.contains("HTTP2-Settings"), "{asked}");
+}
+
+#[test]
 fn an_absolute_target_names_the_host() {
     let origin = Origin::replying(HELLO);
     let mesh = Mesh::web(&[origin.address]);

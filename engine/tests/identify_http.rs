@@ -245,6 +245,11 @@ fn every_kind_keeps_its_rules() {
             "/a/A",
         ),
         (r#"[{"kind": "io.l5d.static", "path": "/"}]"#, "GET / HTTP/1.0", ""),
+        (
+            r#"[{"kind": "io.l5d.static", "path": "a/b"}]"#,
+            "GET / HTTP/1.0",
+            "/a/b",
+        ),
         ("[]", "GET / HTTP/1.0", "reason: no identifier is configured"),
     ];
     for (identifiers, request, expected) in cases {
@@ -268,7 +273,7 @@ fn plans_with_unknown_kinds_keys_or_paths_are_refused() {
         r#"{"kind": "io.l5d.unknown"}"#,
         r#"{"kind": "io.l5d.path", "segment": 1}"#,
         r#"{"kind": "io.l5d.static"}"#,
-        r#"{"kind": "io.l5d.static", "path": "a"}"#,
+        r#"{"kind": "io.l5d.static", "path": "a//b"}"#,
     ] {
         assert!(serde_json::from_str::<Identifier>(bad).is_err(), "{bad}");
     }

@@ -178,3 +178,14 @@ async def test_a_lookup_that_hangs_counts_as_failed(monkeypatch: pytest.MonkeyPa
         assert 1 < len(release) <= dns.MAX_THREADS, "lookups that hang do not pile up without bound"
     for end in release:
         end()
+
+
+async def test_an_address_with_a_zone_is_no_literal_and_a_host_that_has_only_such_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert ip_literal("fe80::1%eth0") is None
+    assert ip_literal("[fe80::1%eth0]") is None
+    zoned = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1%eth0", 0, 0, 2))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_keys: [zoned])
+    with pytest.raises(OSError, match="only addresses with a zone"):
+        dns.system_lookup("here")

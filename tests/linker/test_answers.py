@@ -7,11 +7,12 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biandou.boundary import NegativeTree
+from biandou.boundary import EndpointsFailed, NegativeTree, encode
 from biandou.dtab import EMPTY, FAIL, NEG, Alt, Leaf, NameTree, Path, Union, Weighted
 from biandou.dtab.bound import Bound
-from biandou.linker.answers import bound_tree, reason, shares
-from biandou.live import Live
+from biandou.errors import ResolutionError
+from biandou.linker.answers import MAX_REASON, bound_tree, endpoints_state, reason, shares
+from biandou.live import Failed, Live
 
 LEAVES = st.sampled_from([Leaf(Bound(Path.of("#", name), Live())) for name in "abc"])
 ENDS = st.sampled_from([EMPTY, NEG, FAIL])
@@ -43,3 +44,13 @@ def test_the_shares_of_a_tree_make_a_whole(tree: NameTree[Bound]) -> None:
 def test_an_error_without_a_message_is_shown_by_its_class() -> None:
     assert reason(ValueError()) == "ValueError"
     assert reason(ValueError("x")) == "x"
+
+
+def test_an_error_about_a_file_whose_name_is_no_text_can_be_sent() -> None:
+    state = endpoints_state(Failed(ResolutionError("disco/\udcff is larger than 500 KB")))
+    assert state == EndpointsFailed(message="disco/\\udcff is larger than 500 KB")
+    encode(state)
+
+
+def test_an_error_that_quotes_too_much_is_cut() -> None:
+    assert reason(ValueError("x" * 100_000)) == "x" * MAX_REASON + "…"

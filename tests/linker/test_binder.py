@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 
 import pytest
@@ -13,6 +14,7 @@ from biandou.boundary import (
     BindFailure,
     BoundTree,
     Branch,
+    Endpoints,
     EndpointsFailed,
     EndpointsKnown,
     EndpointsNegative,
@@ -447,3 +449,69 @@ def test_const_cannot_show_delegations() -> None:
     world = World(transformers=[ConstTransformerKind(path="/#/t/fixed")])
     with pytest.raises(NotImplementedError):
         world.router.delegate(Dtab(), Path.read("/svc"))
+
+
+class RefusingEngine(FakeEngine):
+    """Takes no endpoints on port 1, as the compiled engine refuses what it cannot read."""
+
+    def endpoints(self, letter: Endpoints) -> None:
+        if isinstance(letter.state, EndpointsKnown) and letter.state.addresses[0][1] == 1:
+            raise ValueError("not a endpoints")
+        super().endpoints(letter)
+
+
+def test_endpoints_that_the_engine_refuses_are_a_failure_until_better_ones_come() -> None:
+    table = Table()
+    engine = RefusingEngine()
+    binder = Binder([Router("http", LocalInterpreter(Live.ok(Dtab.read("/svc=>/#/t")), Namers([table])))], engine)
+    table.at("web", 1)
+    binder.take(Ask(ticket=1, router="http", path="/svc/web", dtab=[]))
+    states: list[object] = [engine.clients["http", "/#/t/web"].state]
+    for port in (2, 1):
+        table.at("web", port)
+        states.append(engine.clients["http", "/#/t/web"].state)
+    refused = EndpointsFailed(message="not a endpoints")
+    assert states == [refused, EndpointsKnown(addresses=[("127.0.0.1", 2, 1.0)]), refused]
+
+
+@pytest.mark.parametrize(
+    ("dtab", "path", "override"),
+    [
+        ("/svc=>/#/t", "/svc/{}", ""),
+        ("/svc=>/#/t/web", "/svc/{}", ""),
+        ("/svc=>/#/t", "/svc/web", "/svc/web => /#/nowhere/{} | /#/t/web"),
+        ("/svc=>/$/inet/127.0.0.1", "/svc/{}", ""),
+    ],
+    ids=["unknown names", "one client, many residuals", "a dtab a request", "a client a name"],
+)
+def test_names_that_came_and_went_leave_nothing_behind(dtab: str, path: str, override: str) -> None:
+    table = Table()
+    table.at("web", 80)
+    engine = FakeEngine()
+    binder = Binder([Router("http", LocalInterpreter(Live.ok(Dtab.read(dtab)), Namers([table])))], engine)
+
+    def come_and_go(numbers: range) -> None:
+        for number in numbers:
+            own = [override.format(number)] if override else []
+            binder.take(Ask(ticket=number, router="http", path=path.format(number), dtab=own))
+            # As many stay as the engine holds by default.
+            binder.take(Release(ticket=number - 1000))
+        for number in numbers[-1000:]:
+            binder.take(Release(ticket=number))
+        table.names = {b"web": table.names[b"web"]}
+        table.endpoints = {b"web": table.endpoints[b"web"]}
+        engine.answers.clear()
+        engine.journal.clear()
+
+    come_and_go(range(1, 2000))
+    gc.collect()
+    # The linker collects seldom: what goes must go by itself.
+    gc.disable()
+    try:
+        before = len(gc.get_objects())
+        come_and_go(range(2000, 52_000))
+        left = len(gc.get_objects()) - before
+    finally:
+        gc.enable()
+    assert left < 200
+    assert (binder.tickets, binder.clients, engine.clients) == (0, 0, {})

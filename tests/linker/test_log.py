@@ -116,3 +116,16 @@ def test_a_reader_that_stands_still_costs_lines_and_never_time() -> None:
     handler.close()
     os.close(reading)
     os.close(writing)
+
+
+def test_an_event_that_can_not_be_formatted_is_told_of_and_harms_nobody(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    handler = QueuedHandler(os.open(file, os.O_WRONLY | os.O_CREAT), 10)
+    handler.setFormatter(TextFormatter())
+    broken = logging.makeLogRecord({"name": "library", "levelname": "ERROR", "msg": "%d files", "args": ("no",)})
+    handler.handle(broken)
+    handler.handle(record("the next one"))
+    handler.close()
+    first, second = file.read_text().splitlines()
+    assert "a line of library's can't be formatted: TypeError" in first
+    assert second.endswith("the next one")

@@ -4,16 +4,31 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// Appends padded base64 (RFC 4648 §4).
 pub(super) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
-    for group in bytes.chunks(3) {
-        let word = group.iter().fold(0u32, |word, &byte| word << 8 | u32::from(byte)) << (8 * (3 - group.len()));
-        for index in 0..4 {
-            out.push(if index <= group.len() {
-                ALPHABET[(word >> (18 - 6 * index) & 63) as usize]
-            } else {
-                b'='
-            });
-        }
+    let (groups, rest) = bytes.as_chunks::<3>();
+    for group in groups {
+        out.extend_from_slice(&letters(*group));
     }
+    match *rest {
+        [one] => {
+            let [first, second, ..] = letters([one, 0, 0]);
+            out.extend_from_slice(&[first, second, b'=', b'=']);
+        }
+        [one, two] => {
+            let [first, second, third, _] = letters([one, two, 0]);
+            out.extend_from_slice(&[first, second, third, b'=']);
+        }
+        _ => {}
+    }
+}
+
+fn letters([one, two, three]: [u8; 3]) -> [u8; 4] {
+    let letter = |sextet: u8| ALPHABET[usize::from(sextet & 63)];
+    [
+        letter(one >> 2),
+        letter(one << 4 | two >> 4),
+        letter(two << 2 | three >> 6),
+        letter(three),
+    ]
 }
 
 /// Reads padded base64 strictly; gives the number of bytes, or `None` if it is malformed or longer than `out`.

@@ -1,5 +1,7 @@
 //! By when a request must be answered, as `l5d-ctx-deadline` carries it.
 
+use crate::wire::text::push_decimal;
+
 /// By when a request must be answered, and when that was said, in nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
@@ -30,9 +32,9 @@ impl Deadline {
 
     /// Appends the value of `l5d-ctx-deadline`.
     pub fn write(&self, out: &mut Vec<u8>) {
-        push_decimal(self.timestamp_ns, out);
+        push_decimal(out, self.timestamp_ns);
         out.push(b' ');
-        push_decimal(self.deadline_ns, out);
+        push_decimal(out, self.deadline_ns);
     }
 }
 
@@ -43,20 +45,6 @@ fn parse_nanoseconds(digits: &[u8]) -> Option<u64> {
     }
     let number: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
     u64::try_from(number).ok()
-}
-
-fn push_decimal(mut number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0u8; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[start..]);
 }
 
 #[cfg(test)]

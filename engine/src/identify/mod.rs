@@ -42,7 +42,10 @@ pub enum Identifier {
         header: HeaderName,
     },
     #[serde(rename = "io.l5d.static")]
-    Static { path: StaticPath },
+    Static {
+        #[serde(deserialize_with = "text::with_or_without_slash")]
+        path: StaticPath,
+    },
 }
 
 fn one() -> usize {

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::shown::{is_showable, push_bytes};
 
@@ -46,6 +47,12 @@ impl StaticPath {
     pub fn shown(&self) -> &[u8] {
         &self.shown
     }
+}
+
+/// Reads a path whose first slash the operator may leave out: `web` and `/web` mean the same.
+pub(super) fn with_or_without_slash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StaticPath, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    StaticPath::try_from(format!("/{}", text.trim_start_matches('/'))).map_err(D::Error::custom)
 }
 
 impl TryFrom<String> for StaticPath {

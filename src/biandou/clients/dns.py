@@ -154,7 +154,8 @@ class Resolver:
 def ip_literal(host: str) -> str | None:
     """Give the canonical form of an IP literal, or `None`.
 
-    `127.1` means `127.0.0.1`, as the JVM and C read it, with decimal parts only; IPv6 may stand in brackets.
+    `127.1` means `127.0.0.1`, as the JVM and C read it, with decimal parts only; IPv6 may stand in brackets. One with
+    a zone (`fe80::1%eth0`) is none: a zone means something on one host only, and the engine connects without.
     """
     parts = host.split(".")
     if len(parts) <= 4 and all(part.isascii() and part.isdigit() and len(part) <= 10 for part in parts):
@@ -164,7 +165,7 @@ def ip_literal(host: str) -> str | None:
             value = sum(part << (24 - 8 * index) for index, part in enumerate(first)) + last
             return str(ipaddress.IPv4Address(value))
         return None
-    if ":" in host:
+    if ":" in host and "%" not in host:
         inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         try:
             return str(ipaddress.IPv6Address(inner))
@@ -179,4 +180,6 @@ def system_lookup(host: str) -> list[str]:
     usable = [(family, str(address[0])) for family, _, _, _, address in found if "%" not in str(address[0])]
     # Both families mostly lead to one endpoint, which would then count twice; Linkerd's launcher asks for IPv4 alone.
     four = [address for family, address in usable if family == socket.AF_INET]
+    if not usable:
+        raise OSError(f"{host} has only addresses with a zone, which can't be used")
     return four or [address for _, address in usable]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from biandou.boundary import (
     BoundTree,
     Branch,
@@ -17,6 +19,9 @@ from biandou.dtab.bound import AUTHORITY, Addresses, AddressSet, Bound, LocalSta
 from biandou.live import Failed, Ok, State
 
 EndpointsState = EndpointsKnown | EndpointsNegative | EndpointsFailed | EndpointsPending | EndpointsStatus
+
+MAX_REASON: Final = 4096
+"""Characters of a failure's message: every caller that meets the failure gets it."""
 
 Share = tuple[float, Bound | None]
 """What part of a name's requests goes to a client name; `None` for `$`."""
@@ -70,8 +75,12 @@ def endpoints_state(state: State[Addresses]) -> EndpointsState:
 
 
 def reason(error: Exception) -> str:
-    """Give an exception's message, or its class if it has none (reference/linker.md §3.10)."""
-    return str(error) or type(error).__name__
+    """Give an exception's message, or its class if it has none (reference/linker.md §3.10).
+
+    What is no text, as a file's name may be, is escaped; a message that quotes a whole file is cut.
+    """
+    text = (str(error) or type(error).__name__).encode(errors="backslashreplace").decode()
+    return text if len(text) <= MAX_REASON else text[:MAX_REASON] + "…"
 
 
 def _flatten(tree: NameTree[Bound], share: float, found: list[Share]) -> None:

@@ -247,7 +247,12 @@ class _Client:
         letter = endpoints_state(state)
         # What is not known now was perhaps known before: then that holds.
         if self._sent is None or not isinstance(letter, EndpointsPending):
-            self._send(letter)
+            try:
+                self._send(letter)
+            except ValueError as error:
+                # The engine can't use this one; whoever found it, and the next one, must not suffer from that.
+                _log.exception("the endpoints of %s can't be used", self.text)
+                self._send(EndpointsFailed(message=reason(error)))
 
     def _send(self, state: EndpointsState) -> None:
         if state != self._sent:

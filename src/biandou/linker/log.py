@@ -101,7 +101,13 @@ class QueuedHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the event's line; never waits."""
         try:
-            self._lines.put_nowait(self.format(record))
+            line = self.format(record)
+        except Exception as error:
+            # A library's mistake in its own message must not be thrown at who called it.
+            message = f"a line of {record.name}'s can't be formatted: {type(error).__name__}: {error}"
+            line = self.format(logging.makeLogRecord({"levelname": "ERROR", "msg": "%s", "args": (message,)}))
+        try:
+            self._lines.put_nowait(line)
         except queue.Full:
             self._dropped += 1
 

@@ -4,6 +4,7 @@ use super::relay::Waits;
 use super::{Connection, Next, Scratch};
 use crate::failure::{Cause, Failure};
 use crate::wire::h1::{Body, Method};
+use crate::wire::text::clip;
 
 /// Tells the caller why its request failed; without `head_length` its head could not be read, and the connection ends.
 pub(super) async fn answer_failure(
@@ -115,14 +116,6 @@ fn skip_body(scratch: &mut Scratch, head_length: usize) -> bool {
     true
 }
 
-fn clip(text: &str, limit: usize) -> &str {
-    let mut end = limit.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
 /// Writes text as form data in ISO-8859-1, as `l5d-err` carries it (reference/linker.md §5.1).
 fn form_encode(text: &str, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
@@ -179,11 +172,5 @@ mod tests {
         let mut out = Vec::new();
         form_encode("Unable to route: /svc/a\n\u{e9}\u{4e2d}", &mut out);
         assert_eq!(out, b"Unable+to+route%3A+%2Fsvc%2Fa%0A%E9%3F");
-    }
-
-    #[test]
-    fn text_is_clipped_between_characters() {
-        assert_eq!(clip("a\u{e9}b", 2), "a");
-        assert_eq!(clip("abc", 9), "abc");
     }
 }

@@ -1,9 +1,10 @@
 //! The head of a request as the endpoint gets it.
 
-use super::response::{push_content_length, push_decimal};
+use super::response::push_content_length;
 use crate::identify::Consumed;
 use crate::route::Hop;
 use crate::wire::h1::{Body, Header, Known, RequestHead, Version};
+use crate::wire::text::push_decimal;
 
 /// Whether a header field is for the next hop as it came; the others are dropped or written anew.
 fn passes(header: &Header, head: &RequestHead, clear_context: bool) -> bool {

@@ -2,6 +2,7 @@
 
 use super::request::push_passing;
 use crate::wire::h1::{Body, Header, Known, Method, RequestHead, ResponseHead, Version};
+use crate::wire::text::push_decimal;
 
 /// How the body of a response reaches the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,19 +130,4 @@ pub(super) fn push_content_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"Content-Length: ");
     push_decimal(out, length);
     out.extend_from_slice(b"\r\n");
-}
-
-/// Writes a number in decimal.
-pub(super) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0u8; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[start..]);
 }

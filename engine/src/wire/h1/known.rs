@@ -51,7 +51,7 @@ impl Known {
         matches!(self, Self::L5dCtxTrace | Self::L5dSample | Self::L5dCtxDeadline)
     }
 
-    /// Classifies a name; case does not matter.
+    /// Classifies a name, which is a token; case does not matter.
     pub(super) fn of(name: &[u8]) -> Self {
         // The first letter and the length leave at most three candidates.
         let [first, ..] = name else {
@@ -113,8 +113,37 @@ impl Known {
 }
 
 fn find(candidates: &[(&[u8], Known)], name: &[u8]) -> Option<Known> {
-    let (_, known) = candidates
-        .iter()
-        .find(|(candidate, _)| name.eq_ignore_ascii_case(candidate))?;
+    let (_, known) = candidates.iter().find(|(candidate, _)| is_same(candidate, name))?;
     Some(*known)
+}
+
+/// Whether a token is this name in any case. The candidates hold small letters, digits and `-`; setting bit 5 of a token's byte
+/// gives one of these from nothing but itself and, of a letter, its capital.
+fn is_same(candidate: &[u8], token: &[u8]) -> bool {
+    let difference = candidate
+        .iter()
+        .zip(token)
+        .fold(0, |difference, (one, other)| difference | (one ^ (other | 0x20)));
+    candidate.len() == token.len() && difference == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scan::TOKEN;
+    use super::*;
+
+    #[test]
+    fn a_name_is_known_in_any_case_and_no_other_token_is_taken_for_it() {
+        assert_eq!(Known::of(b"CONTENT-length"), Known::ContentLength);
+        assert_eq!(Known::of(b"L5D-Ctx-Dtab"), Known::L5dCtxDtab);
+        let name = b"content-length";
+        for position in 0..name.len() {
+            for byte in (0..=255u8).filter(|&byte| TOKEN[usize::from(byte)]) {
+                let mut other = *name;
+                other[position] = byte;
+                let same = other.eq_ignore_ascii_case(name);
+                assert_eq!(Known::of(&other) == Known::ContentLength, same, "{other:?}");
+            }
+        }
+    }
 }

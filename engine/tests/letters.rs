@@ -1,0 +1,442 @@
+//! The golden letters of `tests/letters/`, which pytest reads too: the engine takes in and gives out exactly these bytes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use biandou_engine::balance::Kind;
+use biandou_engine::endpoint::Policy;
+use biandou_engine::endpoint::backoff::Backoff;
+use biandou_engine::identify::Identifier;
+use biandou_engine::letters::{read, write};
+use biandou_engine::mail::{Answer, Endpoints, EndpointsState, Level, Outcome, Outgoing};
+use biandou_engine::plan::Plan;
+use biandou_engine::tally::{ClientView, EndpointView, Scope, Stat, Tally};
+use serde::de::DeserializeOwned;
+
+#[derive(serde::Deserialize)]
+struct Golden {
+    name: String,
+    msgpack: String,
+}
+
+/// The letters of one file, by name.
+fn golden(family: &str) -> BTreeMap<String, Vec<u8>> {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/letters/{family}.json"));
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let entries: Vec<Golden> = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{family}: {error}"));
+    entries
+        .into_iter()
+        .map(|Golden { name, msgpack }| (name, bytes(&msgpack)))
+        .collect()
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits"))
+        .collect()
+}
+
+/// Every letter of a family that the engine takes in.
+fn taken<T: DeserializeOwned>(family: &str) -> BTreeMap<String, T> {
+    golden(family)
+        .into_iter()
+        .map(|(name, bytes)| {
+            let letter = read(&bytes).unwrap_or_else(|error| panic!("{family}, {name}: {error}"));
+            (name, letter)
+        })
+        .collect()
+}
+
+#[test]
+fn a_plan_arrives_with_every_key() {
+    let plans: BTreeMap<String, Plan> = taken("plans");
+    assert!(plans["empty"].routers.is_empty());
+    let plan = &plans["full"];
+    assert_eq!(plan.workers, 4);
+    let [outgoing, incoming] = plan.routers.as_slice() else {
+        panic!("{} routers", plan.routers.len());
+    };
+    assert_eq!(
+        (&*outgoing.label, &*outgoing.protocol, &*outgoing.dst_prefix),
+        ("outgoing", "http", "/svc")
+    );
+    assert_eq!(outgoing.binding_timeout_ms, 2_500);
+    assert!(outgoing.originator);
+    assert_eq!(
+        outgoing.base_dentries,
+        ["/svc => /#/io.l5d.fs", "/svc/* => /$/inet/127.0.0.1/8080 | ~"]
+    );
+    let cache = &outgoing.binding_cache;
+    assert_eq!(
+        (cache.paths, cache.trees, cache.bounds, cache.clients, cache.idle_ttl_ms),
+        (10, 20, 30, 40, 50_000)
+    );
+    let http = &outgoing.http;
+    assert_eq!(
+        (
+            http.max_head_bytes,
+            http.max_line_bytes,
+            http.max_header_count,
+            http.max_error_body_bytes
+        ),
+        (65_536, 16_384, 64, 1_024)
+    );
+    assert_eq!((incoming.label.as_str(), incoming.servers[0].port), ("incoming", 4141));
+}
+
+#[test]
+fn a_server_arrives_with_every_key() {
+    let plan = taken::<Plan>("plans").remove("full").expect("a full plan");
+    let [first, second] = plan.routers[0].servers.as_slice() else {
+        panic!("{} servers", plan.routers[0].servers.len());
+    };
+    assert_eq!((first.ip, first.port), (IpAddr::from([0, 0, 0, 0]), 4140));
+    assert_eq!(first.fds, [3, 4]);
+    assert!(first.clear_context);
+    assert_eq!(
+        (
+            first.max_concurrent_requests,
+            first.max_call_depth,
+            first.max_connections
+        ),
+        (Some(300), 7, 100)
+    );
+    assert_eq!(first.timestamp_header.as_deref(), Some("X-Request-Start"));
+    assert_eq!((first.head_timeout_ms, first.idle_timeout_ms), (5_000, Some(60_000)));
+    assert_eq!(
+        (first.life_timeout_ms, first.request_timeout_ms),
+        (Some(3_600_000), Some(15_000))
+    );
+    let socket = &first.socket;
+    assert_eq!(
+        (socket.no_delay, socket.reuse_port, socket.keep_alive, socket.backlog),
+        (false, true, Some(true), Some(128))
+    );
+    assert_eq!(
+        (socket.read_timeout_ms, socket.write_timeout_ms),
+        (Some(1_000), Some(2_000))
+    );
+    assert_eq!(second.ip, IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]));
+    assert_eq!((second.idle_timeout_ms, second.max_concurrent_requests), (None, None));
+}
+
+#[test]
+fn every_identifier_arrives_as_the_operator_wrote_it() {
+    let plan = taken::<Plan>("plans").remove("full").expect("a full plan");
+    let shown: Vec<String> = plan.routers[0]
+        .identifiers
+        .iter()
+        .map(|kind| format!("{kind:?}"))
+        .collect();
+    match plan.routers[0].identifiers.as_slice() {
+        [
+            Identifier::MethodAndHost { http_uri_in_dst: true },
+            Identifier::Path {
+                segments: 2,
+                consume: true,
+            },
+            Identifier::Header { .. },
+            Identifier::HeaderToken { .. },
+            Identifier::Static { path },
+        ] => {
+            assert!(shown[2].to_lowercase().contains("x-name"), "{}", shown[2]);
+            assert_eq!(path.shown(), b"/web/v1");
+        }
+        _ => panic!("{shown:?}"),
+    }
+}
+
+#[test]
+fn every_outcome_arrives() {
+    let answers: BTreeMap<String, Answer> = taken("answers");
+    let full = &answers["bound, every key"];
+    let Outcome::Bound { branches } = &full.outcome else {
+        panic!("{:?}", full.outcome);
+    };
+    let branches: Vec<_> = branches
+        .iter()
+        .map(|branch| (branch.weight, branch.client.as_deref(), branch.residual.as_str()))
+        .collect();
+    assert_eq!(
+        branches,
+        [
+            (0.9, Some("/#/io.l5d.fs/web-v1"), "/a/b"),
+            (0.0625, Some("/%/io.l5d.port/80/#/io.l5d.fs/web-v2"), "/"),
+            (0.0375, None, "/"),
+        ]
+    );
+    assert_eq!(full.context, "/svc/web=>/svc/web-v2;/a=>/b");
+    assert_eq!(full.override_dentries, ["/svc/web => /svc/web-v2", "/a => /b"]);
+    assert_eq!(full.policy.total_timeout_ms, Some(500));
+    assert_eq!(answers["bound"].policy.total_timeout_ms, None);
+    assert!(matches!(answers["negative"].outcome, Outcome::Negative));
+    let Outcome::Failed { message } = &answers["failed"].outcome else {
+        panic!("{:?}", answers["failed"].outcome);
+    };
+    assert_eq!(message, "Unknown namer: böse for path: /$/böse");
+    let Outcome::Invalid { message } = &answers["invalid"].outcome else {
+        panic!("{:?}", answers["invalid"].outcome);
+    };
+    assert_eq!(message, "'=>' expected at line 1, column 3");
+    assert_eq!(answers.len(), 5);
+}
+
+#[test]
+fn every_state_of_endpoints_arrives() {
+    let letters: BTreeMap<String, Endpoints> = taken("endpoints");
+    let full = &letters["bound, every key, p2c, constant backoff"];
+    assert_eq!((&*full.router, &*full.client), ("outgoing", "/#/io.l5d.fs/web"));
+    let EndpointsState::Bound { addresses, authority } = &full.state else {
+        panic!("{:?}", full.state);
+    };
+    let expected: [(IpAddr, u16, f64); 2] = [
+        (IpAddr::from([10, 0, 0, 1]), 65_535, 2.5),
+        (IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]), 1, 0.0),
+    ];
+    assert_eq!(addresses.as_slice(), expected);
+    assert_eq!(authority.as_deref(), Some("web.example:443"));
+    let state = |name: &str| &letters[name].state;
+    assert!(matches!(
+        state("negative, ewma, jittered backoff"),
+        EndpointsState::Negative
+    ));
+    assert!(matches!(state("pending, never dead"), EndpointsState::Pending));
+    assert!(matches!(state("status"), EndpointsState::Status { code: 404 }));
+    let EndpointsState::Failed { message } = state("failed, round robin, no backoff") else {
+        panic!("{:?}", state("failed, round robin, no backoff"));
+    };
+    assert_eq!(message, "malformed address: 127.0.0.1");
+    assert_eq!(letters.len(), 6);
+}
+
+#[test]
+fn every_policy_of_a_client_arrives() {
+    let letters: BTreeMap<String, Endpoints> = taken("endpoints");
+    let policy = |name: &str| &letters[name].policy;
+    let full = policy("bound, every key, p2c, constant backoff");
+    assert_eq!(
+        full.balancer,
+        Kind::P2c {
+            max_effort: 7,
+            enable_probation: true
+        }
+    );
+    assert_eq!(
+        full.failure_accrual,
+        Policy::ConsecutiveFailures {
+            failures: 3,
+            backoff: Some(Backoff::Constant { ms: 250 })
+        }
+    );
+    let pool = &full.pool;
+    assert_eq!(
+        (pool.min_size, pool.max_size, pool.idle_time_ms, pool.max_waiters),
+        (1, Some(32), Some(30_000), Some(100))
+    );
+    assert_eq!(
+        (full.connect_timeout_ms, full.request_attempt_timeout_ms),
+        (200, Some(300))
+    );
+    assert_eq!((full.idle_timeout_ms, full.life_timeout_ms), (Some(400), Some(500)));
+    assert_eq!((full.socket.no_delay, full.socket.keep_alive), (false, Some(false)));
+
+    let ewma = policy("negative, ewma, jittered backoff");
+    assert_eq!(
+        ewma.balancer,
+        Kind::Ewma {
+            max_effort: 2,
+            decay_time_ms: 5_000,
+            enable_probation: false
+        }
+    );
+    assert_eq!(
+        ewma.failure_accrual,
+        Policy::SuccessRate {
+            success_rate: 0.5,
+            requests: 20,
+            backoff: Some(Backoff::Jittered {
+                min_ms: 10,
+                max_ms: 20_000
+            })
+        }
+    );
+    let round_robin = policy("failed, round robin, no backoff");
+    assert_eq!(
+        round_robin.balancer,
+        Kind::RoundRobin {
+            max_effort: 9,
+            enable_probation: true
+        }
+    );
+    assert_eq!(
+        round_robin.failure_accrual,
+        Policy::SuccessRateWindowed {
+            success_rate: 0.9,
+            window: 60,
+            backoff: None
+        }
+    );
+    let bare = policy("pending, never dead");
+    assert_eq!(bare.failure_accrual, Policy::Never {});
+    // What Python leaves out of a letter is not what it leaves out of a policy: a policy always has every key.
+    assert_eq!(bare.balancer, Kind::default());
+    assert_eq!(
+        (bare.pool.max_size, bare.connect_timeout_ms, bare.life_timeout_ms),
+        (None, 1_000, None)
+    );
+}
+
+fn note(level: Level, name: &str) -> Outgoing {
+    Outgoing::Note {
+        level,
+        room: "resolution".to_owned(),
+        message: format!("a message of level {name}"),
+    }
+}
+
+fn ask(ticket: u64, router: &str, path: &str, dtab: &[&str]) -> Outgoing {
+    Outgoing::Ask {
+        ticket,
+        router: router.to_owned(),
+        path: path.to_owned(),
+        dtab: dtab.iter().copied().map(str::to_owned).collect(),
+    }
+}
+
+#[test]
+fn mail_leaves_with_these_bytes() {
+    let large = (3 << 48) + 70_000;
+    let mail: BTreeMap<&str, Vec<Outgoing>> = BTreeMap::from([
+        ("ask", vec![ask(1, "outgoing", "/svc/web", &[])]),
+        (
+            "ask, large ticket, with a dtab",
+            vec![ask(
+                large,
+                "incoming",
+                r"/svc/\xff",
+                &["/a => /b", "/svc=>/$/nil ; # ü"],
+            )],
+        ),
+        ("release", vec![Outgoing::Release { ticket: 4_294_967_296 }]),
+        (
+            "notes of every level",
+            vec![
+                note(Level::Error, "error"),
+                note(Level::Warning, "warning"),
+                note(Level::Info, "info"),
+                note(Level::Debug, "debug"),
+            ],
+        ),
+        ("drained", vec![Outgoing::Drained { unfinished: 0 }]),
+        ("drained, some cut off", vec![Outgoing::Drained { unfinished: 3 }]),
+        ("nothing", vec![]),
+        (
+            "several",
+            vec![
+                Outgoing::Release { ticket: 1 },
+                ask(2, "outgoing", "/svc", &[]),
+                Outgoing::Drained { unfinished: 300 },
+            ],
+        ),
+    ]);
+    assert_written("mail", &mail);
+}
+
+#[test]
+fn a_tally_leaves_with_these_bytes() {
+    let stat = Stat {
+        count: 3,
+        sum: 7.5,
+        buckets: vec![(0.5, 1), (3.5, 2)],
+    };
+    let strings = |parts: &[&str]| parts.iter().copied().map(str::to_owned).collect();
+    let endpoint = |address: &str, weight, pending, state: &str| EndpointView {
+        address: address.to_owned(),
+        weight,
+        pending,
+        state: state.to_owned(),
+    };
+    let client = |client: &str, state: &str, endpoints| ClientView {
+        router: "http".to_owned(),
+        client: client.to_owned(),
+        state: state.to_owned(),
+        endpoints,
+    };
+    let full = Tally {
+        scopes: vec![
+            Scope {
+                scope: strings(&["rt", "http", "server", "127.0.0.1/4140"]),
+                counters: BTreeMap::from([("requests".into(), 300), ("status/200".into(), 5_000_000_000)]),
+                gauges: BTreeMap::from([("connections".into(), 2.0), ("load".into(), 1.5)]),
+                stats: BTreeMap::from([("request_latency_ms".into(), stat)]),
+            },
+            Scope {
+                scope: strings(&["rt", "http", "bindcache"]),
+                ..Scope::default()
+            },
+        ],
+        clients: vec![
+            client(
+                "/#/io.l5d.fs/web",
+                "bound",
+                vec![
+                    endpoint("[::1]:80", 0.5, 2, "open"),
+                    endpoint("127.0.0.1:8080", 1.0, 0, "busy"),
+                ],
+            ),
+            client("/$/inet/nowhere/80", "pending", vec![]),
+        ],
+    };
+    assert_written(
+        "tallies",
+        &BTreeMap::from([("full", full), ("empty", Tally::default())]),
+    );
+}
+
+/// Checks that these letters, and no others, are a family.
+fn assert_written<T: serde::Serialize>(family: &str, letters: &BTreeMap<&str, T>) {
+    let expected = golden(family);
+    assert!(letters.keys().eq(expected.keys()), "other letters than in {family}");
+    for (name, letter) in letters {
+        let written = write(letter).unwrap_or_else(|error| panic!("{family}, {name}: {error}"));
+        assert_eq!(written, expected[*name], "{family}, {name}");
+    }
+}
+
+#[test]
+fn what_is_not_exactly_one_letter_is_refused() {
+    for family in ["plans", "answers", "endpoints"] {
+        for (name, letter) in golden(family) {
+            let refused = |bytes: &[u8]| match family {
+                "plans" => read::<Plan>(bytes).is_err(),
+                "answers" => read::<Answer>(bytes).is_err(),
+                _ => read::<Endpoints>(bytes).is_err(),
+            };
+            for end in 0..letter.len() {
+                assert!(refused(&letter[..end]), "{family}, {name}, the first {end} bytes");
+            }
+            let mut longer = letter.clone();
+            longer.push(0xc0);
+            assert!(refused(&longer), "{family}, {name}, and one byte more");
+        }
+    }
+}
+
+#[test]
+fn a_letter_that_is_nested_too_deeply_or_lies_about_its_length_is_refused() {
+    // Arrays in arrays, as the value of a key that is read before its type is known.
+    let mut nested = b"\x81\xa7outcome\x81\xa1x".to_vec();
+    nested.extend([0x91].repeat(1_000_000));
+    assert!(read::<Answer>(&nested).is_err());
+    // A text of 4 GiB, a list of 4 G elements, a map of 4 G entries.
+    for start in [
+        b"\x81\xa7context\xdb".as_slice(),
+        b"\x81\xb1override_dentries\xdd",
+        b"\xdf",
+    ] {
+        let lying = [start, b"\xff\xff\xff\xff\xa1x"].concat();
+        assert!(read::<Answer>(&lying).is_err());
+    }
+}

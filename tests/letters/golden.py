@@ -1,0 +1,248 @@
+"""The letters that the golden files hold: every kind, state and outcome, each key once with no default value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from biandou.boundary import (
+    Answer,
+    Ask,
+    BadOverride,
+    BindFailure,
+    BoundTree,
+    Branch,
+    ClientView,
+    Drained,
+    Endpoints,
+    EndpointsFailed,
+    EndpointsKnown,
+    EndpointsNegative,
+    EndpointsPending,
+    EndpointsStatus,
+    EndpointView,
+    Mail,
+    NegativeTree,
+    Note,
+    Release,
+    Scope,
+    Stat,
+    Tally,
+    encode,
+)
+from biandou.config.plan import (
+    BindingCachePlan,
+    ClientPolicy,
+    HttpLimits,
+    Letter,
+    Plan,
+    PoolPlan,
+    RouterPlan,
+    ServerPlan,
+    ServicePolicy,
+    SocketOptions,
+)
+
+HERE: Final = Path(__file__).parent
+
+PLANS: Final = {
+    "full": Plan(
+        workers=4,
+        routers=[
+            RouterPlan(
+                label="outgoing",
+                protocol="http",
+                dst_prefix="/svc",
+                identifiers=[
+                    {"kind": "io.l5d.methodAndHost", "httpUriInDst": True},
+                    {"kind": "io.l5d.path", "segments": 2, "consume": True},
+                    {"kind": "io.l5d.header", "header": "X-Name"},
+                    {"kind": "io.l5d.header.token", "header": "Host"},
+                    {"kind": "io.l5d.static", "path": "web/v1"},
+                ],
+                servers=[
+                    ServerPlan(
+                        ip="0.0.0.0",
+                        port=4140,
+                        fds=[3, 4],
+                        socket=SocketOptions(
+                            no_delay=False,
+                            reuse_port=True,
+                            keep_alive=True,
+                            backlog=128,
+                            read_timeout_ms=1_000,
+                            write_timeout_ms=2_000,
+                        ),
+                        clear_context=True,
+                        max_concurrent_requests=300,
+                        max_call_depth=7,
+                        timestamp_header="X-Request-Start",
+                        head_timeout_ms=5_000,
+                        idle_timeout_ms=60_000,
+                        life_timeout_ms=3_600_000,
+                        request_timeout_ms=15_000,
+                        max_connections=100,
+                    ),
+                    ServerPlan(ip="::1", port=0, idle_timeout_ms=None),
+                ],
+                base_dentries=["/svc => /#/io.l5d.fs", "/svc/* => /$/inet/127.0.0.1/8080 | ~"],
+                binding_timeout_ms=2_500,
+                binding_cache=BindingCachePlan(paths=10, trees=20, bounds=30, clients=40, idle_ttl_ms=50_000),
+                http=HttpLimits(
+                    max_head_bytes=65_536, max_line_bytes=16_384, max_header_count=64, max_error_body_bytes=1_024
+                ),
+                originator=True,
+            ),
+            RouterPlan(
+                label="incoming",
+                protocol="http",
+                dst_prefix="/in",
+                identifiers=[{"kind": "io.l5d.header.token"}],
+                servers=[ServerPlan(ip="127.0.0.1", port=4141)],
+            ),
+        ],
+    ),
+    "empty": Plan(workers=1, routers=[]),
+}
+
+ANSWERS: Final = {
+    "bound": Answer(
+        outcome=BoundTree(branches=[Branch(weight=1.0, client="/#/io.l5d.fs/web")]),
+    ),
+    "bound, every key": Answer(
+        outcome=BoundTree(
+            branches=[
+                Branch(weight=0.9, client="/#/io.l5d.fs/web-v1", residual="/a/b"),
+                Branch(weight=0.0625, client="/%/io.l5d.port/80/#/io.l5d.fs/web-v2"),
+                Branch(weight=0.0375, client=None),
+            ]
+        ),
+        context="/svc/web=>/svc/web-v2;/a=>/b",
+        override_dentries=["/svc/web => /svc/web-v2", "/a => /b"],
+        policy=ServicePolicy(total_timeout_ms=500),
+    ),
+    "negative": Answer(outcome=NegativeTree()),
+    "failed": Answer(outcome=BindFailure(message="Unknown namer: böse for path: /$/böse")),
+    "invalid": Answer(outcome=BadOverride(message="'=>' expected at line 1, column 3")),
+}
+
+
+def _endpoints(state: Any, **policy: Any) -> Endpoints:
+    return Endpoints(router="outgoing", client="/#/io.l5d.fs/web", state=state, policy=ClientPolicy(**policy))
+
+
+ENDPOINTS: Final = {
+    "bound": _endpoints(EndpointsKnown(addresses=[("127.0.0.1", 8080, 1.0)])),
+    "bound, every key, p2c, constant backoff": _endpoints(
+        EndpointsKnown(addresses=[("10.0.0.1", 65535, 2.5), ("2001:db8::1", 1, 0.0)], authority="web.example:443"),
+        balancer={"kind": "p2c", "maxEffort": 7, "enableProbation": True},
+        failure_accrual={
+            "kind": "io.l5d.consecutiveFailures",
+            "failures": 3,
+            "backoff": {"kind": "constant", "ms": 250},
+        },
+        pool=PoolPlan(min_size=1, max_size=32, idle_time_ms=30_000, max_waiters=100),
+        socket=SocketOptions(no_delay=False, keep_alive=False, read_timeout_ms=10, write_timeout_ms=20),
+        connect_timeout_ms=200,
+        request_attempt_timeout_ms=300,
+        idle_timeout_ms=400,
+        life_timeout_ms=500,
+    ),
+    "negative, ewma, jittered backoff": _endpoints(
+        EndpointsNegative(),
+        balancer={"kind": "ewma", "maxEffort": 2, "decayTimeMs": 5_000, "enableProbation": False},
+        failure_accrual={
+            "kind": "io.l5d.successRate",
+            "successRate": 0.5,
+            "requests": 20,
+            "backoff": {"kind": "jittered", "minMs": 10, "maxMs": 20_000},
+        },
+    ),
+    "failed, round robin, no backoff": _endpoints(
+        EndpointsFailed(message="malformed address: 127.0.0.1"),
+        balancer={"kind": "roundRobin", "maxEffort": 9, "enableProbation": True},
+        failure_accrual={"kind": "io.l5d.successRateWindowed", "successRate": 0.9, "window": 60},
+    ),
+    "pending, never dead": _endpoints(EndpointsPending(), failure_accrual={"kind": "none"}),
+    "status": _endpoints(EndpointsStatus(code=404)),
+}
+
+MAIL: Final[dict[str, list[Mail]]] = {
+    "ask": [Ask(ticket=1, router="outgoing", path="/svc/web", dtab=[])],
+    "ask, large ticket, with a dtab": [
+        Ask(ticket=(3 << 48) + 70_000, router="incoming", path=r"/svc/\xff", dtab=["/a => /b", "/svc=>/$/nil ; # ü"])
+    ],
+    "release": [Release(ticket=4_294_967_296)],
+    "notes of every level": [
+        Note(level=level, room="resolution", message=f"a message of level {level}")
+        for level in ("error", "warning", "info", "debug")
+    ],
+    "drained": [Drained(unfinished=0)],
+    "drained, some cut off": [Drained(unfinished=3)],
+    "nothing": [],
+    "several": [Release(ticket=1), Ask(ticket=2, router="outgoing", path="/svc", dtab=[]), Drained(unfinished=300)],
+}
+
+TALLIES: Final = {
+    "full": Tally(
+        scopes=[
+            Scope(
+                scope=["rt", "http", "server", "127.0.0.1/4140"],
+                counters={"requests": 300, "status/200": 5_000_000_000},
+                gauges={"connections": 2.0, "load": 1.5},
+                stats={"request_latency_ms": Stat(count=3, sum=7.5, buckets=[(0.5, 1), (3.5, 2)])},
+            ),
+            Scope(scope=["rt", "http", "bindcache"]),
+        ],
+        clients=[
+            ClientView(
+                router="http",
+                client="/#/io.l5d.fs/web",
+                state="bound",
+                endpoints=[
+                    EndpointView(address="[::1]:80", weight=0.5, pending=2, state="open"),
+                    EndpointView(address="127.0.0.1:8080", weight=1.0, pending=0, state="busy"),
+                ],
+            ),
+            ClientView(router="http", client="/$/inet/nowhere/80", state="pending", endpoints=[]),
+        ],
+    ),
+    "empty": Tally(scopes=[], clients=[]),
+}
+
+FAMILIES: Final[Mapping[str, Mapping[str, Letter | Sequence[Letter]]]] = {
+    "plans": PLANS,
+    "answers": ANSWERS,
+    "endpoints": ENDPOINTS,
+    "mail": MAIL,
+    "tallies": TALLIES,
+}
+"""Every golden letter, by the file that holds it and its name there; mail comes in lists."""
+
+
+def encoded(letter: Letter | Sequence[Letter]) -> bytes:
+    """Give a golden letter as msgpack."""
+    return encode(letter) if isinstance(letter, Letter) else msgspec.msgpack.encode(letter)
+
+
+def shown(family: str) -> str:
+    """Give the text of the file of a family."""
+    entries = [
+        {"name": name, "letter": msgspec.to_builtins(letter), "msgpack": encoded(letter).hex()}
+        for name, letter in FAMILIES[family].items()
+    ]
+    return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
+
+
+def file(family: str) -> Path:
+    """Give the file of a family."""
+    return HERE / f"{family}.json"
+
+
+def stored(family: str) -> dict[str, bytes]:
+    """Give the bytes of the golden letters in a family's file, by name."""
+    return {entry["name"]: bytes.fromhex(entry["msgpack"]) for entry in json.loads(file(family).read_text())}
