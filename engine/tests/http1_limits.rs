@@ -248,6 +248,29 @@ fn the_total_timeout_covers_connecting() {
 }
 
 #[test]
+fn the_total_timeout_covers_binding() {
+    let origin = silent();
+    let mesh = Mesh::start(
+        &plan(&json!({}), &json!({"binding_timeout_ms": 5000})),
+        &[endpoints(WEB, &[origin.address], &json!({}))],
+        &[],
+    );
+    let mut caller = mesh.connect();
+    let started = Instant::now();
+    caller.send(GET);
+    std::thread::sleep(Duration::from_millis(1000));
+    let mut slow = bound(WEB);
+    slow["policy"]["total_timeout_ms"] = json!(1200);
+    mesh.engine.answer(1, serde_json::from_value(slow).expect("an answer"));
+    assert!(caller.head().starts_with("HTTP/1.1 503"));
+    assert!(
+        started.elapsed() < Duration::from_millis(1900),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[test]
 fn connecting_takes_no_longer_than_it_may() {
     let (address, _listener, _waiting) = black_hole();
     let mesh = Mesh::web_with(&json!({}), &json!({}), &json!({"connect_timeout_ms": 200}), &[address]);

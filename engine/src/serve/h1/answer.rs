@@ -129,7 +129,8 @@ pub(super) struct Answer<'a> {
     pub(super) may_switch: bool,
     pub(super) deadline: Option<(Instant, Failure)>,
     pub(super) verdict: Verdict<'a>,
-    pub(super) begun: bool,
+    /// A byte of the response went to the caller, or half of an interim one.
+    pub(super) begun: &'a Cell<bool>,
 }
 
 impl Answer<'_> {
@@ -169,7 +170,7 @@ impl Answer<'_> {
             self.clear_context,
         );
         self.reply.consume(head_length);
-        self.begun = true;
+        self.begun.set(true);
         let passed = relay::download(self.waits, endpoint, caller, self.reply, self.back, body, framing).await;
         let (at_boundary, sent_bytes, broken) = match passed {
             Ok((at_boundary, sent_bytes)) => (at_boundary, sent_bytes, None),
@@ -223,7 +224,6 @@ impl Answer<'_> {
                 }
             }
             let Self { waits, reply, .. } = self;
-            // While a body is still being sent its own deadline stands.
             match waits.pulse.until(|context| reply.poll_fill(endpoint, context)).await {
                 Ok(Ok(0)) if silent => {
                     return Err(Lost::Silent(io::ErrorKind::UnexpectedEof.into()));
@@ -232,7 +232,7 @@ impl Answer<'_> {
                 Ok(Ok(0)) => return Err(Lost::Garbled(io::ErrorKind::UnexpectedEof.into())),
                 Ok(Err(error)) => return Err(Lost::Garbled(error)),
                 Ok(Ok(_)) => silent = false,
-                Err(_late) => return Err(Lost::SlowUpload),
+                Err(_late) => return Err(Lost::Silent(io::ErrorKind::TimedOut.into())),
             }
         }
     }
@@ -243,10 +243,10 @@ impl Answer<'_> {
             self.back.clear();
             response::push_interim(self.back, self.response, self.reply.bytes(), None, self.clear_context);
             // Half of it written leaves no way back; written whole, any final response may follow.
-            self.begun = true;
+            self.begun.set(true);
             let written = self.waits.write(caller, self.back).await;
             written.map_err(|_gone| Lost::CallerGone)?;
-            self.begun = false;
+            self.begun.set(false);
             self.waits.pulse.expect_by(None);
         }
         self.reply.consume(length);
@@ -269,7 +269,7 @@ impl Answer<'_> {
         self.back.clear();
         let bytes = self.reply.bytes();
         response::push_interim(self.back, self.response, bytes, Some(protocol), self.clear_context);
-        self.begun = true;
+        self.begun.set(true);
         let written = self.waits.write(caller, self.back).await;
         written.map_err(|_gone| Lost::CallerGone)?;
         self.waits.pulse.expect_by(None);

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::response::Framing;
 use crate::serve::buffer::Buffer;
-use crate::serve::pulse::Pulse;
+use crate::serve::pulse::{Deadline, Pulse};
 use crate::wire::h1::{Body, ChunkRelay, Form, LAST_CHUNK, push_chunk_head};
 use crate::worker::Worker;
 
@@ -17,20 +17,25 @@ use crate::worker::Worker;
 pub(super) struct Waits<'a> {
     pub worker: &'a Worker,
     pub pulse: &'a Pulse,
+    /// The one of the pulse's deadlines that these waits have.
+    pub deadline: &'a Deadline,
     /// How long nothing at all may move.
     pub stall_ms: Option<u64>,
 }
 
 impl Waits<'_> {
     fn begin(&self) {
-        self.pulse
-            .expect_by(self.stall_ms.map(|stall_ms| self.worker.tick_ms() + stall_ms));
+        self.deadline
+            .set(self.stall_ms.map(|stall_ms| self.worker.tick_ms() + stall_ms));
     }
 
     /// Reads once; 0 is the end of the stream.
     pub(super) async fn fill<R: AsyncRead + Unpin>(&self, buffer: &mut Buffer, source: &mut R) -> io::Result<usize> {
         self.begin();
-        let read = self.pulse.until(|context| buffer.poll_fill(source, context)).await;
+        let read = self
+            .pulse
+            .until_by(self.deadline, |context| buffer.poll_fill(source, context))
+            .await;
         read.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -45,7 +50,9 @@ impl Waits<'_> {
             self.begin();
             let written = self
                 .pulse
-                .until(|context| Pin::new(&mut *sink).poll_write(context, &bytes[done..]))
+                .until_by(self.deadline, |context| {
+                    Pin::new(&mut *sink).poll_write(context, &bytes[done..])
+                })
                 .await;
             match written {
                 Ok(Ok(0)) => return Err((done, io::ErrorKind::WriteZero.into())),
@@ -159,7 +166,7 @@ where
         rest.sent.set(rest.sent.get() + rest.out.len() as u64);
     }
     rest.done.set(true);
-    waits.pulse.expect_by(None);
+    waits.deadline.set(None);
     Ok(())
 }
 
@@ -252,6 +259,10 @@ impl Waits<'_> {
     async fn fill_free<R: AsyncRead + Unpin>(&self, buffer: &mut Buffer, endpoint: &mut R) -> Result<usize, Broken> {
         self.pulse.expect_by(None);
         let read = self.pulse.until(|context| buffer.poll_fill(endpoint, context)).await;
+        // While the response moves, an upload may rest.
+        if let Some(stall_ms) = self.stall_ms {
+            self.pulse.upload.extend(self.worker.tick_ms() + stall_ms);
+        }
         read.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()))
             .map_err(Broken::Source)
     }
