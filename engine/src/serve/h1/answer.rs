@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::cause_of;
@@ -137,7 +138,7 @@ impl Answer<'_> {
     pub(super) async fn pass_on<R, W>(&mut self, endpoint: &mut R, caller: &mut W) -> Result<Relayed, Lost>
     where
         R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
+        W: AsyncWrite + AsRef<TcpStream> + Unpin,
     {
         let head_length = match self.deadline.take() {
             None => self.read_head(endpoint, caller).await?,
@@ -195,7 +196,7 @@ impl Answer<'_> {
     async fn read_head<R, W>(&mut self, endpoint: &mut R, caller: &mut W) -> Result<usize, Lost>
     where
         R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
+        W: AsyncWrite + AsRef<TcpStream> + Unpin,
     {
         let mut silent = true;
         let mut interims = 0;
@@ -223,16 +224,13 @@ impl Answer<'_> {
                     Parse::Partial => {}
                 }
             }
-            let Self { waits, reply, .. } = self;
-            match waits.pulse.until(|context| reply.poll_fill(endpoint, context)).await {
-                Ok(Ok(0)) if silent => {
-                    return Err(Lost::Silent(io::ErrorKind::UnexpectedEof.into()));
-                }
-                Ok(Err(error)) if silent => return Err(Lost::Silent(error)),
-                Ok(Ok(0)) => return Err(Lost::Garbled(io::ErrorKind::UnexpectedEof.into())),
-                Ok(Err(error)) => return Err(Lost::Garbled(error)),
-                Ok(Ok(_)) => silent = false,
-                Err(_late) => return Err(Lost::Silent(io::ErrorKind::TimedOut.into())),
+            match self.waits.fill_for(caller, self.reply, endpoint).await {
+                Ok(0) if silent => return Err(Lost::Silent(io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) => return Err(Lost::Garbled(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => silent = false,
+                Err(Broken::Source(error)) if silent => return Err(Lost::Silent(error)),
+                Err(Broken::Source(error)) => return Err(Lost::Garbled(error)),
+                Err(Broken::Sink(_gone)) => return Err(Lost::CallerGone),
             }
         }
     }

@@ -278,8 +278,6 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                 Lost::Silent(error)
             }
         })?;
-        // The endpoint may take its time.
-        pulse.expect_by(None);
         sent.set(output.len() as u64);
         reply.clear();
         let uploaded = Cell::new(body.is_done());
@@ -304,7 +302,8 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             begun: &begun,
         };
         let relayed = if body.is_done() {
-            let relayed = answer.pass_on(endpoint, stream).await;
+            let (_, mut caller_writes) = stream.split();
+            let relayed = answer.pass_on(endpoint, &mut caller_writes).await;
             self.begun |= begun.get();
             let relayed = relayed?;
             input.consume(self.head_length + used);
@@ -317,7 +316,6 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                     .write(&mut caller_writes, interim)
                     .await
                     .map_err(|_gone| Lost::CallerGone)?;
-                pulse.expect_by(None);
             }
             input.consume(self.head_length + used);
             self.body_lost = true;
