@@ -49,9 +49,9 @@ def test_mail_is_read_as_what_the_engine_meant() -> None:
 
 
 def test_a_tally_is_read_as_what_the_engine_counted() -> None:
-    read = {name: decode_tally(data) for name, data in stored("tallies").items()}
-    assert read == TALLIES
-    assert read["full"].scopes[0].stat("request_latency_ms") == LATENCY
+    tallies = {name: decode_tally(data) for name, data in stored("tallies").items()}
+    assert tallies == TALLIES
+    assert tallies["full"].scopes[0].stat("request_latency_ms") == LATENCY
 
 
 def test_every_outcome_and_every_state_has_a_golden_letter() -> None:

@@ -174,6 +174,19 @@ impl Tree {
     }
 }
 
+/// Whether a text that goes into a header line holds a byte that would end it.
+fn has_control(answer: &Answer) -> bool {
+    let bad = |text: &str| text.bytes().any(|byte| byte.is_ascii_control());
+    let branches = match &answer.outcome {
+        Outcome::Bound { branches } => branches.as_slice(),
+        _ => &[],
+    };
+    bad(&answer.context)
+        || branches
+            .iter()
+            .any(|branch| bad(&branch.residual) || branch.client.as_deref().is_some_and(bad))
+}
+
 #[derive(Debug, Default)]
 struct Table {
     slots: Vec<Arc<Name>>,
@@ -259,6 +272,13 @@ impl Names {
         let name = lock(&self.table).by_ticket.get(&ticket).cloned();
         let Some(name) = name else { return };
         let bound = match answer.outcome {
+            // Paths and dtabs are escaped where they are shown; from a plugin that forgot to, they'd add header lines.
+            _ if has_control(&answer) => {
+                let path = &name.service.path;
+                let message = format!("{path} was answered with a text that holds control characters");
+                self.outbox.note(Level::Error, "binding", message.clone());
+                Bound::Failed(message)
+            }
             Outcome::Bound { branches } => Bound::Tree(self.tree(&name, &branches, clients)),
             Outcome::Negative => Bound::Negative,
             Outcome::Failed { message } => Bound::Failed(message),

@@ -65,6 +65,10 @@ impl Client {
         let next = match state {
             EndpointsState::Bound { addresses, .. } => Resolved::Endpoints(self.next_set(&former, &addresses)),
             EndpointsState::Negative => Resolved::Endpoints(self.next_set(&former, &[])),
+            // Others are no final status: the caller would wait for more (RFC 9110 §15.2).
+            EndpointsState::Status { code } if !(200..600).contains(&code) => {
+                Resolved::Failed(format!("{code} is not the status of a whole response"))
+            }
             EndpointsState::Status { code } => Resolved::Status(code),
             EndpointsState::Failed { .. } | EndpointsState::Pending if known => return,
             EndpointsState::Failed { message } => Resolved::Failed(message),

@@ -196,6 +196,7 @@ TALLIES: Final = {
                 scope=["rt", "http", "server", "127.0.0.1/4140"],
                 counters={"requests": 300, "status/200": 5_000_000_000},
                 gauges={"connections": 2.0, "load": 1.5},
+                # A tally's distributions stay as they came until somebody reads one.
                 stats={"request_latency_ms": msgspec.Raw(encode(LATENCY))},
             ),
             Scope(scope=["rt", "http", "bindcache"]),
@@ -234,8 +235,8 @@ def encoded(letter: Letter | Sequence[Letter]) -> bytes:
 def shown(family: str) -> str:
     """Give the text of the file of a family."""
     entries = [
-        {"name": name, "letter": msgspec.msgpack.decode(data), "msgpack": data.hex()}
-        for name, data in ((name, encoded(letter)) for name, letter in FAMILIES[family].items())
+        {"name": name, "letter": msgspec.msgpack.decode(encoded(letter)), "msgpack": encoded(letter).hex()}
+        for name, letter in FAMILIES[family].items()
     ]
     return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
 

@@ -1,5 +1,8 @@
 //! An engine with canned answers, callers and endpoints of raw bytes: what the tests of the road are made of.
 
+// Each test file uses its own part of this.
+#![allow(dead_code)]
+
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -133,6 +136,15 @@ impl Mesh {
         )
     }
 
+    /// As `web`, with other keys of the server, the router and the client's policy.
+    pub fn web_with(server: &Value, router: &Value, policy: &Value, addresses: &[SocketAddr]) -> Self {
+        Self::start(
+            &plan(server, router),
+            &[endpoints("/#/io.l5d.fs/web", addresses, policy)],
+            &[("/svc/web", bound("/#/io.l5d.fs/web"))],
+        )
+    }
+
     /// Opens a caller's connection.
     pub fn connect(&self) -> Peer {
         Peer::new(TcpStream::connect(self.address).expect("the server takes connections"))
@@ -143,6 +155,26 @@ impl Mesh {
         let mut peer = self.connect();
         peer.send(bytes);
         peer.rest()
+    }
+
+    /// The sum of a gauge over all servers, services or clients.
+    pub fn gauge(&self, kind: &str, name: &str) -> f64 {
+        let tally = self.engine.tally();
+        tally
+            .scopes
+            .iter()
+            .filter(|scope| scope.scope.len() == 4 && scope.scope[2] == kind)
+            .filter_map(|scope| scope.gauges.get(name))
+            .sum()
+    }
+
+    /// How often Python was asked for a name.
+    pub fn asks(&self) -> usize {
+        let letters = self.asked.lock().expect("the list");
+        letters
+            .iter()
+            .filter(|letter| matches!(letter, Outgoing::Ask { .. }))
+            .count()
     }
 
     /// The value of a counter of one server, service or client.
@@ -226,6 +258,18 @@ impl Peer {
                 Err(error) => panic!("no end in time: {error}; got {:?}", String::from_utf8_lossy(&bytes)),
             }
         }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Reads until the stream ends or is silent for so long.
+    pub fn until_silent(&mut self, silence: Duration) -> String {
+        let mut bytes = std::mem::take(&mut self.pending);
+        let mut piece = [0; 16384];
+        self.stream.set_read_timeout(Some(silence)).expect("a timeout");
+        while let Ok(count @ 1..) = self.stream.read(&mut piece) {
+            bytes.extend_from_slice(&piece[..count]);
+        }
+        self.stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 

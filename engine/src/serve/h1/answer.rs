@@ -14,8 +14,11 @@ use crate::failure::{Cause, Failure};
 use crate::mail::Level;
 use crate::resolve::Client;
 use crate::serve::buffer::Buffer;
-use crate::wire::h1::{Limits, Parse, RequestHead, ResponseHead, Version};
+use crate::wire::h1::{Body, Limits, Parse, RequestHead, ResponseHead, Version};
 use crate::worker::Worker;
+
+/// Interim responses that are passed on before the final one; more is a flood.
+const INTERIM_LIMIT: usize = 64;
 
 /// Why an attempt gave the caller no response.
 pub(super) enum Lost {
@@ -118,12 +121,12 @@ pub(super) struct Answer<'a> {
     pub(super) back: &'a mut Vec<u8>,
     pub(super) limits: &'a Limits,
     pub(super) clear_context: bool,
-    /// The caller has asked to change the protocol.
-    pub(super) may_switch: bool,
     /// The caller may send another request.
     pub(super) caller_stays: bool,
     /// The request's body has gone out whole.
     pub(super) uploaded: &'a Cell<bool>,
+    /// The endpoint was asked to change the protocol.
+    pub(super) may_switch: bool,
     pub(super) deadline: Option<(Instant, Failure)>,
     pub(super) verdict: Verdict<'a>,
     pub(super) begun: bool,
@@ -148,9 +151,13 @@ impl Answer<'_> {
         if response.status == 101 {
             return self.switch(head_length, head_us, caller).await;
         }
-        let framing = Framing::of(response.body, self.request.version);
+        let (mut body, mut reusable, status) = (response.body, response.keep_alive, response.status);
+        let mut framing = Framing::of(body, self.request.version);
+        if self.clear_context && response.l5d_err.is_some() && framing != Framing::None {
+            // What another router told of its inside stays inside (reference/linker.md §5.7).
+            (body, framing, reusable) = (Body::None, Framing::Exact(0), false);
+        }
         let keep_alive = self.caller_stays && self.uploaded.get() && framing != Framing::UntilClose;
-        let (body, reusable, status) = (response.body, response.keep_alive, response.status);
         self.back.clear();
         response::push_head(
             self.back,
@@ -190,6 +197,7 @@ impl Answer<'_> {
         W: AsyncWrite + Unpin,
     {
         let mut silent = true;
+        let mut interims = 0;
         loop {
             if !self.reply.is_empty() {
                 let parsed = self
@@ -198,6 +206,11 @@ impl Answer<'_> {
                     .map_err(|error| Lost::Garbled(io::Error::new(io::ErrorKind::InvalidData, error)))?;
                 match parsed {
                     Parse::Complete(length) if matches!(self.response.status, 100 | 102..200) => {
+                        interims += 1;
+                        if interims > INTERIM_LIMIT {
+                            let error = io::Error::new(io::ErrorKind::InvalidData, "too many interim responses");
+                            return Err(Lost::Garbled(error));
+                        }
                         self.pass_interim(length, caller).await?;
                         continue;
                     }
@@ -228,10 +241,12 @@ impl Answer<'_> {
     async fn pass_interim<W: AsyncWrite + Unpin>(&mut self, length: usize, caller: &mut W) -> Result<(), Lost> {
         if self.response.status != 100 && self.request.version == Version::Http11 {
             self.back.clear();
-            response::push_interim(self.back, self.response, self.reply.bytes(), None);
+            response::push_interim(self.back, self.response, self.reply.bytes(), None, self.clear_context);
+            // Half of it written leaves no way back; written whole, any final response may follow.
             self.begun = true;
             let written = self.waits.write(caller, self.back).await;
             written.map_err(|_gone| Lost::CallerGone)?;
+            self.begun = false;
             self.waits.pulse.expect_by(None);
         }
         self.reply.consume(length);
@@ -246,12 +261,14 @@ impl Answer<'_> {
         caller: &mut W,
     ) -> Result<Relayed, Lost> {
         let protocol = self.response.upgrade.map(|protocol| protocol.get(self.reply.bytes()));
-        let (Some(protocol), true) = (protocol, self.may_switch) else {
-            let error = io::Error::new(io::ErrorKind::InvalidData, "the endpoint changed the protocol unasked");
+        let (Some(protocol), true) = (protocol, self.may_switch && self.uploaded.get()) else {
+            let message = "the endpoint changed the protocol unasked, or before it had the whole request";
+            let error = io::Error::new(io::ErrorKind::InvalidData, message);
             return Err(Lost::Garbled(error));
         };
         self.back.clear();
-        response::push_interim(self.back, self.response, self.reply.bytes(), Some(protocol));
+        let bytes = self.reply.bytes();
+        response::push_interim(self.back, self.response, bytes, Some(protocol), self.clear_context);
         self.begun = true;
         let written = self.waits.write(caller, self.back).await;
         written.map_err(|_gone| Lost::CallerGone)?;

@@ -198,7 +198,7 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                 clear_context: self.server.plan.clear_context,
                 timestamp_header: self.server.plan.timestamp_header.as_deref(),
                 endpoint: &hop.endpoint.text,
-                upgrade: request::upgrade(&scratch.request, scratch.input.bytes()),
+                upgrade: upgrade::wanted(&scratch.request, scratch.input.bytes()),
             },
         );
         let trace = self.trace.child(&mut self.worker.random.borrow_mut());
@@ -275,9 +275,9 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             back,
             limits: &server.limits,
             clear_context: server.plan.clear_context,
-            may_switch: request::upgrade(request, input.bytes()).is_some(),
             caller_stays: request.keep_alive && !worker.is_draining(),
             uploaded: &uploaded,
+            may_switch: upgrade::wanted(request, input.bytes()).is_some(),
             deadline,
             verdict: Verdict {
                 worker,
@@ -286,71 +286,73 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             },
             begun: false,
         };
-        if body.is_done() {
+        let relayed = if body.is_done() {
             let relayed = answer.pass_on(endpoint, stream).await;
             self.begun |= answer.begun;
             let relayed = relayed?;
             input.consume(self.head_length + used);
-            if relayed.switched {
-                self.next = Next::Close;
-                let tunnel = upgrade::tunnel(stream, endpoint, input.bytes(), answer.reply.bytes());
-                // A tunnel ends when either side wants it to; how is nobody's failure.
-                if let Ok((sent, received)) = Box::pin(tunnel).await {
-                    stats.received_bytes.add(sent);
-                    stats.sent_bytes.add(received);
-                }
-                input.clear();
+            relayed
+        } else {
+            let (mut caller_reads, mut caller_writes) = stream.split();
+            if request.expect_continue && input.len() == self.head_length {
+                let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+                waits
+                    .write(&mut caller_writes, interim)
+                    .await
+                    .map_err(|_gone| Lost::CallerGone)?;
             }
-            return Ok(relayed);
-        }
-        let (mut caller_reads, mut caller_writes) = stream.split();
-        if request.expect_continue && input.len() == self.head_length {
-            let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
-            waits
-                .write(&mut caller_writes, interim)
-                .await
-                .map_err(|_gone| Lost::CallerGone)?;
-        }
-        input.consume(self.head_length + used);
-        self.body_lost = true;
-        let (mut endpoint_reads, mut endpoint_writes) = endpoint.split();
-        let mut uploading = pin!(relay::upload(
-            waits,
-            &mut caller_reads,
-            &mut endpoint_writes,
-            Rest {
-                input,
-                out: output,
-                body: &mut body,
-                sent,
-                done: &uploaded,
-            },
-        ));
-        let mut uploading_over = false;
-        let relayed = {
-            let mut answering = pin!(answer.pass_on(&mut endpoint_reads, &mut caller_writes));
-            poll_fn(|context| {
-                if !uploading_over && let Poll::Ready(sent) = uploading.as_mut().poll(context) {
-                    uploading_over = true;
-                    match sent {
-                        // An endpoint that stops reading may have answered: its response decides.
-                        Ok(()) | Err(Broken::Sink(_)) => {}
-                        Err(Broken::Source(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                            return Poll::Ready(Err(Lost::BadUpload(error)));
+            input.consume(self.head_length + used);
+            self.body_lost = true;
+            let (mut endpoint_reads, mut endpoint_writes) = endpoint.split();
+            let mut uploading = pin!(relay::upload(
+                waits,
+                &mut caller_reads,
+                &mut endpoint_writes,
+                Rest {
+                    input,
+                    out: output,
+                    body: &mut body,
+                    sent,
+                    done: &uploaded,
+                },
+            ));
+            let mut uploading_over = false;
+            let relayed = {
+                let mut answering = pin!(answer.pass_on(&mut endpoint_reads, &mut caller_writes));
+                poll_fn(|context| {
+                    if !uploading_over && let Poll::Ready(sent) = uploading.as_mut().poll(context) {
+                        uploading_over = true;
+                        match sent {
+                            // An endpoint that stops reading may have answered: its response decides.
+                            Ok(()) | Err(Broken::Sink(_)) => {}
+                            Err(Broken::Source(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                                return Poll::Ready(Err(Lost::BadUpload(error)));
+                            }
+                            Err(Broken::Source(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                                return Poll::Ready(Err(Lost::SlowUpload));
+                            }
+                            Err(Broken::Source(_)) => return Poll::Ready(Err(Lost::CallerGone)),
                         }
-                        Err(Broken::Source(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                            return Poll::Ready(Err(Lost::SlowUpload));
-                        }
-                        Err(Broken::Source(_)) => return Poll::Ready(Err(Lost::CallerGone)),
                     }
-                }
-                answering.as_mut().poll(context)
-            })
-            .await
+                    answering.as_mut().poll(context)
+                })
+                .await
+            };
+            self.begun |= answer.begun;
+            let mut relayed = relayed?;
+            relayed.reusable &= uploaded.get();
+            relayed
         };
-        self.begun |= answer.begun;
-        let mut relayed = relayed?;
-        relayed.reusable &= uploaded.get();
+        if relayed.switched {
+            self.next = Next::Close;
+            let tunnel = upgrade::tunnel(stream, endpoint, input.bytes(), answer.reply.bytes());
+            // A tunnel ends when either side wants it to; how is nobody's failure.
+            if let Ok((sent, received)) = Box::pin(tunnel).await {
+                stats.received_bytes.add(sent);
+                stats.sent_bytes.add(received);
+            }
+            input.clear();
+        }
         Ok(relayed)
     }
 }

@@ -39,18 +39,6 @@ fn passes(header: &Header, head: &RequestHead, clear_context: bool) -> bool {
     }
 }
 
-/// The protocol that a request may change to. Not `h2c`: what came after it would be requests that nobody looks at
-/// (RFC 9113 §3.1 has given it up). Not with a body, which would have to come first.
-pub(super) fn upgrade<'a>(head: &RequestHead, bytes: &'a [u8]) -> Option<&'a [u8]> {
-    let protocol = head.upgrade?.get(bytes);
-    let plain = head.body == Body::None && !protocol.split(|&byte| byte == b',').any(is_h2c);
-    plain.then_some(protocol)
-}
-
-fn is_h2c(protocol: &[u8]) -> bool {
-    protocol.trim_ascii().eq_ignore_ascii_case(b"h2c")
-}
-
 /// What the head is made from, besides the request itself.
 pub(super) struct HeadParts<'a> {
     pub head: &'a RequestHead,

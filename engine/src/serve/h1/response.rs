@@ -99,9 +99,15 @@ pub(super) fn push_head(
 }
 
 /// Writes the head of an interim response (1xx) or of one that changes the protocol.
-pub(super) fn push_interim(out: &mut Vec<u8>, response: &ResponseHead, bytes: &[u8], upgrade: Option<&[u8]>) {
+pub(super) fn push_interim(
+    out: &mut Vec<u8>,
+    response: &ResponseHead,
+    bytes: &[u8],
+    upgrade: Option<&[u8]>,
+    clear_context: bool,
+) {
     push_status_line(out, response.status, response.reason.get(bytes));
-    push_passing(out, &response.headers, bytes, |header| passes(header, false));
+    push_passing(out, &response.headers, bytes, |header| passes(header, clear_context));
     if let Some(protocol) = upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\nUpgrade: ");
         out.extend_from_slice(protocol);
