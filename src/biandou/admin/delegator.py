@@ -13,6 +13,7 @@ from biandou.admin.sources import Delegate
 from biandou.dtab import Dtab, DtabSyntaxError, Path
 from biandou.dtab.bound import Addresses, AddressSet, Bound, LocalStatus
 from biandou.dtab.explain import Alternatives, Delegation, Found, Shares, Step, Transformed, to_json
+from biandou.errors import reason
 from biandou.live import PENDING, Failed, Live, Ok, Pending, State
 
 T = TypeVar("T")
@@ -76,7 +77,7 @@ async def _answer(delegate: Delegate, wanted: _Wanted, seconds: float) -> Reply:
             async with asyncio.timeout(seconds):
                 state = await _known(delegate(wanted.namespace, wanted.dtab, wanted.path), watches)
                 if isinstance(state, Failed):
-                    return text(_reason(state.error), 500)
+                    return text(reason(state.error), 500)
                 if isinstance(state, Pending):
                     raise TimeoutError
                 if _text(state.value) > MAX_TEXT:
@@ -161,9 +162,5 @@ def _address(state: State[Addresses]) -> dict[str, Any]:
         case Ok(_):
             return {"type": "neg"}
         case Failed(error):
-            return {"type": "failed", "cause": _reason(error)}
+            return {"type": "failed", "cause": reason(error)}
     return {"type": "pending"}
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
