@@ -669,3 +669,169 @@ fn an_engine_that_is_stopped_before_it_starts_stops() {
             .any(|letter| matches!(letter, Outgoing::Drained { unfinished: 0 }))
     });
 }
+
+/// An endpoint that changes the protocol and then sends back what it gets.
+fn echo() -> Origin {
+    Origin::start(|mut peer, tell| {
+        let _told = tell.send(peer.head());
+        peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+        peer.stream.set_read_timeout(None).expect("no timeout");
+        let mut bytes = [0; 1024];
+        while let Ok(count @ 1..) = std::io::Read::read(&mut peer.stream, &mut bytes) {
+            peer.send(&bytes[..count]);
+        }
+        let _told = tell.send("ended".to_owned());
+        peer.send(b"bye");
+    })
+}
+
+const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
+
+#[test]
+fn a_tunnel_ends_with_either_side_and_with_the_grace() {
+    for end in ["half", "reset", "stop"] {
+        let origin = echo();
+        let mesh = Mesh::web_with(
+            &json!({"idle_timeout_ms": 300}),
+            &json!({}),
+            &json!({}),
+            &[origin.address],
+        );
+        let mut caller = mesh.connect();
+        caller.send(UPGRADE);
+        assert!(caller.head().starts_with("HTTP/1.1 101"));
+        origin.head();
+        // A tunnel may be silent.
+        std::thread::sleep(Duration::from_millis(700));
+        caller.send(b"ping");
+        assert_eq!(caller.take(4), b"ping");
+        match end {
+            "half" => {
+                caller.finish();
+                assert_eq!(caller.rest(), "bye");
+            }
+            "reset" => {
+                socket2::SockRef::from(&caller.stream)
+                    .set_linger(Some(Duration::ZERO))
+                    .expect("an option");
+                drop(caller);
+            }
+            _ => {
+                mesh.engine.stop(300);
+                assert_eq!(caller.rest(), "");
+                drained(&mesh, 1);
+            }
+        }
+        assert_eq!(origin.head(), "ended", "{end}");
+        if end != "stop" {
+            nothing_is_pending(&mesh);
+            eventually("the connection is closed", || mesh.counter("server", "closes") == 1);
+        }
+    }
+}
+
+#[test]
+fn an_idle_connection_to_an_endpoint_is_closed_in_time() {
+    for policy in [
+        json!({"pool": {"min_size": 0, "max_size": null, "idle_time_ms": 300, "max_waiters": null}}),
+        json!({"idle_timeout_ms": 300}),
+        json!({"pool": {"min_size": 0, "max_size": 0, "idle_time_ms": null, "max_waiters": null}}),
+    ] {
+        let origin = Origin::start(|mut peer, tell| {
+            peer.head();
+            peer.send(HELLO.as_bytes());
+            peer.rest();
+            let _told = tell.send("ended".to_owned());
+        });
+        let mesh = Mesh::web_with(&json!({}), &json!({}), &policy, &[origin.address]);
+        let mut caller = mesh.connect();
+        caller.send(GET);
+        caller.head();
+        let ended = origin.heads.recv_timeout(Duration::from_secs(4));
+        assert_eq!(ended.as_deref(), Ok("ended"), "{policy}");
+        eventually("it is counted out", || {
+            mesh.gauge("client", "pool_size") == 0.0 && mesh.gauge("client", "pool_cached") == 0.0
+        });
+    }
+}
+
+#[test]
+fn a_response_head_has_bounds() {
+    let long = "x".repeat(9000);
+    for (what, head) in [
+        ("one line", format!("HTTP/1.1 200 OK\r\nX: {long}\r\n\r\n")),
+        (
+            "many lines",
+            format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(200)),
+        ),
+        (
+            "a line without end",
+            format!("HTTP/1.1 200 OK\r\nX: {}", long.repeat(10)),
+        ),
+        ("a reason", format!("HTTP/1.1 200 {long}\r\n\r\n")),
+        (
+            "a long trailer",
+            format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: {long}\r\n\r\n"),
+        ),
+        (
+            "trailers",
+            format!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{}\r\n",
+                "X: y\r\n".repeat(100)
+            ),
+        ),
+        (
+            "an extension",
+            format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;{long}\r\nx\r\n0\r\n\r\n"),
+        ),
+    ] {
+        let origin = Origin::start(move |mut peer, _| {
+            peer.head();
+            peer.send(head.as_bytes());
+            peer.until("never");
+        });
+        let mesh = Mesh::web(&[origin.address]);
+        let text = mesh.talk(b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n");
+        assert!(
+            text.starts_with("HTTP/1.1 502") || !text.ends_with("\r\n\r\n") || !text.contains("\r\n0\r\n\r\n"),
+            "{what}: {} bytes",
+            text.len()
+        );
+        eventually("it is a failure", || mesh.counter("client", "failures") == 1);
+        nothing_is_pending(&mesh);
+    }
+}
+
+#[test]
+fn an_old_caller_may_keep_its_connection_after_an_error() {
+    let mesh = Mesh::start(
+        &plan(&json!({}), &json!({})),
+        &[],
+        &[("/svc/web", answer(&json!({"type": "negative"})))],
+    );
+    let mut caller = mesh.connect();
+    for keep in ["Connection: keep-alive", "Connection: close"] {
+        caller.send(format!("GET / HTTP/1.0\r\nHost: web\r\n{keep}\r\n\r\n").as_bytes());
+        let head = caller.head();
+        assert!(head.contains(&format!("\r\n{keep}\r\n")), "{head}");
+        caller.until("override dtab:\n\n");
+    }
+    assert_eq!(caller.rest(), "");
+}
+
+#[test]
+fn an_empty_line_after_a_request_is_no_slow_request() {
+    let origin = Origin::replying(HELLO);
+    let mesh = Mesh::web_with(
+        &json!({"head_timeout_ms": 300}),
+        &json!({}),
+        &json!({}),
+        &[origin.address],
+    );
+    let mut caller = mesh.connect();
+    caller.send(GET);
+    caller.send(b"\r\n");
+    caller.head();
+    caller.take(5);
+    assert_eq!(caller.rest(), "", "nobody answers what nobody asked");
+}
