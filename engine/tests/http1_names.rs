@@ -37,35 +37,35 @@ fn more_names_than_there_is_room_for_are_all_served() {
     let origin = Origin::replying(HELLO);
     let names: Vec<String> = (0..20).map(|index| format!("/svc/n{index}")).collect();
     let answers: Vec<(&str, Value)> = names.iter().map(|name| (name.as_str(), bound(WEB))).collect();
-    let mesh = Mesh::start(
-        &plan(&json!({}), &router),
-        &[endpoints(WEB, &[origin.address], &json!({}))],
-        &answers,
-    );
-    let mut callers: Vec<_> = (0..20).map(|_| mesh.connect()).collect();
-    for round in 0..3 {
-        for (index, caller) in callers.iter_mut().enumerate() {
-            caller.send(format!("GET /{round} HTTP/1.1\r\nHost: n{index}\r\n\r\n").as_bytes());
+    for workers in [1, 2] {
+        let mut plan = plan(&json!({}), &router);
+        plan["workers"] = json!(workers);
+        let mesh = Mesh::start(&plan, &[endpoints(WEB, &[origin.address], &json!({}))], &answers);
+        let mut callers: Vec<_> = (0..20).map(|_| mesh.connect()).collect();
+        for round in 0..3 {
+            for (index, caller) in callers.iter_mut().enumerate() {
+                caller.send(format!("GET /{round} HTTP/1.1\r\nHost: n{index}\r\n\r\n").as_bytes());
+            }
+            for caller in &mut callers {
+                let head = caller.head();
+                assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+                caller.take(5);
+            }
         }
-        for caller in &mut callers {
-            let head = caller.head();
-            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-            caller.take(5);
-        }
+        assert!(mesh.asks() <= 60, "{} asks", mesh.asks());
+        eventually("as many names are released as there is no room for", || {
+            let letters = mesh.asked.lock().expect("the list");
+            let released = letters
+                .iter()
+                .filter(|letter| matches!(letter, Outgoing::Release { .. }))
+                .count();
+            let asked = letters
+                .iter()
+                .filter(|letter| matches!(letter, Outgoing::Ask { .. }))
+                .count();
+            asked - released <= 3
+        });
     }
-    assert!(mesh.asks() <= 60, "{} asks", mesh.asks());
-    eventually("as many names are released as there is no room for", || {
-        let letters = mesh.asked.lock().expect("the list");
-        let released = letters
-            .iter()
-            .filter(|letter| matches!(letter, Outgoing::Release { .. }))
-            .count();
-        let asked = letters
-            .iter()
-            .filter(|letter| matches!(letter, Outgoing::Ask { .. }))
-            .count();
-        asked - released <= 3
-    });
 }
 
 #[test]
