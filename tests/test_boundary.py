@@ -72,6 +72,23 @@ async def test_an_ask_that_can_not_be_handled_is_answered_and_the_next_one_is_ha
     door.close()
 
 
+async def test_not_even_an_error_that_is_no_text_costs_the_next_letter(compiled: list[CompiledEngine]) -> None:
+    door = EngineDoor(PLAN)
+    taken: list[Ask | Release] = []
+
+    def take(letter: Ask | Release) -> None:
+        if letter.ticket == 1:
+            raise RuntimeError("disco/\udcff")
+        taken.append(letter)
+
+    door.start(take)
+    compiled[0].post(ask(1), ask(2))
+    await asyncio.sleep(0.02)
+    assert taken == [ask(2)]
+    assert compiled[0].answers == [(1, Answer(outcome=BindFailure(message="RuntimeError: disco/\\udcff")))]
+    door.close()
+
+
 async def test_a_note_goes_to_the_log_with_its_level_and_room(
     compiled: list[CompiledEngine], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,7 +18,7 @@ from biandou.boundary import Answer, Endpoints, Mail, decode_mail, decode_tally,
 from biandou.config.plan import Letter, Plan
 from biandou.kinds import Register, kind_name
 from biandou.standard import BALANCERS, FAILURE_ACCRUALS, IDENTIFIERS
-from tests.letters.golden import ANSWERS, ENDPOINTS, FAMILIES, MAIL, PLANS, TALLIES, file, shown, stored
+from tests.letters.golden import ANSWERS, ENDPOINTS, FAMILIES, LATENCY, MAIL, PLANS, TALLIES, file, shown, stored
 
 _engine = pytest.importorskip("biandou._engine", reason="the engine is not built (make build)")
 
@@ -49,7 +49,9 @@ def test_mail_is_read_as_what_the_engine_meant() -> None:
 
 
 def test_a_tally_is_read_as_what_the_engine_counted() -> None:
-    assert {name: decode_tally(data) for name, data in stored("tallies").items()} == TALLIES
+    tallies = {name: decode_tally(data) for name, data in stored("tallies").items()}
+    assert tallies == TALLIES
+    assert tallies["full"].scopes[0].stat("request_latency_ms") == LATENCY
 
 
 def test_every_outcome_and_every_state_has_a_golden_letter() -> None:

@@ -12,7 +12,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
 use crate::mail::{Answer, Level, Outbox, Outcome, Outgoing, lock};
-use crate::plan::ServicePolicy;
+use crate::plan::{RouterPlan, ServicePolicy};
 use crate::resolve::{Client, Clients};
 use crate::stats::{BindCacheStats, PathStats, ServiceStats};
 
@@ -20,6 +20,8 @@ use crate::stats::{BindCacheStats, PathStats, ServiceStats};
 const SERVICES_BOUND: usize = 256;
 /// How many names are looked at to find one to evict.
 const EVICTION_SAMPLE: usize = 16;
+/// So many names for which a request waits may stand in the table beyond its limit.
+const WAITING_MAX: usize = 16_384;
 
 /// A service name as one router was asked for it, together with the request's own dtab.
 #[derive(Debug)]
@@ -47,9 +49,10 @@ impl Name {
         }
     }
 
-    /// Whether a request waits for the first answer: besides the table, which holds two, only those who wait hold the name.
-    fn is_awaited(this: &Arc<Self>) -> bool {
-        this.answered.load().is_none() && Arc::strong_count(this) > 2
+    /// Whether a request may be waiting for the answer. Were the name given up then, the request would ask anew and take
+    /// the place of another one that waits, and so on without end.
+    fn is_awaited(&self, now_s: u64, patience_s: u64) -> bool {
+        self.answered.load().is_none() && now_s.saturating_sub(self.used_s.load(Relaxed)) <= patience_s
     }
 
     /// How willingly the name is given up, least first: names that lead nowhere before those that serve, then the longest idle.
@@ -95,7 +98,12 @@ impl Service {
         blocks
     }
 
-    /// The metrics of this path through each client that it ever went through.
+    /// Drops the metrics of clients that no answer names any more: dtabs of requests can name any number of them.
+    fn forget_unused(&self) {
+        lock(&self.through).retain(|_, blocks| Arc::strong_count(blocks) > 1);
+    }
+
+    /// The metrics of this path through each client that it goes through.
     pub fn through(&self) -> Vec<(Box<str>, PathBlocks)> {
         let through = lock(&self.through);
         through
@@ -198,6 +206,8 @@ pub struct Names {
     router: String,
     table: Mutex<Table>,
     limit: usize,
+    /// How long a request waits for an answer.
+    patience_s: u64,
     workers: usize,
     outbox: Arc<Outbox>,
     /// Counted under the table's lock.
@@ -207,16 +217,17 @@ pub struct Names {
 }
 
 impl Names {
-    /// Makes an empty table of at most `limit` names. Tickets of router `index` are told from others' by their upper bits.
-    pub fn new(router: &str, index: usize, limit: usize, workers: usize, outbox: Arc<Outbox>) -> Self {
+    /// Makes an empty table for the names of a router. Its tickets are told from others' by their upper bits, `index`.
+    pub fn new(index: usize, plan: &RouterPlan, workers: usize, outbox: Arc<Outbox>) -> Self {
         let table = Table {
             next_ticket: (index as u64) << 48,
             ..Table::default()
         };
         Self {
-            router: router.to_owned(),
+            router: plan.label.clone(),
             table: Mutex::new(table),
-            limit: limit.max(1),
+            limit: plan.binding_cache.paths.max(1),
+            patience_s: plan.binding_timeout_ms.div_ceil(1000),
             workers,
             outbox,
             stats: BindCacheStats::default(),
@@ -236,12 +247,7 @@ impl Names {
             return table.slots[index].clone();
         }
         self.stats.misses.add(1);
-        // Two go for one that comes, once it has outgrown its limit.
-        for _ in 0..2 {
-            if table.slots.len() >= self.limit {
-                self.evict_one(&mut table);
-            }
-        }
+        self.make_room(&mut table, 1, now_s);
         table.next_ticket += 1;
         let name = Arc::new(Name {
             ticket: table.next_ticket,
@@ -289,10 +295,8 @@ impl Names {
             policy: answer.policy,
         })));
         name.changed.notify_waiters();
-        let mut table = lock(&self.table);
-        if table.slots.len() > self.limit {
-            self.evict_one(&mut table);
-        }
+        // One that nobody waits for any more may have outgrown the table.
+        self.make_room(&mut lock(&self.table), 0, name.used_s.load(Relaxed));
     }
 
     /// Retires every name that no request has used for `idle_s` seconds.
@@ -307,7 +311,11 @@ impl Names {
                 index += 1;
             }
         }
-        table.services.retain(|_, service| service.strong_count() > 0);
+        table.services.retain(|_, service| {
+            let Some(service) = service.upgrade() else { return false };
+            service.forget_unused();
+            true
+        });
     }
 
     /// All names, for the tally.
@@ -381,15 +389,20 @@ impl Names {
         }
     }
 
-    /// Makes room for a name, unless requests wait for all that are looked at: were those chased out, they would ask anew and
-    /// chase out others. So the table may outgrow its limit by as many names as there are requests that wait.
-    fn evict_one(&self, table: &mut Table) {
-        let count = table.slots.len();
-        let victim = (0..EVICTION_SAMPLE.min(count))
-            .map(|_| fastrand::usize(..count))
-            .filter(|&index| !Name::is_awaited(&table.slots[index]))
-            .min_by_key(|&index| table.slots[index].worth());
-        if let Some(index) = victim {
+    /// Gives up names until there is `room` for more; two at most, so that a table that has grown shrinks again.
+    fn make_room(&self, table: &mut Table, room: usize, now_s: u64) {
+        for _ in 0..2 {
+            let count = table.slots.len();
+            if count + room <= self.limit {
+                return;
+            }
+            let victim = (0..EVICTION_SAMPLE.min(count))
+                .map(|_| fastrand::usize(..count))
+                .filter(|&index| {
+                    count >= self.limit + WAITING_MAX || !table.slots[index].is_awaited(now_s, self.patience_s)
+                })
+                .min_by_key(|&index| table.slots[index].worth());
+            let Some(index) = victim else { return };
             self.retire(table, index);
             self.stats.evicts.add(1);
         }
@@ -413,36 +426,83 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::Branch;
 
-    #[test]
-    fn names_that_come_and_go_leave_nothing_behind() {
-        let bell = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).expect("an eventfd");
-        let outbox = Arc::new(Outbox::new(bell));
-        let names = Names::new("http", 0, 8, 1, outbox);
-        for index in 0..10_000 {
-            let path = format!("/svc/{index}");
-            drop(names.find_or_ask(path.as_bytes(), &path, Vec::new, 0));
+    fn names(limit: usize) -> Names {
+        let text = format!(
+            r#"{{"label": "http", "protocol": "http", "dst_prefix": "/svc", "identifiers": [], "servers": [],
+                "base_dentries": [], "binding_timeout_ms": 10000, "originator": false,
+                "binding_cache": {{"paths": {limit}, "trees": 1, "bounds": 1, "clients": 1, "idle_ttl_ms": 600000}},
+                "http": {{"max_head_bytes": 1, "max_line_bytes": 1, "max_header_count": 1, "max_error_body_bytes": 1}}}}"#
+        );
+        let plan = serde_json::from_str(&text).expect("a plan");
+        let bell = rustix::event::eventfd(0, rustix::event::EventfdFlags::empty()).expect("an eventfd");
+        Names::new(0, &plan, 1, Arc::new(Outbox::new(bell)))
+    }
+
+    fn ask(names: &Names, path: &str, now_s: u64) -> Arc<Name> {
+        names.find_or_ask(path.as_bytes(), path, Vec::new, now_s)
+    }
+
+    fn answer(outcome: Outcome) -> Answer {
+        Answer {
+            outcome,
+            context: String::new(),
+            override_dentries: Vec::new(),
+            policy: ServicePolicy::default(),
         }
-        let table = lock(&names.table);
-        assert_eq!(table.slots.len(), 8);
-        assert_eq!((table.by_key.len(), table.by_ticket.len()), (8, 8));
-        assert!(table.services.len() <= SERVICES_BOUND, "{}", table.services.len());
     }
 
     #[test]
-    fn a_name_that_somebody_waits_for_is_not_evicted() {
-        let bell = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).expect("an eventfd");
-        let names = Names::new("http", 0, 4, 1, Arc::new(Outbox::new(bell)));
-        let ask = |index: u32| {
-            let path = format!("/svc/{index}");
-            names.find_or_ask(path.as_bytes(), &path, Vec::new, 0)
-        };
-        let awaited: Vec<_> = (0..20).map(ask).collect();
-        assert!(awaited.iter().all(|name| !name.is_retired()));
-        drop(awaited);
-        for index in 20..100 {
-            drop(ask(index));
+    fn a_name_that_a_request_waits_for_is_not_given_up_for_another() {
+        let names = names(2);
+        let waiting: Vec<_> = (0..100).map(|number| ask(&names, &format!("/{number}"), 5)).collect();
+        assert!(waiting.iter().all(|name| !name.is_retired()));
+        assert_eq!(names.outbox.take().len(), 100, "one ask each, and no release");
+        for name in &waiting {
+            names.answer(name.ticket, answer(Outcome::Negative), &Clients::new(1));
         }
-        assert_eq!(names.all().len(), 4, "it shrinks when nobody waits");
+        for number in 100..300 {
+            let name = ask(&names, &format!("/{number}"), 5);
+            names.answer(name.ticket, answer(Outcome::Negative), &Clients::new(1));
+        }
+        assert!(names.all().len() <= 2, "{} names are left", names.all().len());
+    }
+
+    #[test]
+    fn a_name_that_was_never_answered_is_given_up_once_nobody_can_wait_for_it() {
+        let names = names(1);
+        let first = ask(&names, "/a", 5);
+        ask(&names, "/b", 15);
+        assert!(!first.is_retired());
+        ask(&names, "/c", 16);
+        assert!(first.is_retired());
+    }
+
+    #[test]
+    fn not_even_waiting_names_fill_the_table_without_end() {
+        let names = names(1);
+        for number in 0..WAITING_MAX + 1000 {
+            ask(&names, &format!("/{number}"), 5);
+        }
+        assert!(names.all().len() <= WAITING_MAX + 1);
+    }
+
+    #[test]
+    fn metrics_through_a_client_go_when_no_answer_names_it_any_more() {
+        let names = names(10);
+        let clients = Clients::new(1);
+        let name = ask(&names, "/a", 5);
+        for number in 0..1000 {
+            let branches = vec![Branch {
+                weight: 1.0,
+                client: Some(format!("/{number}")),
+                residual: "/".to_owned(),
+            }];
+            names.answer(name.ticket, answer(Outcome::Bound { branches }), &clients);
+            name.service.through_client(&format!("/{number}"));
+        }
+        names.expire(6, 600);
+        assert!(name.service.through().len() <= 1);
     }
 }

@@ -26,7 +26,7 @@ impl Router {
     pub fn new(index: usize, plan: RouterPlan, workers: usize, outbox: &Arc<Outbox>) -> Self {
         Self {
             index,
-            names: Names::new(&plan.label, index, plan.binding_cache.paths, workers, outbox.clone()),
+            names: Names::new(index, &plan, workers, outbox.clone()),
             clients: Clients::new(workers),
             plan,
             expired_ms: AtomicU64::new(0),

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from biandou.config.plan import ClientPolicy, Letter, Plan, ServicePolicy
+from biandou.errors import reason
 
 _log = logging.getLogger(__name__)
 
@@ -290,7 +291,8 @@ class EngineDoor:
                 # One letter that can't be handled must not cost the ones behind it.
                 _log.exception("cannot handle the engine's letter %s", type(letter).__name__)
                 if isinstance(letter, Ask):
-                    self.answer(letter.ticket, Answer(outcome=BindFailure(message=f"{type(error).__name__}: {error}")))
+                    message = f"{type(error).__name__}: {reason(error)}"
+                    self.answer(letter.ticket, Answer(outcome=BindFailure(message=message)))
 
     def _hand_over(self, letter: Mail) -> None:
         match letter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 Room = Literal[
     "configuration",
@@ -17,6 +17,9 @@ Room = Literal[
     "admin",
 ]
 Fault = Literal["user", "peer", "ours"]
+
+MAX_REASON: Final = 4096
+"""Characters of a failure's message: every caller that meets the failure gets it."""
 
 
 class BiandouError(Exception):
@@ -84,3 +87,12 @@ class ResolutionError(BiandouError):
     room = "resolution"
     fault = "peer"
     retry = True
+
+
+def reason(error: Exception) -> str:
+    """Give an exception's message, or its class if it has none (reference/linker.md §3.10).
+
+    What is no text, as a file's name may be, is escaped; a message that quotes a whole file is cut.
+    """
+    text = (str(error) or type(error).__name__).encode(errors="backslashreplace").decode()
+    return text if len(text) <= MAX_REASON else text[:MAX_REASON] + "…"

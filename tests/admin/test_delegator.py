@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from biandou.admin.delegator import delegator_page
+from biandou.admin.delegator import MAX_TEXT, delegator_page
 from biandou.admin.page import Reply, Request
 from biandou.dtab import Dtab, NameTree, Path
 from biandou.dtab.bound import Bound
@@ -173,3 +173,23 @@ async def test_a_delegation_that_goes_in_circles_ends_with_an_exception_node() -
     ):
         assert reply.status == 200
         assert '"type":"exception"' in await reply.text()
+
+
+@pytest.mark.parametrize(
+    "dtab",
+    [
+        "/a=>" + "|".join(["/a/xxxxxxxx"] * 1000),
+        "/a=>/a/" + "x" * 100_000,
+        ";".join(["/a=>/a/x"] * 2000),
+        "/a=>" + "&".join(["/a/xxxxxxxx"] * 1000),
+    ],
+    ids=["alternatives", "long path", "dentries", "shares"],
+)
+async def test_a_dtab_that_multiplies_is_answered_in_bounded_space(dtab: str) -> None:
+    wanted = {"dtab": dtab, "path": "/a"}
+    async with serving(delegate=delegate) as client, client.post("/delegator.json", json=wanted) as reply:
+        body = await reply.read()
+        assert reply.status in (200, 500)
+        assert len(body) < 3 * MAX_TEXT
+        if reply.status == 500:
+            assert body == b"the delegation is too large to show"

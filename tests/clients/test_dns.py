@@ -12,7 +12,7 @@ import pytest
 
 from biandou.clients import dns
 from biandou.clients.dns import Resolver, ip_literal
-from biandou.live import Failed, Ok, Pending
+from biandou.live import Failed, Ok, Pending, State
 from biandou.testing.observing import Observed
 
 
@@ -189,3 +189,19 @@ async def test_an_address_with_a_zone_is_no_literal_and_a_host_that_has_only_suc
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_keys: [zoned])
     with pytest.raises(OSError, match="only addresses with a zone"):
         dns.system_lookup("here")
+
+
+async def test_an_observer_that_fails_does_not_end_the_watch_of_a_host(resolver: Resolver, hosts: Hosts) -> None:
+    hosts.answer = ["127.0.0.1"]
+
+    def fail_at_the_first(state: State[tuple[str, ...] | None]) -> None:
+        if state == Ok(("127.0.0.1",)):
+            raise RuntimeError("a defect")
+
+    live = resolver.addresses("web")
+    broken = live.observe(fail_at_the_first)
+    with Observed(live) as seen:
+        await seen.until(lambda state: state == Ok(("127.0.0.1",)))
+        hosts.answer = ["127.0.0.2"]
+        await seen.until(lambda state: state == Ok(("127.0.0.2",)))
+    broken.close()

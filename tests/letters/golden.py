@@ -187,6 +187,8 @@ MAIL: Final[dict[str, list[Mail]]] = {
     "several": [Release(ticket=1), Ask(ticket=2, router="outgoing", path="/svc", dtab=[]), Drained(unfinished=300)],
 }
 
+LATENCY: Final = Stat(count=3, sum=7.5, buckets=[(0.5, 1), (3.5, 2)])
+
 TALLIES: Final = {
     "full": Tally(
         scopes=[
@@ -194,7 +196,8 @@ TALLIES: Final = {
                 scope=["rt", "http", "server", "127.0.0.1/4140"],
                 counters={"requests": 300, "status/200": 5_000_000_000},
                 gauges={"connections": 2.0, "load": 1.5},
-                stats={"request_latency_ms": Stat(count=3, sum=7.5, buckets=[(0.5, 1), (3.5, 2)])},
+                # A tally's distributions stay as they came until somebody reads one.
+                stats={"request_latency_ms": msgspec.Raw(encode(LATENCY))},
             ),
             Scope(scope=["rt", "http", "bindcache"]),
         ],
@@ -232,7 +235,7 @@ def encoded(letter: Letter | Sequence[Letter]) -> bytes:
 def shown(family: str) -> str:
     """Give the text of the file of a family."""
     entries = [
-        {"name": name, "letter": msgspec.to_builtins(letter), "msgpack": encoded(letter).hex()}
+        {"name": name, "letter": msgspec.msgpack.decode(encoded(letter)), "msgpack": encoded(letter).hex()}
         for name, letter in FAMILIES[family].items()
     ]
     return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"

@@ -76,9 +76,14 @@ async def test_a_server_that_can_not_be_loaded_is_logged_and_harms_nothing_else(
 ) -> None:
     listener = AdminListener("127.0.0.1", 0, "biandou.no_such_module", Server().serve)
     port = port_in(await listener.start())
-    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     await asyncio.sleep(0.1)
     assert "the admin server can't be loaded: No module named 'biandou.no_such_module'" in caplog.text
+    # Nobody is left waiting for an answer that can't come.
+    with pytest.raises(ConnectionResetError):
+        await asyncio.wait_for(reader.read(), 1)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
     writer.close()
     await listener.stop()
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from biandou.boundary import EndpointsFailed, NegativeTree, encode
 from biandou.dtab import EMPTY, FAIL, NEG, Alt, Leaf, NameTree, Path, Union, Weighted
 from biandou.dtab.bound import Bound
-from biandou.errors import ResolutionError
-from biandou.linker.answers import MAX_REASON, bound_tree, endpoints_state, reason, shares
+from biandou.errors import MAX_REASON, ResolutionError, reason
+from biandou.linker.answers import bound_tree, endpoints_state, shares
 from biandou.live import Failed, Live
 
 LEAVES = st.sampled_from([Leaf(Bound(Path.of("#", name), Live())) for name in "abc"])

@@ -515,3 +515,12 @@ def test_names_that_came_and_went_leave_nothing_behind(dtab: str, path: str, ove
         gc.enable()
     assert left < 200
     assert (binder.tickets, binder.clients, engine.clients) == (0, 0, {})
+
+
+def test_an_ask_that_comes_after_the_end_opens_nothing() -> None:
+    world = World()
+    world.table.at("web", 80)
+    world.binder.close()
+    assert world.ask(1) is None
+    assert world.binder.tickets == 0
+    assert not world.table.names[b"web"].observed

@@ -13,6 +13,7 @@ from biandou.admin.sources import Delegate
 from biandou.dtab import Dtab, DtabSyntaxError, Path
 from biandou.dtab.bound import Addresses, AddressSet, Bound, LocalStatus
 from biandou.dtab.explain import Alternatives, Delegation, Found, Shares, Step, Transformed, to_json
+from biandou.errors import reason
 from biandou.live import PENDING, Failed, Live, Ok, Pending, State
 
 T = TypeVar("T")
@@ -20,6 +21,8 @@ T = TypeVar("T")
 PATIENCE_SECONDS: Final = 2.0
 MAX_NAMES: Final = 1000
 """How many bound names' addresses are looked up for one answer."""
+MAX_TEXT: Final = 8 * 1024 * 1024
+"""How much text an answer may hold: every node repeats its dentry, and a short dtab can lead to thousands of nodes."""
 
 
 class _Wanted(NamedTuple):
@@ -74,9 +77,11 @@ async def _answer(delegate: Delegate, wanted: _Wanted, seconds: float) -> Reply:
             async with asyncio.timeout(seconds):
                 state = await _known(delegate(wanted.namespace, wanted.dtab, wanted.path), watches)
                 if isinstance(state, Failed):
-                    return text(_reason(state.error), 500)
+                    return text(reason(state.error), 500)
                 if isinstance(state, Pending):
                     raise TimeoutError
+                if _text(state.value) > MAX_TEXT:
+                    return text("the delegation is too large to show", 500)
                 addresses = {bound.id: await _known(bound.addresses, watches) for bound in _names(state.value).values()}
         except NotImplementedError:
             return text(f"Name Interpreter for {wanted.namespace} cannot show delegations", 501)
@@ -108,16 +113,37 @@ def _names(tree: Delegation) -> dict[Path, Bound]:
 
 
 def _bound(tree: Delegation) -> Iterator[Bound]:
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
+    for node in _nodes(tree):
         match node:
             case Found():
                 yield node.bound
             case Transformed():
                 yield node.before
-                waiting.append(node.tree)
-            case Step():
+
+
+def _text(tree: Delegation) -> int:
+    """Give about how many characters of paths and dentries the answer would hold; stops counting beyond `MAX_TEXT`."""
+    dentries: dict[int, int] = {}
+    size = 0
+    for node in _nodes(tree):
+        size += sum(map(len, node.path.segments)) + len(node.path)
+        if node.dentry is not None:
+            known = dentries.get(id(node.dentry))
+            if known is None:
+                known = dentries[id(node.dentry)] = len(str(node.dentry.prefix)) + len(str(node.dentry.dst))
+            size += known
+        if size > MAX_TEXT:
+            break
+    return size
+
+
+def _nodes(tree: Delegation) -> Iterator[Delegation]:
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        match node:
+            case Transformed() | Step():
                 waiting.append(node.tree)
             case Alternatives():
                 waiting += reversed(node.trees)
@@ -136,9 +162,5 @@ def _address(state: State[Addresses]) -> dict[str, Any]:
         case Ok(_):
             return {"type": "neg"}
         case Failed(error):
-            return {"type": "failed", "cause": _reason(error)}
+            return {"type": "failed", "cause": reason(error)}
     return {"type": "pending"}
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__

@@ -21,7 +21,7 @@ from biandou.admin.site import Site
 from biandou.admin.sources import AdminSources
 
 MAX_CONNECTIONS: Final = 256
-MAX_BODY: Final = 1024 * 1024
+MAX_BODY: Final = 256 * 1024
 BODY_SECONDS: Final = 10.0
 PAGE_SECONDS: Final = 30.0
 IDLE_SECONDS: Final = 60.0

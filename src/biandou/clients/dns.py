@@ -20,7 +20,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from biandou.errors import ResolutionError
-from biandou.live import Live, Ok, Source
+from biandou.live import Failed, Live, Ok, Source
 
 REFRESH_SECONDS: Final = 5.0
 """How often an observed name is asked for again (reference/naming.md §1.2)."""
@@ -95,17 +95,17 @@ class Resolver:
                 known = isinstance(source.state, Ok) and source.state.value is not None
                 if error.errno not in _UNKNOWN:
                     if not isinstance(source.state, Ok):
-                        source.fail(ResolutionError(f"cannot resolve {host}: {reason}"))
+                        _tell(source, Failed(ResolutionError(f"cannot resolve {host}: {reason}")))
                 elif not known or known_at is None or time.monotonic() - known_at >= UNKNOWN_GRACE_SECONDS:
-                    source.set(None)
+                    _tell(source, Ok(None))
             except Exception as error:
                 # A name out of a request may hold anything: a null byte is a ValueError, a long label a UnicodeError.
                 reason = str(error) or type(error).__name__
                 if not isinstance(source.state, Ok):
-                    source.fail(ResolutionError(f"cannot resolve {host}: {reason}"))
+                    _tell(source, Failed(ResolutionError(f"cannot resolve {host}: {reason}")))
             else:
                 known_at = time.monotonic()
-                source.set(found)
+                _tell(source, Ok(found))
                 if self.forever and len(self._kept) < MAX_FOREVER:
                     self._kept[host] = found
                     return
@@ -149,6 +149,17 @@ class Resolver:
                 self._free.release()
                 raise
             return tuple(dict.fromkeys(await found))
+
+
+def _tell(source: Source[tuple[str, ...] | None], state: Ok[tuple[str, ...] | None] | Failed) -> None:
+    """Tell the observers; the mistake of one of them must not end the watch of the others."""
+    try:
+        if isinstance(state, Failed):
+            source.fail(state.error)
+        else:
+            source.set(state.value)
+    except Exception:
+        _log.exception("an observer of a host failed")
 
 
 def ip_literal(host: str) -> str | None:

@@ -131,6 +131,8 @@ class _Walk:
         trees = []
         for match in found:
             trees.append(self.visit(match.destination(path), path, match, depth + 1, nesting + 1))
+            if self.steps > MAX_STEPS:
+                break
         if not trees:
             return Absent(path=path, dentry=dentry)
         return _alternatives(path, dentry, trees)
@@ -155,11 +157,15 @@ class _Walk:
             trees = []
             for branch in tree.trees:
                 trees.append(self.visit(branch, path, dentry, depth, nesting + 1))
+                if self.steps > MAX_STEPS:
+                    break
             return _alternatives(path, dentry, trees)
         if isinstance(tree, Union):
             branches = []
             for share in tree.branches:
                 branches.append((share.weight, self.visit(share.tree, path, dentry, depth, nesting + 1)))
+                if self.steps > MAX_STEPS:
+                    break
             if len(branches) == 1:
                 return _step(path, dentry, branches[0][1])
             return Shares(path=path, dentry=dentry, branches=tuple(branches)) if branches else _absent(path, dentry)

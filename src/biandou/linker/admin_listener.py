@@ -66,14 +66,17 @@ class AdminListener:
         loop = asyncio.get_running_loop()
         loop.remove_reader(listener)
         self._loading = loop.create_task(self._open(listener), name="admin")
-        self._loading.add_done_callback(_report)
+        self._loading.add_done_callback(self._loaded)
 
     async def _open(self, listener: socket.socket) -> Close:
         # In a thread: names are bound meanwhile.
         await asyncio.get_running_loop().run_in_executor(None, importlib.import_module, self._module)
         return await self._serve(listener)
 
-
-def _report(loading: asyncio.Task[Close]) -> None:
-    if not loading.cancelled() and (error := loading.exception()) is not None:
-        _log.error("the admin server can't be loaded: %s", error, exc_info=error)
+    def _loaded(self, loading: asyncio.Task[Close]) -> None:
+        if not loading.cancelled() and (error := loading.exception()) is not None:
+            _log.error("the admin server can't be loaded: %s", error, exc_info=error)
+            listener, self._socket = self._socket, None
+            if listener is not None:
+                # Whoever waits is turned away: nobody will ever answer.
+                listener.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from biandou.boundary import (
     BoundTree,
     Branch,
@@ -16,12 +14,10 @@ from biandou.boundary import (
 )
 from biandou.dtab import EMPTY, Alt, Leaf, NameTree, Union
 from biandou.dtab.bound import AUTHORITY, Addresses, AddressSet, Bound, LocalStatus, Negative
+from biandou.errors import reason
 from biandou.live import Failed, Ok, State
 
 EndpointsState = EndpointsKnown | EndpointsNegative | EndpointsFailed | EndpointsPending | EndpointsStatus
-
-MAX_REASON: Final = 4096
-"""Characters of a failure's message: every caller that meets the failure gets it."""
 
 Share = tuple[float, Bound | None]
 """What part of a name's requests goes to a client name; `None` for `$`."""
@@ -72,15 +68,6 @@ def endpoints_state(state: State[Addresses]) -> EndpointsState:
         case Failed(error):
             return EndpointsFailed(message=reason(error))
     return EndpointsPending()
-
-
-def reason(error: Exception) -> str:
-    """Give an exception's message, or its class if it has none (reference/linker.md §3.10).
-
-    What is no text, as a file's name may be, is escaped; a message that quotes a whole file is cut.
-    """
-    text = (str(error) or type(error).__name__).encode(errors="backslashreplace").decode()
-    return text if len(text) <= MAX_REASON else text[:MAX_REASON] + "…"
 
 
 def _flatten(tree: NameTree[Bound], share: float, found: list[Share]) -> None:

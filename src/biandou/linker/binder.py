@@ -26,7 +26,8 @@ from biandou.boundary import (
 from biandou.config.plan import ServicePolicy
 from biandou.dtab import Dtab, DtabSyntaxError, NameTree, Path
 from biandou.dtab.bound import Addresses, Bound
-from biandou.linker.answers import EndpointsState, Share, bound_tree, endpoints_state, reason, shares
+from biandou.errors import reason
+from biandou.linker.answers import EndpointsState, Share, bound_tree, endpoints_state, shares
 from biandou.linker.router import Router
 from biandou.live import Failed, Ok, State, Watch
 
@@ -54,6 +55,7 @@ class Binder:
         self._engine = engine
         self._tickets: dict[int, _Ticket] = {}
         self._clients: dict[tuple[str, Path], _Client] = {}
+        self._closed = False
 
     @property
     def tickets(self) -> int:
@@ -67,13 +69,16 @@ class Binder:
 
     def take(self, letter: Ask | Release) -> None:
         """Take in a letter of the engine's; never raises for what a request or a namer did."""
+        if self._closed:
+            return
         if isinstance(letter, Ask):
             self._ask(letter)
         else:
             self._release(letter.ticket)
 
     def close(self) -> None:
-        """Stop keeping names current; the engine is told nothing."""
+        """Stop keeping names current, and take no more letters; the engine is told nothing."""
+        self._closed = True
         tickets, self._tickets = self._tickets, {}
         clients, self._clients = self._clients, {}
         for ticket in tickets.values():

@@ -28,9 +28,10 @@ from biandou.dtab.explain import (
     Transformed,
     Vacant,
 )
+from biandou.errors import reason
 from biandou.identifiers.interface import IdentifierKind
 from biandou.kinds import kind_name
-from biandou.linker.answers import reason, shares
+from biandou.linker.answers import shares
 from biandou.linker.identify import Identified, Request, Unidentified, identify_by
 from biandou.linker.router import Router
 from biandou.live import PENDING, Failed, Live, Ok, Pending, State
