@@ -16,6 +16,8 @@ use crate::plan::{RouterPlan, ServicePolicy};
 use crate::resolve::{Client, Clients};
 use crate::stats::{BindCacheStats, PathStats, ServiceStats};
 
+/// Services that may be known before those that are gone are looked for.
+const SERVICES_BOUND: usize = 256;
 /// How many names are looked at to find one to evict.
 const EVICTION_SAMPLE: usize = 16;
 /// So many names for which a request waits may stand in the table beyond its limit.
@@ -193,6 +195,8 @@ struct Table {
     by_key: HashMap<Box<[u8]>, usize>,
     by_ticket: HashMap<u64, Arc<Name>>,
     services: HashMap<Box<str>, Weak<Service>>,
+    /// At how many services those that are gone are swept out.
+    services_bound: usize,
     next_ticket: u64,
 }
 
@@ -243,7 +247,7 @@ impl Names {
             return table.slots[index].clone();
         }
         self.stats.misses.add(1);
-        self.make_room(&mut table, now_s);
+        self.make_room(&mut table, 1, now_s);
         table.next_ticket += 1;
         let name = Arc::new(Name {
             ticket: table.next_ticket,
@@ -291,6 +295,8 @@ impl Names {
             policy: answer.policy,
         })));
         name.changed.notify_waiters();
+        // One that nobody waits for any more may have outgrown the table.
+        self.make_room(&mut lock(&self.table), 0, name.used_s.load(Relaxed));
     }
 
     /// Retires every name that no request has used for `idle_s` seconds.
@@ -327,6 +333,10 @@ impl Names {
             return service;
         }
         let service = Arc::new(Service::new(path, self.workers));
+        if table.services.len() >= table.services_bound {
+            table.services.retain(|_, service| service.strong_count() > 0);
+            table.services_bound = SERVICES_BOUND.max(2 * table.services.len());
+        }
         table.services.insert(path.into(), Arc::downgrade(&service));
         service
     }
@@ -379,11 +389,11 @@ impl Names {
         }
     }
 
-    /// Gives up names until there is room for one; two at most, so that a table that has grown shrinks again.
-    fn make_room(&self, table: &mut Table, now_s: u64) {
+    /// Gives up names until there is `room` for more; two at most, so that a table that has grown shrinks again.
+    fn make_room(&self, table: &mut Table, room: usize, now_s: u64) {
         for _ in 0..2 {
             let count = table.slots.len();
-            if count < self.limit {
+            if count + room <= self.limit {
                 return;
             }
             let victim = (0..EVICTION_SAMPLE.min(count))

@@ -69,7 +69,10 @@ impl Client {
             EndpointsState::Status { code } if !(200..600).contains(&code) => {
                 Resolved::Failed(format!("{code} is not the status of a whole response"))
             }
-            EndpointsState::Status { code } => Resolved::Status(code),
+            EndpointsState::Status { code } => {
+                self.retire();
+                Resolved::Status(code)
+            }
             EndpointsState::Failed { .. } | EndpointsState::Pending if known => return,
             EndpointsState::Failed { message } => Resolved::Failed(message),
             EndpointsState::Pending => Resolved::Pending,

@@ -83,6 +83,7 @@ pub async fn route<E: Exchange>(
     bound_to: &mut Bind,
 ) -> Result<Routed, Failure> {
     let started = worker.tick_ms();
+    let began_us = worker.recent_us();
     exchange.identify()?;
     let (name, answered) = bind(worker, router, exchange).await?;
     let name = &*bound_to.insert(name);
@@ -109,10 +110,12 @@ pub async fn route<E: Exchange>(
         Resolved::Failed(message) => return Err(Failure::resolution(message)),
         Resolved::Pending => return Err(no_brokers()),
     };
-    let deadline = answered
-        .policy
-        .total_timeout_ms
-        .map(|timeout_ms| (Instant::now() + Duration::from_millis(timeout_ms), timeout_ms));
+    let deadline = answered.policy.total_timeout_ms.map(|timeout_ms| {
+        // Binding has used up a part of it.
+        let used = Duration::from_micros(worker.recent_us().saturating_sub(began_us));
+        let left = Duration::from_millis(timeout_ms).saturating_sub(used);
+        (Instant::now() + left, timeout_ms)
+    });
     let mut tried = Tried::default();
     loop {
         let picked = {
@@ -172,8 +175,11 @@ async fn bind<E: Exchange>(
                 let answered = name.answered.load_full();
                 if answered.is_none() && !name.is_retired() {
                     changed.await;
+                    // The answer is good for us also when the name was retired at once.
+                    name.answered.load_full()
+                } else {
+                    answered
                 }
-                answered
             };
             if let Some(answered) = answered {
                 name.touch(worker.tick_ms() / 1000);

@@ -250,5 +250,8 @@ async fn drain(worker: &Worker, grace_ms: u64, stop: &mut Stop) -> usize {
             _ = &mut at_once => break,
         }
     }
-    open()
+    // What idles has nothing to finish.
+    open();
+    let pulses = worker.pulses.borrow();
+    pulses.iter().filter(|pulse| !pulse.idle.get()).count()
 }

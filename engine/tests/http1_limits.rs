@@ -202,8 +202,10 @@ fn an_endpoint_that_reads_nothing_is_no_slow_caller() {
         head.starts_with("HTTP/1.1 502") || head.starts_with("HTTP/1.1 504"),
         "{head}"
     );
-    drop(caller.rest());
-    drop(caller);
+    caller
+        .stream
+        .shutdown(std::net::Shutdown::Both)
+        .expect("the connection is there");
     writing.join().expect("the writer ends");
 }
 
@@ -245,6 +247,29 @@ fn the_total_timeout_covers_connecting() {
         started.elapsed()
     );
     nothing_is_pending(&mesh);
+}
+
+#[test]
+fn the_total_timeout_covers_binding() {
+    let origin = silent();
+    let mesh = Mesh::start(
+        &plan(&json!({}), &json!({"binding_timeout_ms": 5000})),
+        &[endpoints(WEB, &[origin.address], &json!({}))],
+        &[],
+    );
+    let mut caller = mesh.connect();
+    let started = Instant::now();
+    caller.send(GET);
+    std::thread::sleep(Duration::from_millis(1000));
+    let mut slow = bound(WEB);
+    slow["policy"]["total_timeout_ms"] = json!(1200);
+    mesh.engine.answer(1, serde_json::from_value(slow).expect("an answer"));
+    assert!(caller.head().starts_with("HTTP/1.1 503"));
+    assert!(
+        started.elapsed() < Duration::from_millis(1900),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 #[test]

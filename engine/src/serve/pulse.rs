@@ -19,12 +19,49 @@ pub enum Interrupt {
     Draining,
 }
 
+/// By when one wait must be over, on the worker's clock.
+#[derive(Debug)]
+pub struct Deadline {
+    at_ms: Cell<u64>,
+    expired: Cell<bool>,
+}
+
+impl Default for Deadline {
+    fn default() -> Self {
+        Self {
+            at_ms: Cell::new(NEVER),
+            expired: Cell::new(false),
+        }
+    }
+}
+
+impl Deadline {
+    /// Sets it anew; `None` for never.
+    pub fn set(&self, at_ms: Option<u64>) {
+        self.at_ms.set(at_ms.unwrap_or(NEVER));
+        self.expired.set(false);
+    }
+
+    /// Moves a deadline that is set, and has not passed, to later.
+    pub fn extend(&self, at_ms: u64) {
+        if self.at_ms.get() != NEVER && !self.expired.get() {
+            self.at_ms.set(at_ms);
+        }
+    }
+
+    fn passes(&self, now_ms: u64) -> bool {
+        now_ms >= self.at_ms.get() && !self.expired.replace(true)
+    }
+}
+
 /// The life signs of one connection, seen by the connection and by its worker.
 #[derive(Debug)]
 pub struct Pulse {
     waker: RefCell<Option<Waker>>,
-    deadline_ms: Cell<u64>,
-    expired: Cell<bool>,
+    /// Of whatever the connection waits for.
+    pub main: Deadline,
+    /// Of a request's body that is sent while the response is awaited, or comes.
+    pub upload: Deadline,
     /// Nothing is under way: the connection may be closed at any time.
     pub idle: Cell<bool>,
     draining: Cell<bool>,
@@ -34,8 +71,8 @@ impl Default for Pulse {
     fn default() -> Self {
         Self {
             waker: RefCell::new(None),
-            deadline_ms: Cell::new(NEVER),
-            expired: Cell::new(false),
+            main: Deadline::default(),
+            upload: Deadline::default(),
             idle: Cell::new(true),
             draining: Cell::new(false),
         }
@@ -45,17 +82,25 @@ impl Default for Pulse {
 impl Pulse {
     /// Sets by when, on the worker's clock, the present wait must be over; `None` for never.
     pub fn expect_by(&self, deadline_ms: Option<u64>) {
-        self.deadline_ms.set(deadline_ms.unwrap_or(NEVER));
-        self.expired.set(false);
+        self.main.set(deadline_ms);
     }
 
     /// Waits for `ready`, but no longer than until the deadline.
-    pub async fn until<T>(&self, mut ready: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Interrupt> {
+    pub async fn until<T>(&self, ready: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Interrupt> {
+        self.until_by(&self.main, ready).await
+    }
+
+    /// As `until`, by one of our two deadlines.
+    pub async fn until_by<T>(
+        &self,
+        deadline: &Deadline,
+        mut ready: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Result<T, Interrupt> {
         poll_fn(|context| {
             if let Poll::Ready(value) = ready(context) {
                 return Poll::Ready(Ok(value));
             }
-            if self.expired.get() {
+            if deadline.expired.get() {
                 return Poll::Ready(Err(Interrupt::Expired));
             }
             if self.draining.get() && self.idle.get() {
@@ -70,9 +115,9 @@ impl Pulse {
         .await
     }
 
-    /// Called by the worker: wakes the connection if its deadline has passed.
+    /// Called by the worker: wakes the connection if a deadline of its has passed.
     pub fn check(&self, now_ms: u64) {
-        if now_ms >= self.deadline_ms.get() && !self.expired.replace(true) {
+        if self.main.passes(now_ms) | self.upload.passes(now_ms) {
             self.wake();
         }
     }

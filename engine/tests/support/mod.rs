@@ -112,7 +112,9 @@ impl Mesh {
                     tv_sec: 0,
                     tv_nsec: 50_000_000,
                 };
-                let _ready = rustix::event::poll(&mut fds, Some(&soon));
+                if rustix::event::poll(&mut fds, Some(&soon)).is_ok_and(|ready| ready > 0) {
+                    let _rings = rustix::io::read(&heard, &mut [0; 8]);
+                }
                 let Some(engine) = weak.upgrade() else { return };
                 for letter in engine.mail() {
                     if let Outgoing::Ask { ticket, path, .. } = &letter

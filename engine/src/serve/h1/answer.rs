@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::cause_of;
@@ -129,14 +130,15 @@ pub(super) struct Answer<'a> {
     pub(super) may_switch: bool,
     pub(super) deadline: Option<(Instant, Failure)>,
     pub(super) verdict: Verdict<'a>,
-    pub(super) begun: bool,
+    /// A byte of the response went to the caller, or half of an interim one.
+    pub(super) begun: &'a Cell<bool>,
 }
 
 impl Answer<'_> {
     pub(super) async fn pass_on<R, W>(&mut self, endpoint: &mut R, caller: &mut W) -> Result<Relayed, Lost>
     where
         R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
+        W: AsyncWrite + AsRef<TcpStream> + Unpin,
     {
         let head_length = match self.deadline.take() {
             None => self.read_head(endpoint, caller).await?,
@@ -169,7 +171,7 @@ impl Answer<'_> {
             self.clear_context,
         );
         self.reply.consume(head_length);
-        self.begun = true;
+        self.begun.set(true);
         let passed = relay::download(self.waits, endpoint, caller, self.reply, self.back, body, framing).await;
         let (at_boundary, sent_bytes, broken) = match passed {
             Ok((at_boundary, sent_bytes)) => (at_boundary, sent_bytes, None),
@@ -194,7 +196,7 @@ impl Answer<'_> {
     async fn read_head<R, W>(&mut self, endpoint: &mut R, caller: &mut W) -> Result<usize, Lost>
     where
         R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
+        W: AsyncWrite + AsRef<TcpStream> + Unpin,
     {
         let mut silent = true;
         let mut interims = 0;
@@ -222,17 +224,13 @@ impl Answer<'_> {
                     Parse::Partial => {}
                 }
             }
-            let Self { waits, reply, .. } = self;
-            // While a body is still being sent its own deadline stands.
-            match waits.pulse.until(|context| reply.poll_fill(endpoint, context)).await {
-                Ok(Ok(0)) if silent => {
-                    return Err(Lost::Silent(io::ErrorKind::UnexpectedEof.into()));
-                }
-                Ok(Err(error)) if silent => return Err(Lost::Silent(error)),
-                Ok(Ok(0)) => return Err(Lost::Garbled(io::ErrorKind::UnexpectedEof.into())),
-                Ok(Err(error)) => return Err(Lost::Garbled(error)),
-                Ok(Ok(_)) => silent = false,
-                Err(_late) => return Err(Lost::SlowUpload),
+            match self.waits.fill_for(caller, self.reply, endpoint).await {
+                Ok(0) if silent => return Err(Lost::Silent(io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) => return Err(Lost::Garbled(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => silent = false,
+                Err(Broken::Source(error)) if silent => return Err(Lost::Silent(error)),
+                Err(Broken::Source(error)) => return Err(Lost::Garbled(error)),
+                Err(Broken::Sink(_gone)) => return Err(Lost::CallerGone),
             }
         }
     }
@@ -243,10 +241,10 @@ impl Answer<'_> {
             self.back.clear();
             response::push_interim(self.back, self.response, self.reply.bytes(), None, self.clear_context);
             // Half of it written leaves no way back; written whole, any final response may follow.
-            self.begun = true;
+            self.begun.set(true);
             let written = self.waits.write(caller, self.back).await;
             written.map_err(|_gone| Lost::CallerGone)?;
-            self.begun = false;
+            self.begun.set(false);
             self.waits.pulse.expect_by(None);
         }
         self.reply.consume(length);
@@ -269,7 +267,7 @@ impl Answer<'_> {
         self.back.clear();
         let bytes = self.reply.bytes();
         response::push_interim(self.back, self.response, bytes, Some(protocol), self.clear_context);
-        self.begun = true;
+        self.begun.set(true);
         let written = self.waits.write(caller, self.back).await;
         written.map_err(|_gone| Lost::CallerGone)?;
         self.waits.pulse.expect_by(None);

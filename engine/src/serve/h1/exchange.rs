@@ -168,7 +168,20 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
         }
         let policy = &hop.client.policy;
         let started_us = self.worker.now_us();
-        match connect::connect(hop.endpoint.address, policy.connect_timeout_ms, &policy.socket).await {
+        let connecting = connect::connect(hop.endpoint.address, policy.connect_timeout_ms, &policy.socket);
+        let connected = match hop.deadline {
+            None => connecting.await,
+            Some((by, timeout_ms)) => match tokio::time::timeout_at(by, connecting).await {
+                Ok(connected) => connected,
+                Err(_elapsed) => {
+                    return Err(Unsent {
+                        failure: Failure::total_timeout(timeout_ms),
+                        repeatable: false,
+                    });
+                }
+            },
+        };
+        match connected {
             Ok(stream) => {
                 stats.connect_latency.record(self.worker.now_us() - started_us);
                 Ok(Link::new(stream, stats))
@@ -251,6 +264,7 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
         let waits = Waits {
             worker,
             pulse,
+            deadline: &pulse.main,
             stall_ms: server.plan.idle_timeout_ms,
         };
         let mut body = Upload::of(request.body);
@@ -267,6 +281,7 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
         sent.set(output.len() as u64);
         reply.clear();
         let uploaded = Cell::new(body.is_done());
+        let begun = Cell::new(false);
         let mut answer = Answer {
             waits,
             request,
@@ -284,11 +299,12 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                 client: hop.client,
                 in_flight,
             },
-            begun: false,
+            begun: &begun,
         };
         let relayed = if body.is_done() {
-            let relayed = answer.pass_on(endpoint, stream).await;
-            self.begun |= answer.begun;
+            let (_, mut caller_writes) = stream.split();
+            let relayed = answer.pass_on(endpoint, &mut caller_writes).await;
+            self.begun |= begun.get();
             let relayed = relayed?;
             input.consume(self.head_length + used);
             relayed
@@ -305,7 +321,10 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             self.body_lost = true;
             let (mut endpoint_reads, mut endpoint_writes) = endpoint.split();
             let mut uploading = pin!(relay::upload(
-                waits,
+                Waits {
+                    deadline: &pulse.upload,
+                    ..waits
+                },
                 &mut caller_reads,
                 &mut endpoint_writes,
                 Rest {
@@ -323,8 +342,12 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                     if !uploading_over && let Poll::Ready(sent) = uploading.as_mut().poll(context) {
                         uploading_over = true;
                         match sent {
+                            Ok(()) => {}
+                            Err(Broken::Sink(error)) if error.kind() == io::ErrorKind::TimedOut && !begun.get() => {
+                                return Poll::Ready(Err(Lost::Silent(error)));
+                            }
                             // An endpoint that stops reading may have answered: its response decides.
-                            Ok(()) | Err(Broken::Sink(_)) => {}
+                            Err(Broken::Sink(_)) => {}
                             Err(Broken::Source(error)) if error.kind() == io::ErrorKind::InvalidData => {
                                 return Poll::Ready(Err(Lost::BadUpload(error)));
                             }
@@ -338,7 +361,7 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                 })
                 .await
             };
-            self.begun |= answer.begun;
+            self.begun |= begun.get();
             let mut relayed = relayed?;
             relayed.reusable &= uploaded.get();
             relayed

@@ -1,7 +1,6 @@
 //! Responses that we make ourselves.
 
-use tokio::io::AsyncWriteExt;
-
+use super::relay::Waits;
 use super::{Connection, Next, Scratch};
 use crate::failure::{Cause, Failure};
 use crate::wire::h1::{Body, Method};
@@ -91,9 +90,18 @@ async fn answer(
     }
     let stats = &connection.server.stats[connection.worker.index];
     stats.sent_bytes.add(back.len() as u64);
-    match connection.stream.write_all(back).await {
+    let Connection {
+        worker, server, pulse, ..
+    } = *connection;
+    let waits = Waits {
+        worker,
+        pulse,
+        deadline: &pulse.main,
+        stall_ms: server.plan.idle_timeout_ms,
+    };
+    match waits.write(&mut connection.stream, back).await {
         Ok(()) => next,
-        Err(_gone) => Next::Close,
+        Err(_gone) => Next::Cut,
     }
 }
 

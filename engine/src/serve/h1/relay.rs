@@ -5,32 +5,41 @@ use std::io;
 use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 use super::response::Framing;
 use crate::serve::buffer::Buffer;
-use crate::serve::pulse::Pulse;
+use crate::serve::pulse::{Deadline, Pulse};
 use crate::wire::h1::{Body, ChunkRelay, Form, LAST_CHUNK, push_chunk_head};
 use crate::worker::Worker;
+
+/// How often we look whether a caller that waits for an endpoint is still there.
+const LOOK_MS: u64 = 1000;
 
 /// What every wait on a connection needs: who wakes it when it has taken too long.
 #[derive(Clone, Copy)]
 pub(super) struct Waits<'a> {
     pub worker: &'a Worker,
     pub pulse: &'a Pulse,
+    /// The one of the pulse's deadlines that these waits have.
+    pub deadline: &'a Deadline,
     /// How long nothing at all may move.
     pub stall_ms: Option<u64>,
 }
 
 impl Waits<'_> {
     fn begin(&self) {
-        self.pulse
-            .expect_by(self.stall_ms.map(|stall_ms| self.worker.tick_ms() + stall_ms));
+        self.deadline
+            .set(self.stall_ms.map(|stall_ms| self.worker.tick_ms() + stall_ms));
     }
 
     /// Reads once; 0 is the end of the stream.
     pub(super) async fn fill<R: AsyncRead + Unpin>(&self, buffer: &mut Buffer, source: &mut R) -> io::Result<usize> {
         self.begin();
-        let read = self.pulse.until(|context| buffer.poll_fill(source, context)).await;
+        let read = self
+            .pulse
+            .until_by(self.deadline, |context| buffer.poll_fill(source, context))
+            .await;
         read.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -45,7 +54,9 @@ impl Waits<'_> {
             self.begin();
             let written = self
                 .pulse
-                .until(|context| Pin::new(&mut *sink).poll_write(context, &bytes[done..]))
+                .until_by(self.deadline, |context| {
+                    Pin::new(&mut *sink).poll_write(context, &bytes[done..])
+                })
                 .await;
             match written {
                 Ok(Ok(0)) => return Err((done, io::ErrorKind::WriteZero.into())),
@@ -159,7 +170,7 @@ where
         rest.sent.set(rest.sent.get() + rest.out.len() as u64);
     }
     rest.done.set(true);
-    waits.pulse.expect_by(None);
+    waits.deadline.set(None);
     Ok(())
 }
 
@@ -176,7 +187,7 @@ pub(super) async fn download<R, W>(
 ) -> Result<(bool, u64), Broken>
 where
     R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
+    W: AsyncWrite + AsRef<TcpStream> + Unpin,
 {
     let mut sent = 0;
     match body {
@@ -191,7 +202,7 @@ where
             sent += out.len() as u64;
             out.clear();
             while left > 0 {
-                if waits.fill_free(reply, endpoint).await? == 0 {
+                if waits.fill_for(caller, reply, endpoint).await? == 0 {
                     return Err(ended());
                 }
                 let count = reply.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -216,7 +227,7 @@ where
                 if progress.done {
                     break;
                 }
-                if waits.fill_free(reply, endpoint).await? == 0 {
+                if waits.fill_for(caller, reply, endpoint).await? == 0 {
                     return Err(ended());
                 }
             }
@@ -230,7 +241,7 @@ where
                 waits.write(caller, out).await.map_err(sink)?;
                 sent += out.len() as u64;
                 out.clear();
-                if waits.fill_free(reply, endpoint).await? == 0 {
+                if waits.fill_for(caller, reply, endpoint).await? == 0 {
                     break;
                 }
             }
@@ -248,12 +259,34 @@ where
 }
 
 impl Waits<'_> {
-    /// Reads from an endpoint, which may be silent for as long as the request may take.
-    async fn fill_free<R: AsyncRead + Unpin>(&self, buffer: &mut Buffer, endpoint: &mut R) -> Result<usize, Broken> {
-        self.pulse.expect_by(None);
-        let read = self.pulse.until(|context| buffer.poll_fill(endpoint, context)).await;
-        read.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(Broken::Source)
+    /// Reads from an endpoint, which may be silent for as long as the caller is there to wait. A caller that has ended its half
+    /// may well wait; only one whose connection was reset is known to be gone.
+    pub(super) async fn fill_for<R, W>(
+        &self,
+        caller: &W,
+        buffer: &mut Buffer,
+        endpoint: &mut R,
+    ) -> Result<usize, Broken>
+    where
+        R: AsyncRead + Unpin,
+        W: AsRef<TcpStream>,
+    {
+        loop {
+            self.pulse.expect_by(Some(self.worker.tick_ms() + LOOK_MS));
+            match self.pulse.until(|context| buffer.poll_fill(endpoint, context)).await {
+                Ok(read) => {
+                    // While the response moves, an upload may rest.
+                    if let Some(stall_ms) = self.stall_ms {
+                        self.pulse.upload.extend(self.worker.tick_ms() + stall_ms);
+                    }
+                    return read.map_err(Broken::Source);
+                }
+                Err(_time_to_look) => match caller.as_ref().take_error() {
+                    Ok(None) => {}
+                    Ok(Some(error)) | Err(error) => return Err(Broken::Sink(error)),
+                },
+            }
+        }
     }
 }
 
