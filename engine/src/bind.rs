@@ -397,7 +397,13 @@ impl Names {
                 return;
             }
             let victim = (0..EVICTION_SAMPLE.min(count))
-                .map(|_| fastrand::usize(..count))
+                .map(|nth| {
+                    if count <= EVICTION_SAMPLE {
+                        nth
+                    } else {
+                        fastrand::usize(..count)
+                    }
+                })
                 .filter(|&index| {
                     count >= self.limit + WAITING_MAX || !table.slots[index].is_awaited(now_s, self.patience_s)
                 })

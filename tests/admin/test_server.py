@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
 
+import aiohttp
 import pytest
 
 from biandou.admin import server
@@ -85,6 +87,21 @@ async def test_a_client_that_waits_for_permission_to_send_gets_it() -> None:
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
             assert await reader.readexactly(4) == b"pong"
         writer.close()
+
+
+async def connections(client: aiohttp.ClientSession) -> float:
+    async with client.get("/admin/metrics.json") as reply:
+        return float((await reply.json(content_type=None))["adminhttp/connections"])
+
+
+async def test_a_client_that_does_not_read_its_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "REPLY_SECONDS", 0.1)
+    async with serving(config={"text": "x" * 32 * 1024 * 1024}) as client:
+        with socket.create_connection(("127.0.0.1", port_of(client))) as slow:
+            slow.sendall(b"GET /config.json HTTP/1.1\r\nHost: x\r\n\r\n")
+            async with asyncio.timeout(5):
+                while await connections(client) > 1:
+                    await asyncio.sleep(0.05)
 
 
 async def test_connections_beyond_the_limit_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,14 +160,39 @@ impl Mesh {
     }
 
     /// The sum of a gauge over all servers, services or clients.
-    pub fn gauge(&self, kind: &str, name: &str) -> f64 {
+    pub fn gauge(&self, kind: &str, name: &str) -> i64 {
         let tally = self.engine.tally();
         tally
             .scopes
             .iter()
             .filter(|scope| scope.scope.len() == 4 && scope.scope[2] == kind)
             .filter_map(|scope| scope.gauges.get(name))
+            .map(|&level| level as i64)
             .sum()
+    }
+
+    /// Waits until no request is under way by any count.
+    pub fn settle(&self) {
+        eventually("nothing is under way any more", || {
+            let clients = self.engine.tally().clients;
+            let pending: u32 = clients
+                .iter()
+                .flat_map(|client| &client.endpoints)
+                .map(|endpoint| endpoint.pending)
+                .sum();
+            let kinds = ["server", "service", "client"];
+            pending == 0 && kinds.iter().all(|kind| self.gauge(kind, "pending") == 0)
+        });
+    }
+
+    /// Waits until the engine says that it has drained but for so many connections.
+    pub fn drain(&self, unfinished: u64) {
+        eventually("the engine says that it has drained", || {
+            let letters = self.asked.lock().expect("the list");
+            letters
+                .iter()
+                .any(|letter| matches!(letter, Outgoing::Drained { unfinished: count } if *count == unfinished))
+        });
     }
 
     /// How often Python was asked for a name.
@@ -328,6 +353,16 @@ impl Origin {
                 let _told = tell.send(head);
                 peer.send(response.as_bytes());
             }
+        })
+    }
+
+    /// Takes a request's head, tells it and then, when its connection ends, `ended`; and never answers.
+    pub fn silent() -> Self {
+        Self::start(|mut peer, tell| {
+            let _told = tell.send(peer.head());
+            peer.stream.set_read_timeout(None).expect("no timeout");
+            peer.rest();
+            let _told = tell.send("ended".to_owned());
         })
     }
 

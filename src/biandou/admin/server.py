@@ -25,6 +25,8 @@ MAX_BODY: Final = 256 * 1024
 BODY_SECONDS: Final = 10.0
 PAGE_SECONDS: Final = 30.0
 IDLE_SECONDS: Final = 60.0
+REPLY_SECONDS: Final = 60.0
+"""How long a caller may take to read what it asked for."""
 CLOSE_SECONDS: Final = 2.0
 """How long requests may go on when the server closes."""
 
@@ -35,6 +37,20 @@ HEADERS: Final = {
 }
 
 Close = Callable[[], Awaitable[None]]
+
+
+class _Bounded(Response):
+    """A response whose connection is cut when its caller does not read it."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        transport = self._req.transport if self._req is not None else None
+        try:
+            async with asyncio.timeout(REPLY_SECONDS):
+                await super().write_eof(data)
+        except TimeoutError as error:
+            if transport is not None:
+                transport.abort()
+            raise ConnectionResetError("the caller does not read") from error
 
 
 class _Refuse(asyncio.Protocol):
@@ -107,7 +123,7 @@ def _response(reply: Reply, method: str) -> Response:
     headers = {**HEADERS, **reply.headers}
     if reply.content_type is not None:
         headers["Content-Type"] = reply.content_type
-    response = Response(body=reply.body, status=reply.status, headers=headers)
+    response = _Bounded(body=reply.body, status=reply.status, headers=headers)
     if reply.content_type is None:
         # Nothing is sent, so that there is no type to tell.
         response.headers.pop("Content-Type", None)

@@ -342,12 +342,11 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                     if !uploading_over && let Poll::Ready(sent) = uploading.as_mut().poll(context) {
                         uploading_over = true;
                         match sent {
-                            Ok(()) => {}
                             Err(Broken::Sink(error)) if error.kind() == io::ErrorKind::TimedOut && !begun.get() => {
                                 return Poll::Ready(Err(Lost::Silent(error)));
                             }
                             // An endpoint that stops reading may have answered: its response decides.
-                            Err(Broken::Sink(_)) => {}
+                            Ok(()) | Err(Broken::Sink(_)) => {}
                             Err(Broken::Source(error)) if error.kind() == io::ErrorKind::InvalidData => {
                                 return Poll::Ready(Err(Lost::BadUpload(error)));
                             }

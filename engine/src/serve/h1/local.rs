@@ -3,7 +3,7 @@
 use super::relay::Waits;
 use super::{Connection, Next, Scratch};
 use crate::failure::{Cause, Failure};
-use crate::wire::h1::{Body, Method};
+use crate::wire::h1::{Body, Method, Version};
 use crate::wire::text::clip;
 
 /// Tells the caller why its request failed; without `head_length` its head could not be read, and the connection ends.
@@ -83,6 +83,8 @@ async fn answer(
     }
     if next == Next::Close {
         back.extend_from_slice(b"Connection: close\r\n");
+    } else if scratch.request.version == Version::Http10 {
+        back.extend_from_slice(b"Connection: keep-alive\r\n");
     }
     back.extend_from_slice(b"\r\n");
     if !head_only && status != 204 && status != 304 {

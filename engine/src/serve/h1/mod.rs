@@ -210,7 +210,8 @@ impl Connection<'_> {
             let stream = &mut self.stream;
             match self.pulse.until(|context| input.poll_fill(stream, context)).await {
                 Ok(Ok(count)) if count > 0 => {}
-                Err(Interrupt::Expired) if begun => {
+                // Empty lines alone, which some send after a body, are no request that somebody waits for.
+                Err(Interrupt::Expired) if input.bytes().iter().any(|byte| !matches!(byte, b'\r' | b'\n')) => {
                     return Head::Bad(Failure::malformed(408, "the request's head took too long"));
                 }
                 // The end of the stream, an error or an idle connection: nobody waits for an answer.
