@@ -258,15 +258,21 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             reply,
             response,
             back,
+            access,
             ..
         } = &mut *self.scratch;
-        let Connection { stream, pulse, .. } = &mut *self.connection;
+        let Connection {
+            stream, pulse, peer, ..
+        } = &mut *self.connection;
         let waits = Waits {
             worker,
             pulse,
             deadline: &pulse.main,
             stall_ms: server.plan.idle_timeout_ms,
         };
+        if let Some(log) = &server.router.access_log {
+            log.note(access, request, input.bytes(), output, peer.ip());
+        }
         let mut body = Upload::of(request.body);
         let used = body
             .take(&input.bytes()[self.head_length..], output)
@@ -300,6 +306,7 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                 in_flight,
             },
             begun: &begun,
+            access: server.router.access_log.as_ref().map(|log| (log, &*access)),
         };
         let relayed = if body.is_done() {
             let (_, mut caller_writes) = stream.split();
