@@ -29,7 +29,8 @@ pub(super) async fn answer_failure(
         fields.extend_from_slice(b"l5d-err: ");
         let start = fields.len();
         form_encode(&failure.message, &mut fields);
-        fields.truncate(start + limits.max_head_bytes);
+        // Half of what a head may hold, so that the next linker on the way can take it too.
+        fields.truncate(start + limits.max_head_bytes / 2);
         fields.extend_from_slice(b"\r\n");
     }
     if failure.cause == Cause::Rejected {

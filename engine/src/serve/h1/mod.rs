@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::failure::{Cause, Failure};
-use crate::route::{self, Bind, Routed};
+use crate::route::{self, BoundTo, Routed};
 use crate::router::Server;
 use crate::serve::buffer::Buffer;
 use crate::serve::pulse::{Interrupt, Pulse};
@@ -135,6 +135,28 @@ impl Drop for Released<'_> {
     }
 }
 
+/// A request that the server has taken; counted out also when its task is dropped.
+struct Admitted<'a>(&'a Server, usize);
+
+impl<'a> Admitted<'a> {
+    /// Counts a request in, unless the server has its fill.
+    fn to(server: &'a Server, worker: usize) -> Option<Self> {
+        let admitted = server.admit_request();
+        admitted.then(|| {
+            server.stats[worker].pending.add(1);
+            Self(server, worker)
+        })
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        let Self(server, worker) = self;
+        server.stats[*worker].pending.sub(1);
+        server.release_request();
+    }
+}
+
 impl Connection<'_> {
     async fn run(&mut self) {
         loop {
@@ -224,13 +246,12 @@ impl Connection<'_> {
         self.pulse.idle.set(false);
         self.pulse.expect_by(None);
         let started_us = self.worker.now_us();
-        if !self.server.admit_request() {
-            return self.refuse(scratch, &Failure::overloaded(), Some(head_length)).await;
-        }
         let (worker, server) = (self.worker, self.server);
         let stats = &*server.stats[worker.index];
-        stats.pending.add(1);
-        let mut bound_to: Bind = None;
+        let Some(admitted) = Admitted::to(server, worker.index) else {
+            return self.refuse(scratch, &Failure::overloaded(), Some(head_length)).await;
+        };
+        let mut bound_to: Option<BoundTo> = None;
         let mut exchange = H1Exchange::new(self, scratch, head_length, started_us);
         let routed = match exchange.check() {
             Ok(()) => route::route(worker, &server.router, &mut exchange, &mut bound_to).await,
@@ -256,13 +277,12 @@ impl Connection<'_> {
                 (failure.status, self.worker.now_us() - started_us, Some(failure.cause))
             }
         };
-        stats.pending.sub(1);
+        drop(admitted);
         stats.finish(status, latency_us, cause);
         stats.received_bytes.add(scratch.input.take_count());
-        if let Some(name) = bound_to {
-            name.service.stats[self.worker.index].finish(status, latency_us, cause);
+        if let Some(bound_to) = bound_to {
+            bound_to.finish(status, latency_us, cause);
         }
-        self.server.release_request();
         if next == Next::Request && self.worker.is_draining() {
             return Next::Close;
         }
