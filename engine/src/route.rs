@@ -30,6 +30,9 @@ pub trait Exchange {
     /// The texts of the request's own dtab, lowest precedence first.
     fn dtab(&self) -> Vec<String>;
 
+    /// How long the server lets a request take.
+    fn timeout_ms(&self) -> Option<u64>;
+
     /// Sends the request to one endpoint and passes the response on to the caller.
     async fn send(&mut self, hop: &Hop<'_>) -> Result<Served, Unsent>;
 }
@@ -72,21 +75,43 @@ pub enum Routed {
     Status(u16),
 }
 
-/// The service name that a request was bound to, for its metrics; `None` if it never got that far.
-pub type Bind = Option<Arc<Name>>;
+/// The service name that a request was bound to, for its metrics; counted as under way for as long as this lives.
+#[derive(Debug)]
+pub struct BoundTo {
+    name: Arc<Name>,
+    worker: usize,
+}
+
+impl BoundTo {
+    fn new(name: Arc<Name>, worker: usize) -> Self {
+        name.service.stats[worker].pending.add(1);
+        Self { name, worker }
+    }
+
+    /// Counts the request as done.
+    pub fn finish(self, status: u16, latency_us: u64, cause: Option<Cause>) {
+        self.name.service.stats[self.worker].finish(status, latency_us, cause);
+    }
+}
+
+impl Drop for BoundTo {
+    fn drop(&mut self) {
+        self.name.service.stats[self.worker].pending.sub(1);
+    }
+}
 
 /// Takes a request down the road.
 pub async fn route<E: Exchange>(
     worker: &Worker,
     router: &Router,
     exchange: &mut E,
-    bound_to: &mut Bind,
+    bound_to: &mut Option<BoundTo>,
 ) -> Result<Routed, Failure> {
     let started = worker.tick_ms();
     let began_us = worker.recent_us();
     exchange.identify()?;
     let (name, answered) = bind(worker, router, exchange).await?;
-    let name = &*bound_to.insert(name);
+    let name = &*bound_to.insert(BoundTo::new(name, worker.index)).name;
     let leaf = match &answered.bound {
         Bound::Tree(tree) => tree.choose(&mut worker.random.borrow_mut()),
         Bound::Negative => None,
@@ -110,7 +135,13 @@ pub async fn route<E: Exchange>(
         Resolved::Failed(message) => return Err(Failure::resolution(message)),
         Resolved::Pending => return Err(no_brokers()),
     };
-    let deadline = answered.policy.total_timeout_ms.map(|timeout_ms| {
+    let timeout_ms = answered
+        .policy
+        .total_timeout_ms
+        .into_iter()
+        .chain(exchange.timeout_ms())
+        .min();
+    let deadline = timeout_ms.map(|timeout_ms| {
         // Binding has used up a part of it.
         let used = Duration::from_micros(worker.recent_us().saturating_sub(began_us));
         let left = Duration::from_millis(timeout_ms).saturating_sub(used);

@@ -4,13 +4,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::TcpListener as StdListener;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
 
@@ -168,7 +169,12 @@ pub fn run(
         let mut accepting = Vec::new();
         for (server, listener) in listeners {
             let listener = TcpListener::from_std(listener)?;
-            accepting.push(tokio::task::spawn_local(accept(worker.clone(), server, listener)));
+            accepting.push(tokio::task::spawn_local(accept(
+                worker.clone(),
+                server,
+                listener,
+                stop.clone(),
+            )));
         }
         let ticking = tokio::task::spawn_local(tick(worker.clone(), routers.clone()));
         // An error means that the engine itself is gone: stop at once.
@@ -177,7 +183,8 @@ pub fn run(
             Err(_) => 0,
         };
         for accept in accepting {
-            accept.abort();
+            // One that failed has no connections to hand over.
+            let _ended = accept.await;
         }
         let unfinished = drain(&worker, grace_ms, &mut stop).await;
         ticking.abort();
@@ -185,24 +192,43 @@ pub fn run(
     })
 }
 
-async fn accept(worker: Rc<Worker>, server: Arc<Server>, listener: TcpListener) {
+/// Takes connections until the worker is told to stop, and then those that the kernel has already taken for us: closing a
+/// listening socket resets them.
+async fn accept(worker: Rc<Worker>, server: Arc<Server>, listener: TcpListener, mut stop: Stop) {
+    let mut failing = false;
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(Option::is_some) => break,
+        };
+        match accepted {
             Ok((stream, peer)) => {
-                if !server.admit_connection() {
-                    continue;
-                }
-                let pulse = Rc::new(Pulse::default());
-                worker.pulses.borrow_mut().push(pulse.clone());
-                tokio::task::spawn_local(h1::serve(worker.clone(), server.clone(), stream, peer, pulse));
+                failing = false;
+                begin(&worker, &server, stream, peer);
             }
             Err(error) => {
                 // Mostly EMFILE: trying again at once would only burn CPU until a connection closes.
-                let message = format!("cannot accept on {}: {error}", server.address);
-                worker.outbox.note(Level::Warning, "server", message);
+                if !failing {
+                    failing = true;
+                    let message = format!("cannot accept on {}: {error}", server.address);
+                    worker.outbox.note(Level::Warning, "server", message);
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+    let mut context = Context::from_waker(Waker::noop());
+    while let Poll::Ready(Ok((stream, peer))) = listener.poll_accept(&mut context) {
+        begin(&worker, &server, stream, peer);
+    }
+}
+
+fn begin(worker: &Rc<Worker>, server: &Arc<Server>, stream: TcpStream, peer: SocketAddr) {
+    if server.admit_connection() {
+        let pulse = Rc::new(Pulse::default());
+        worker.pulses.borrow_mut().push(pulse.clone());
+        tokio::task::spawn_local(h1::serve(worker.clone(), server.clone(), stream, peer, pulse));
     }
 }
 

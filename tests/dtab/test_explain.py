@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 
 from biandou.dtab import EMPTY, FAIL, NEG, Alt, Dtab, Leaf, Path, Union, Weighted
 from biandou.dtab.bound import Bound
@@ -106,7 +106,7 @@ def test_a_transformation_shows_both_names_and_no_dentry() -> None:
 
 @given(dtabs, names)
 def test_the_first_way_that_is_shown_is_the_one_that_binds(dtab: Dtab, path: Path) -> None:
-    """Where the shown delegation is a plain chain to a bound name, binding comes to the same one."""
+    """Where the shown delegation is whole, and a plain chain to a bound name, binding comes to the same one."""
 
     def ask(asked: Path) -> Answer:
         return Ok(bound(asked)) if asked.segments[:1] == (b"#",) else Ok(NEG)
@@ -114,7 +114,8 @@ def test_the_first_way_that_is_shown_is_the_one_that_binds(dtab: Dtab, path: Pat
     explanation = explain(dtab, path, ask)
     outcome = evaluate(dtab, path, ask)
     assert isinstance(explanation.state, Ok)
-    if len(explanation.paths) < 100 and isinstance(outcome.state, Ok):
+    assume("Max recursion level reached." not in repr(explanation.state.value))
+    if isinstance(outcome.state, Ok):
         assert outcome.paths <= explanation.paths
     tree = explanation.state.value
     while isinstance(tree, Step | Alternatives):

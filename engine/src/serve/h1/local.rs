@@ -1,6 +1,6 @@
 //! Responses that we make ourselves.
 
-use super::relay::Waits;
+use super::relay::{Waits, shorter};
 use super::{Connection, Next, Scratch};
 use crate::failure::{Cause, Failure};
 use crate::wire::h1::{Body, Method, Version};
@@ -29,7 +29,8 @@ pub(super) async fn answer_failure(
         fields.extend_from_slice(b"l5d-err: ");
         let start = fields.len();
         form_encode(&failure.message, &mut fields);
-        fields.truncate(start + limits.max_head_bytes);
+        // Half of what a head may hold, so that the next linker on the way can take it too.
+        fields.truncate(start + limits.max_head_bytes / 2);
         fields.extend_from_slice(b"\r\n");
     }
     if failure.cause == Cause::Rejected {
@@ -99,7 +100,8 @@ async fn answer(
         worker,
         pulse,
         deadline: &pulse.main,
-        stall_ms: server.plan.idle_timeout_ms,
+        stall_ms: shorter(server.plan.idle_timeout_ms, server.plan.socket.write_timeout_ms),
+        silence_ms: None,
     };
     match waits.write(&mut connection.stream, back).await {
         Ok(()) => next,

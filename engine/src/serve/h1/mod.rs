@@ -17,13 +17,14 @@ use tokio::net::TcpStream;
 
 use crate::access_log::Entry;
 use crate::failure::{Cause, Failure};
-use crate::route::{self, Bind, Routed};
+use crate::route::{self, BoundTo, Routed};
 use crate::router::Server;
 use crate::serve::buffer::Buffer;
 use crate::serve::pulse::{Interrupt, Pulse};
 use crate::wire::h1::{Parse, RequestHead, ResponseHead};
 use crate::worker::Worker;
 use exchange::H1Exchange;
+use relay::shorter;
 
 /// Bytes read from a caller, or from an endpoint, at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -140,6 +141,28 @@ impl Drop for Released<'_> {
     }
 }
 
+/// A request that the server has taken; counted out also when its task is dropped.
+struct Admitted<'a>(&'a Server, usize);
+
+impl<'a> Admitted<'a> {
+    /// Counts a request in, unless the server has its fill.
+    fn to(server: &'a Server, worker: usize) -> Option<Self> {
+        let admitted = server.admit_request();
+        admitted.then(|| {
+            server.stats[worker].pending.add(1);
+            Self(server, worker)
+        })
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        let Self(server, worker) = self;
+        server.stats[*worker].pending.sub(1);
+        server.release_request();
+    }
+}
+
 impl Connection<'_> {
     async fn run(&mut self) {
         loop {
@@ -163,7 +186,7 @@ impl Connection<'_> {
     async fn wait_for_request(&mut self) -> bool {
         let plan = &self.server.plan;
         let now_ms = self.worker.tick_ms();
-        let idle = plan.idle_timeout_ms.map(|timeout_ms| now_ms + timeout_ms);
+        let idle = shorter(plan.idle_timeout_ms, plan.socket.read_timeout_ms).map(|timeout_ms| now_ms + timeout_ms);
         let life = plan.life_timeout_ms.map(|timeout_ms| self.opened_ms + timeout_ms);
         self.pulse.idle.set(true);
         self.pulse.expect_by(idle.into_iter().chain(life).min());
@@ -207,8 +230,10 @@ impl Connection<'_> {
                 if !begun {
                     begun = true;
                     self.pulse.idle.set(false);
-                    let deadline_ms = self.worker.tick_ms() + self.server.plan.head_timeout_ms;
-                    self.pulse.expect_by(Some(deadline_ms));
+                    let plan = &self.server.plan;
+                    let timeout_ms = shorter(Some(plan.head_timeout_ms), plan.socket.read_timeout_ms);
+                    let deadline_ms = timeout_ms.map(|timeout_ms| self.worker.tick_ms() + timeout_ms);
+                    self.pulse.expect_by(deadline_ms);
                 }
             }
             let Scratch { input, .. } = scratch;
@@ -229,13 +254,12 @@ impl Connection<'_> {
         self.pulse.idle.set(false);
         self.pulse.expect_by(None);
         let started_us = self.worker.now_us();
-        if !self.server.admit_request() {
-            return self.refuse(scratch, &Failure::overloaded(), Some(head_length)).await;
-        }
         let (worker, server) = (self.worker, self.server);
         let stats = &*server.stats[worker.index];
-        stats.pending.add(1);
-        let mut bound_to: Bind = None;
+        let Some(admitted) = Admitted::to(server, worker.index) else {
+            return self.refuse(scratch, &Failure::overloaded(), Some(head_length)).await;
+        };
+        let mut bound_to: Option<BoundTo> = None;
         let mut exchange = H1Exchange::new(self, scratch, head_length, started_us);
         let routed = match exchange.check() {
             Ok(()) => route::route(worker, &server.router, &mut exchange, &mut bound_to).await,
@@ -261,13 +285,12 @@ impl Connection<'_> {
                 (failure.status, self.worker.now_us() - started_us, Some(failure.cause))
             }
         };
-        stats.pending.sub(1);
+        drop(admitted);
         stats.finish(status, latency_us, cause);
         stats.received_bytes.add(scratch.input.take_count());
-        if let Some(name) = bound_to {
-            name.service.stats[self.worker.index].finish(status, latency_us, cause);
+        if let Some(bound_to) = bound_to {
+            bound_to.finish(status, latency_us, cause);
         }
-        self.server.release_request();
         if next == Next::Request && self.worker.is_draining() {
             return Next::Close;
         }
