@@ -88,3 +88,13 @@ async def test_a_file_that_cannot_be_opened_keeps_the_linker_from_starting_and_i
     with pytest.raises(LinkerFailed, match=f"cannot start: httpAccessLog {re.escape(str(bad))}: "):
         async with LinkerProcess(config(1, f"httpAccessLog: {bad}")):
             pass
+
+
+async def test_lines_that_cannot_be_written_are_counted_and_harm_no_request() -> None:
+    async with Origin() as origin, LinkerProcess(config(origin.port, "httpAccessLog: /dev/full")) as linker:
+        for _ in range(3):
+            assert (await linker.get("web")).startswith(b"HTTP/1.1 200 OK\r\n")
+        await linker.logged("cannot write the access log, its lines are lost: No space left on device")
+        async with asyncio.timeout(10):
+            while (await linker.metrics())["rt/http/access_log/dropped"] != 3:
+                await asyncio.sleep(0.02)
