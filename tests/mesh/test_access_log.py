@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -37,14 +38,18 @@ async def written(file: Path, lines: int) -> list[str]:
 
 async def test_a_response_has_a_line_and_an_error_of_our_own_has_none(tmp_path: Path) -> None:
     file = tmp_path / "not" / "there" / "yet.log"
-    async with Origin(NOT_FOUND) as origin, LinkerProcess(config(origin.port, f"httpAccessLog: {file}")) as linker:
+    text, zone = f"httpAccessLog: {file}", {"TZ": "XYZ-03:30"}
+    async with Origin(NOT_FOUND) as origin, LinkerProcess(config(origin.port, text), environment=zone) as linker:
         assert (await linker.get("nobody")).startswith(b"HTTP/1.1 502")
         await linker.get("web", "/a?b=c", "Referer: http://x/", 'User-Agent: x" 200 9 "\\')
         (line,) = await written(file, 1)
         metrics = await linker.metrics()
-    time = r"\d\d/\d\d/\d{4}:\d\d:\d\d:\d\d \S+"
+    time = r"(\d\d/\d\d/\d{4}:\d\d:\d\d:\d\d) XYZ"
     expected = rf'web 127\.0\.0\.1 - - \[{time}\] "GET /a\?b=c HTTP/1\.1" 404 3 "http://x/" "x\\" 200 9 \\"\\\\"'
-    assert re.fullmatch(expected, line), line
+    found = re.fullmatch(expected, line)
+    assert found is not None, line
+    local = datetime.strptime(f"{found[1]} +0330", "%d/%m/%Y:%H:%M:%S %z")
+    assert abs(local - datetime.now(UTC)) < timedelta(minutes=1)
     assert metrics["rt/http/access_log/dropped"] == 0
 
 
