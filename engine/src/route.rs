@@ -30,6 +30,9 @@ pub trait Exchange {
     /// The texts of the request's own dtab, lowest precedence first.
     fn dtab(&self) -> Vec<String>;
 
+    /// How long the server lets a request take.
+    fn timeout_ms(&self) -> Option<u64>;
+
     /// Sends the request to one endpoint and passes the response on to the caller.
     async fn send(&mut self, hop: &Hop<'_>) -> Result<Served, Unsent>;
 }
@@ -132,7 +135,13 @@ pub async fn route<E: Exchange>(
         Resolved::Failed(message) => return Err(Failure::resolution(message)),
         Resolved::Pending => return Err(no_brokers()),
     };
-    let deadline = answered.policy.total_timeout_ms.map(|timeout_ms| {
+    let timeout_ms = answered
+        .policy
+        .total_timeout_ms
+        .into_iter()
+        .chain(exchange.timeout_ms())
+        .min();
+    let deadline = timeout_ms.map(|timeout_ms| {
         // Binding has used up a part of it.
         let used = Duration::from_micros(worker.recent_us().saturating_sub(began_us));
         let left = Duration::from_millis(timeout_ms).saturating_sub(used);

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
@@ -14,6 +14,7 @@ use crate::stats::ClientStats;
 #[derive(Debug)]
 pub struct Link {
     pub stream: TcpStream,
+    opened: Instant,
     stats: Arc<ClientStats>,
 }
 
@@ -24,8 +25,14 @@ impl Link {
         stats.pool_size.add(1);
         Self {
             stream,
+            opened: Instant::now(),
             stats: stats.clone(),
         }
+    }
+
+    /// Whether it has been open for longer than a limit; without one it never has, and nobody looks at the clock.
+    pub fn is_older_than(&self, limit_ms: Option<u64>) -> bool {
+        limit_ms.is_some_and(|limit_ms| self.opened.elapsed() >= Duration::from_millis(limit_ms))
     }
 
     /// Counts the link in (1) or out (-1) of those that idle.

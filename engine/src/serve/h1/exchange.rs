@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::answer::{Answer, Lost, Relayed, Verdict};
-use super::relay::{self, Broken, Rest, Upload, Waits};
+use super::relay::{self, Broken, Rest, Upload, Waits, shorter};
 use super::request::{self, HeadParts};
 use super::{Connection, Next, Scratch, cause_of, upgrade};
 use crate::context::{Deadline, Trace};
@@ -265,13 +265,19 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             worker,
             pulse,
             deadline: &pulse.main,
-            stall_ms: server.plan.idle_timeout_ms,
+            stall_ms: shorter(server.plan.idle_timeout_ms, server.plan.socket.write_timeout_ms),
+            silence_ms: hop.client.policy.socket.read_timeout_ms,
         };
+        let upstream_stall_ms = shorter(server.plan.idle_timeout_ms, hop.client.policy.socket.write_timeout_ms);
         let mut body = Upload::of(request.body);
         let used = body
             .take(&input.bytes()[self.head_length..], output)
             .map_err(Lost::BadUpload)?;
-        waits.write(endpoint, output).await.map_err(|(written, error)| {
+        let towards = Waits {
+            stall_ms: upstream_stall_ms,
+            ..waits
+        };
+        towards.write(endpoint, output).await.map_err(|(written, error)| {
             if written == 0 {
                 Lost::Unwritten(error)
             } else {
@@ -323,6 +329,7 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             let mut uploading = pin!(relay::upload(
                 Waits {
                     deadline: &pulse.upload,
+                    stall_ms: shorter(upstream_stall_ms, server.plan.socket.read_timeout_ms),
                     ..waits
                 },
                 &mut caller_reads,
@@ -429,6 +436,10 @@ impl Exchange for H1Exchange<'_, '_> {
             .collect()
     }
 
+    fn timeout_ms(&self) -> Option<u64> {
+        self.server.plan.request_timeout_ms
+    }
+
     async fn send(&mut self, hop: &Hop<'_>) -> Result<Served, Unsent> {
         self.attempts += 1;
         let worker = self.worker;
@@ -487,7 +498,7 @@ impl Exchange for H1Exchange<'_, '_> {
         match exchanged {
             Ok(relayed) => {
                 let policy = &hop.client.policy;
-                if relayed.reusable && !worker.is_draining() {
+                if relayed.reusable && !worker.is_draining() && !link.is_older_than(policy.life_timeout_ms) {
                     worker.pools.borrow_mut().put(
                         hop.endpoint,
                         link,

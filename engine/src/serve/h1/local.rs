@@ -1,6 +1,6 @@
 //! Responses that we make ourselves.
 
-use super::relay::Waits;
+use super::relay::{Waits, shorter};
 use super::{Connection, Next, Scratch};
 use crate::failure::{Cause, Failure};
 use crate::wire::h1::{Body, Method, Version};
@@ -100,7 +100,8 @@ async fn answer(
         worker,
         pulse,
         deadline: &pulse.main,
-        stall_ms: server.plan.idle_timeout_ms,
+        stall_ms: shorter(server.plan.idle_timeout_ms, server.plan.socket.write_timeout_ms),
+        silence_ms: None,
     };
     match waits.write(&mut connection.stream, back).await {
         Ok(()) => next,

@@ -23,6 +23,7 @@ use crate::serve::pulse::{Interrupt, Pulse};
 use crate::wire::h1::{Parse, RequestHead, ResponseHead};
 use crate::worker::Worker;
 use exchange::H1Exchange;
+use relay::shorter;
 
 /// Bytes read from a caller, or from an endpoint, at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -180,7 +181,7 @@ impl Connection<'_> {
     async fn wait_for_request(&mut self) -> bool {
         let plan = &self.server.plan;
         let now_ms = self.worker.tick_ms();
-        let idle = plan.idle_timeout_ms.map(|timeout_ms| now_ms + timeout_ms);
+        let idle = shorter(plan.idle_timeout_ms, plan.socket.read_timeout_ms).map(|timeout_ms| now_ms + timeout_ms);
         let life = plan.life_timeout_ms.map(|timeout_ms| self.opened_ms + timeout_ms);
         self.pulse.idle.set(true);
         self.pulse.expect_by(idle.into_iter().chain(life).min());
@@ -224,8 +225,10 @@ impl Connection<'_> {
                 if !begun {
                     begun = true;
                     self.pulse.idle.set(false);
-                    let deadline_ms = self.worker.tick_ms() + self.server.plan.head_timeout_ms;
-                    self.pulse.expect_by(Some(deadline_ms));
+                    let plan = &self.server.plan;
+                    let timeout_ms = shorter(Some(plan.head_timeout_ms), plan.socket.read_timeout_ms);
+                    let deadline_ms = timeout_ms.map(|timeout_ms| self.worker.tick_ms() + timeout_ms);
+                    self.pulse.expect_by(deadline_ms);
                 }
             }
             let Scratch { input, .. } = scratch;

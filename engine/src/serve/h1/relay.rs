@@ -25,6 +25,13 @@ pub(super) struct Waits<'a> {
     pub deadline: &'a Deadline,
     /// How long nothing at all may move.
     pub stall_ms: Option<u64>,
+    /// How long an endpoint may be silent.
+    pub silence_ms: Option<u64>,
+}
+
+/// The shorter of two limits.
+pub(super) fn shorter(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).min()
 }
 
 impl Waits<'_> {
@@ -271,8 +278,10 @@ impl Waits<'_> {
         R: AsyncRead + Unpin,
         W: AsRef<TcpStream>,
     {
+        let silent_until_ms = self.silence_ms.map(|silence_ms| self.worker.tick_ms() + silence_ms);
         loop {
-            self.pulse.expect_by(Some(self.worker.tick_ms() + LOOK_MS));
+            let look_ms = self.worker.tick_ms() + LOOK_MS;
+            self.pulse.expect_by(shorter(Some(look_ms), silent_until_ms));
             match self.pulse.until(|context| buffer.poll_fill(endpoint, context)).await {
                 Ok(read) => {
                     // While the response moves, an upload may rest.
@@ -280,6 +289,9 @@ impl Waits<'_> {
                         self.pulse.upload.extend(self.worker.tick_ms() + stall_ms);
                     }
                     return read.map_err(Broken::Source);
+                }
+                Err(_late) if silent_until_ms.is_some_and(|until_ms| self.worker.tick_ms() >= until_ms) => {
+                    return Err(Broken::Source(io::ErrorKind::TimedOut.into()));
                 }
                 Err(_time_to_look) => match caller.as_ref().take_error() {
                     Ok(None) => {}
