@@ -54,6 +54,17 @@ fn a_caller_that_sends_nothing_is_closed_after_the_read_timeout() {
 }
 
 #[test]
+fn a_caller_that_has_ended_its_half_is_waited_for_no_longer_than_an_idle_one() {
+    let mesh = mesh(&json!({"idle_timeout_ms": 300}), &json!({}), &silent());
+    let mut caller = mesh.connect();
+    let began = Instant::now();
+    caller.send(GET);
+    caller.finish();
+    assert_eq!(caller.rest(), "");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
 fn a_body_that_stops_coming_ends_after_the_read_timeout() {
     let mesh = mesh(&socket("read_timeout_ms", 300), &json!({}), &silent());
     let mut caller = mesh.connect();

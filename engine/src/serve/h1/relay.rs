@@ -1,10 +1,12 @@
 //! Bodies on their way: read, written anew where the framing changes, and never held whole.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::task::Poll;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::response::Framing;
@@ -266,8 +268,9 @@ where
 }
 
 impl Waits<'_> {
-    /// Reads from an endpoint, which may be silent for as long as the caller is there to wait. A caller that has ended its half
-    /// may well wait; only one whose connection was reset is known to be gone.
+    /// Reads from an endpoint, which may be silent for as long as the caller is there to wait. One whose connection was reset is
+    /// known to be gone. One that has ended its half may well wait, or be gone: it says no more, and so it is waited for no
+    /// longer than for an idle one.
     pub(super) async fn fill_for<R, W>(
         &self,
         caller: &W,
@@ -279,6 +282,7 @@ impl Waits<'_> {
         W: AsRef<TcpStream>,
     {
         let silent_until_ms = self.silence_ms.map(|silence_ms| self.worker.tick_ms() + silence_ms);
+        let mut ended_ms = None;
         loop {
             let look_ms = self.worker.tick_ms() + LOOK_MS;
             self.pulse.expect_by(shorter(Some(look_ms), silent_until_ms));
@@ -293,13 +297,29 @@ impl Waits<'_> {
                 Err(_late) if silent_until_ms.is_some_and(|until_ms| self.worker.tick_ms() >= until_ms) => {
                     return Err(Broken::Source(io::ErrorKind::TimedOut.into()));
                 }
-                Err(_time_to_look) => match caller.as_ref().take_error() {
-                    Ok(None) => {}
-                    Ok(Some(error)) | Err(error) => return Err(Broken::Sink(error)),
-                },
+                Err(_time_to_look) => {
+                    if let Ok(Some(error)) | Err(error) = caller.as_ref().take_error() {
+                        return Err(Broken::Sink(error));
+                    }
+                    let now_ms = self.worker.tick_ms();
+                    if ended_ms.is_none() && has_ended(caller.as_ref()).await {
+                        ended_ms = Some(now_ms);
+                    }
+                    let waited = ended_ms.zip(self.stall_ms);
+                    if waited.is_some_and(|(ended_ms, stall_ms)| now_ms >= ended_ms + stall_ms) {
+                        return Err(Broken::Sink(io::ErrorKind::TimedOut.into()));
+                    }
+                }
             }
         }
     }
+}
+
+/// Whether the peer has ended its half, and all that it sent has been read.
+async fn has_ended(stream: &TcpStream) -> bool {
+    let mut byte = [0];
+    let mut byte = ReadBuf::new(&mut byte);
+    poll_fn(|context| Poll::Ready(matches!(stream.poll_peek(context, &mut byte), Poll::Ready(Ok(0))))).await
 }
 
 fn push_piece(out: &mut Vec<u8>, bytes: &[u8], framing: Framing) {
