@@ -304,7 +304,6 @@ UNBUILT = [
     (in_router("compressionLevel: 5"), "routers[0].compressionLevel", "compressionLevel"),
     (in_router("tracePropagator: {kind: io.l5d.zipkin}"), "routers[0].tracePropagator.kind", "io.l5d.zipkin"),
     (in_router("announcers: [{kind: io.l5d.serversets}]"), "routers[0].announcers[0].kind", "io.l5d.serversets"),
-    (in_router("client: {tls: {commonName: x}}"), "routers[0].client.tls", "tls"),
     (in_router("client: {failFast: true}"), "routers[0].client.failFast", "failFast"),
     (in_router("client: {forwardClientCert: true}"), "routers[0].client.forwardClientCert", "forwardClientCert"),
     (in_router("client: {requeueBudget: {ttlSecs: 20}}"), "routers[0].client.requeueBudget", "requeueBudget"),
@@ -326,7 +325,6 @@ UNBUILT = [
         "routers[0].service.responseClassifier.kind",
         "io.l5d.http.retryableRead5XX",
     ),
-    (in_server("tls: {certPath: a, keyPath: b}"), "routers[0].servers[0].tls", "tls"),
     (in_server("announce: [/#/io.l5d.serversets/web]"), "routers[0].servers[0].announce", "announce"),
     (in_server("addForwardedHeader: {}"), "routers[0].servers[0].addForwardedHeader", "addForwardedHeader"),
     (

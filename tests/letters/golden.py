@@ -43,6 +43,7 @@ from biandou.config.plan import (
     PoolPlan,
     RouterPlan,
     ServerPlan,
+    ServerTlsPlan,
     ServicePolicy,
     SocketOptions,
 )
@@ -86,6 +87,13 @@ PLANS: Final = {
                         life_timeout_ms=3_600_000,
                         request_timeout_ms=15_000,
                         max_connections=100,
+                        tls=ServerTlsPlan(
+                            cert_path="/tls/cert.pem",
+                            key_path="/tls/key.pem",
+                            ca_cert_path="/tls/ca.pem",
+                            require_client_auth=True,
+                            protocols=["TLSv1.3"],
+                        ),
                     ),
                     ServerPlan(ip="::1", port=0, idle_timeout_ms=None),
                 ],

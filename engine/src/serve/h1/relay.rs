@@ -5,11 +5,11 @@ use std::io;
 use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 use super::response::Framing;
 use crate::serve::buffer::Buffer;
 use crate::serve::pulse::{Deadline, Pulse};
+use crate::stream::Socket;
 use crate::wire::h1::{Body, ChunkRelay, Form, LAST_CHUNK, push_chunk_head};
 use crate::worker::Worker;
 
@@ -72,7 +72,16 @@ impl Waits<'_> {
                 Err(_late) => return Err((done, io::ErrorKind::TimedOut.into())),
             }
         }
-        Ok(())
+        // What TLS holds back goes out too; a plain socket holds nothing.
+        let flushed = self
+            .pulse
+            .until_by(self.deadline, |context| Pin::new(&mut *sink).poll_flush(context))
+            .await;
+        match flushed {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err((done, error)),
+            Err(_late) => Err((done, io::ErrorKind::TimedOut.into())),
+        }
     }
 }
 
@@ -194,7 +203,7 @@ pub(super) async fn download<R, W>(
 ) -> Result<(bool, u64), Broken>
 where
     R: AsyncRead + Unpin,
-    W: AsyncWrite + AsRef<TcpStream> + Unpin,
+    W: AsyncWrite + Socket + Unpin,
 {
     let mut sent = 0;
     match body {
@@ -276,7 +285,7 @@ impl Waits<'_> {
     ) -> Result<usize, Broken>
     where
         R: AsyncRead + Unpin,
-        W: AsRef<TcpStream>,
+        W: Socket,
     {
         let silent_until_ms = self.silence_ms.map(|silence_ms| self.worker.tick_ms() + silence_ms);
         loop {
@@ -293,7 +302,7 @@ impl Waits<'_> {
                 Err(_late) if silent_until_ms.is_some_and(|until_ms| self.worker.tick_ms() >= until_ms) => {
                     return Err(Broken::Source(io::ErrorKind::TimedOut.into()));
                 }
-                Err(_time_to_look) => match caller.as_ref().take_error() {
+                Err(_time_to_look) => match caller.take_error() {
                     Ok(None) => {}
                     Ok(Some(error)) | Err(error) => return Err(Broken::Sink(error)),
                 },
