@@ -77,6 +77,10 @@ mod _engine {
             self.engine.forget(router, client);
         }
 
+        fn reopen_logs(&self) {
+            self.engine.reopen_logs();
+        }
+
         fn tally<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
             let tally = py.detach(|| self.engine.tally());
             write(py, &tally)

@@ -25,6 +25,11 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
             scope.gauges.insert("originator".into(), 1.0);
             tally.scopes.push(scope);
         }
+        if let Some(log) = &router.access_log {
+            let mut scope = Scope::new(&["rt", label, "access_log"]);
+            scope.counters.insert("dropped".into(), log.dropped());
+            tally.scopes.push(scope);
+        }
         tally
             .scopes
             .push(router.names.stats.collect(&["rt", label, "bindcache", "path"]));

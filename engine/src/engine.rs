@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use crate::access_log::AccessLog;
 use crate::bind::Names;
 use crate::collect;
 use crate::listen::{self, Inherited};
@@ -76,6 +77,9 @@ impl Engine {
             }
         }
         report_panics(&self.outbox);
+        for log in self.access_logs() {
+            log.open(&self.outbox)?;
+        }
         let running = Arc::new(AtomicUsize::new(self.workers));
         let unfinished = Arc::new(AtomicU64::new(0));
         for (index, listeners) in shares.into_iter().enumerate() {
@@ -95,6 +99,9 @@ impl Engine {
                 }
                 if running.fetch_sub(1, Ordering::AcqRel) == 1 {
                     let unfinished = unfinished.load(Ordering::Relaxed);
+                    for router in routers.iter() {
+                        router.access_log.iter().for_each(AccessLog::close);
+                    }
                     outbox.post(Outgoing::Drained { unfinished });
                 }
             })?;
@@ -137,6 +144,17 @@ impl Engine {
     /// the last is done. A second call with 0 cuts off what is left.
     pub fn stop(&self, grace_ms: u64) {
         self.stop.send_replace(Some(grace_ms));
+    }
+
+    /// Opens the access logs anew by their names.
+    pub fn reopen_logs(&self) {
+        for log in self.access_logs() {
+            log.reopen();
+        }
+    }
+
+    fn access_logs(&self) -> impl Iterator<Item = &AccessLog> {
+        self.routers.iter().filter_map(|router| router.access_log.as_ref())
     }
 
     fn router(&self, label: &str) -> Option<&Arc<Router>> {

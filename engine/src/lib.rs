@@ -3,6 +3,7 @@
 //! Complete without Python: letters go in and out as plain values, and the tests drive the engine with canned answers. The road of a
 //! request is in `route.rs`.
 
+pub mod access_log;
 pub mod balance;
 pub mod bind;
 mod collect;

@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use crate::access_log::RollPolicy;
 use crate::balance::Kind;
 use crate::endpoint::Policy;
 use crate::identify::Identifier;
@@ -35,6 +36,18 @@ pub struct RouterPlan {
     pub binding_cache: BindingCachePlan,
     pub http: HttpLimits,
     pub originator: bool,
+    pub access_log: Option<AccessLogPlan>,
+}
+
+/// The file that gets a line for each response (reference/linker.md §6.4).
+#[derive(Clone, Debug, Deserialize)]
+pub struct AccessLogPlan {
+    pub path: String,
+    pub roll: RollPolicy,
+    /// Whether what the file holds at the start stays.
+    pub append: bool,
+    /// Rolled files that are kept; `None` for all.
+    pub rotate_count: Option<u32>,
 }
 
 /// Bounds of the caches (reference/linker.md §3.9).

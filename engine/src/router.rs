@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use crate::access_log::AccessLog;
 use crate::bind::Names;
 use crate::mail::Outbox;
 use crate::plan::{RouterPlan, ServerPlan};
@@ -20,6 +21,7 @@ pub struct Router {
     pub plan: RouterPlan,
     pub names: Names,
     pub clients: Clients,
+    pub access_log: Option<AccessLog>,
     expired_ms: AtomicU64,
 }
 
@@ -30,6 +32,7 @@ impl Router {
             index,
             names: Names::new(index, &plan, workers, outbox.clone()),
             clients: Clients::new(workers),
+            access_log: plan.access_log.clone().map(|plan| AccessLog::new(plan, workers)),
             plan,
             expired_ms: AtomicU64::new(0),
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use biandou_engine::access_log::RollPolicy;
 use biandou_engine::balance::Kind;
 use biandou_engine::endpoint::Policy;
 use biandou_engine::endpoint::backoff::Backoff;
@@ -64,6 +65,23 @@ fn a_plan_arrives_with_every_key() {
     );
     assert_eq!(outgoing.binding_timeout_ms, 2_500);
     assert!(outgoing.originator);
+    let log = outgoing.access_log.as_ref().expect("an access log");
+    assert_eq!(
+        (&*log.path, log.roll, log.append, log.rotate_count),
+        ("/var/log/access.log", RollPolicy::Weekly { day: 2 }, false, Some(5))
+    );
+    assert!(incoming.access_log.is_none());
+    let rolls = plans["access logs"]
+        .routers
+        .iter()
+        .map(|router| router.access_log.as_ref().map(|log| log.roll));
+    let expected = [
+        RollPolicy::Never,
+        RollPolicy::Hourly,
+        RollPolicy::Daily,
+        RollPolicy::Size { bytes: 3 << 30 },
+    ];
+    assert!(rolls.eq(expected.map(Some)));
     assert_eq!(
         outgoing.base_dentries,
         ["/svc => /#/io.l5d.fs", "/svc/* => /$/inet/127.0.0.1/8080 | ~"]

@@ -266,6 +266,10 @@ class EngineDoor:
         """Say that no answer names this client any more."""
         self._engine.forget(router, client)
 
+    def reopen_logs(self) -> None:
+        """Have the access logs opened anew by their names, soon."""
+        self._engine.reopen_logs()
+
     def tally(self) -> Tally:
         """Read what the engine has counted."""
         return decode_tally(self._engine.tally())

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from biandou.config.linker import LinkerConfig, parse
+from biandou.config.plan import Letter
 from biandou.config.router import HttpRouter
 from biandou.config.schema import keys
 from biandou.kinds import Kind
@@ -24,7 +25,7 @@ REFUSED = {"addForwardedHeader", "retries", "kind"}
 
 def structs(hint: Any) -> Iterator[type[msgspec.Struct]]:
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-        if not issubclass(hint, Kind):
+        if not issubclass(hint, Kind | Letter):
             yield hint
     else:
         for part in get_args(hint) if get_origin(hint) is not Annotated else get_args(hint)[:1]:

@@ -72,6 +72,14 @@ BAD: list[tuple[str, list[str]]] = [
         ["l.yaml:6:20: routers[1].servers[0].port: Server conflict on port 4140"],
     ),
     (HEAD + "admin: {port: 4140}", ["l.yaml:3:20: routers[0].servers[0].port: Server conflict on port 4140"]),
+    (
+        in_router("httpAccessLogRollPolicy: weekly(8)\nhttpAccessLogRotateCount: -2"),
+        [
+            "l.yaml:4:28: routers[0].httpAccessLogRollPolicy: `weekly(8)` is no roll policy; expected `never`, "
+            "`hourly`, `daily`, `sighup`, `weekly(1)` to `weekly(7)`, or a size such as `3.megabytes`",
+            "l.yaml:5:29: routers[0].httpAccessLogRotateCount: expected a whole number >= -1, found `-2`",
+        ],
+    ),
     (in_router("identifier: []"), ["l.yaml:4:15: routers[0].identifier: empty identifier list"]),
     (
         in_router("streamingEnabled: false\nstreamAfterContentLengthKB: 5"),
@@ -196,6 +204,13 @@ BAD: list[tuple[str, list[str]]] = [
         ],
     ),
     (
+        in_server("tls: {certPath: a, keyPath: b, protocols: [TLSv1.1]}"),
+        [
+            "l.yaml:5:47: routers[0].servers[0].tls.protocols: protocols: TLSv1.1 is not supported; supported: TLSv1.2, "
+            "TLSv1.3"
+        ],
+    ),
+    (
         in_router("client: {tls: {}}"),
         ["l.yaml:4:17: routers[0].client.tls: tls is configured with validation but `commonName` is not set"],
     ),
@@ -296,10 +311,6 @@ def test_keys_that_linkerd_removed_are_unknown(key: str) -> None:
 
 
 UNBUILT = [
-    (in_router("httpAccessLog: /tmp/log"), "routers[0].httpAccessLog", "httpAccessLog"),
-    (in_router("httpAccessLogRollPolicy: daily"), "routers[0].httpAccessLogRollPolicy", "httpAccessLogRollPolicy"),
-    (in_router("httpAccessLogAppend: false"), "routers[0].httpAccessLogAppend", "httpAccessLogAppend"),
-    (in_router("httpAccessLogRotateCount: 3"), "routers[0].httpAccessLogRotateCount", "httpAccessLogRotateCount"),
     (in_router("streamingEnabled: false"), "routers[0].streamingEnabled", "streamingEnabled"),
     (in_router("compressionLevel: 5"), "routers[0].compressionLevel", "compressionLevel"),
     (in_router("tracePropagator: {kind: io.l5d.zipkin}"), "routers[0].tracePropagator.kind", "io.l5d.zipkin"),

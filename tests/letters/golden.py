@@ -35,17 +35,23 @@ from biandou.boundary import (
     encode,
 )
 from biandou.config.plan import (
+    AccessLogPlan,
     BindingCachePlan,
     ClientPolicy,
+    DailyRoll,
+    HourlyRoll,
     HttpLimits,
     Letter,
+    NeverRoll,
     Plan,
     PoolPlan,
     RouterPlan,
     ServerPlan,
     ServerTlsPlan,
     ServicePolicy,
+    SizeRoll,
     SocketOptions,
+    WeeklyRoll,
 )
 
 HERE: Final = Path(__file__).parent
@@ -104,6 +110,9 @@ PLANS: Final = {
                     max_head_bytes=65_536, max_line_bytes=16_384, max_header_count=64, max_error_body_bytes=1_024
                 ),
                 originator=True,
+                access_log=AccessLogPlan(
+                    path="/var/log/access.log", roll=WeeklyRoll(day=2), append=False, rotate_count=5
+                ),
             ),
             RouterPlan(
                 label="incoming",
@@ -115,6 +124,20 @@ PLANS: Final = {
         ],
     ),
     "empty": Plan(workers=1, routers=[]),
+    "access logs": Plan(
+        workers=1,
+        routers=[
+            RouterPlan(
+                label=type(roll).__name__,
+                protocol="http",
+                dst_prefix="/svc",
+                identifiers=[],
+                servers=[],
+                access_log=AccessLogPlan(path="a.log", roll=roll),
+            )
+            for roll in (NeverRoll(), HourlyRoll(), DailyRoll(), SizeRoll(bytes=3 * 1024**3))
+        ],
+    ),
 }
 
 ANSWERS: Final = {

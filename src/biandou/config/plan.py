@@ -98,6 +98,47 @@ class HttpLimits(Letter, frozen=True, kw_only=True):
     max_error_body_bytes: int = 5120 * 1024
 
 
+class NeverRoll(Letter, frozen=True, kw_only=True, tag="never"):
+    """The file is never rolled."""
+
+
+class HourlyRoll(Letter, frozen=True, kw_only=True, tag="hourly"):
+    """The file is rolled at every whole hour, local time."""
+
+
+class DailyRoll(Letter, frozen=True, kw_only=True, tag="daily"):
+    """The file is rolled at midnight, local time."""
+
+
+class WeeklyRoll(Letter, frozen=True, kw_only=True, tag="weekly"):
+    """The file is rolled when this day of the week begins: 1 is Sunday."""
+
+    day: int
+
+
+class SizeRoll(Letter, frozen=True, kw_only=True, tag="size"):
+    """The file is rolled before it would become larger than this."""
+
+    bytes: int
+
+
+Roll = NeverRoll | HourlyRoll | DailyRoll | WeeklyRoll | SizeRoll
+"""When the file of a log is moved away and a new one begun."""
+
+
+class AccessLogPlan(Letter, frozen=True, kw_only=True):
+    """The file that gets a line for each response (reference/linker.md §6.4).
+
+    `append` is whether what it holds at the start stays, and `rotate_count` how many rolled files are kept; `None` for
+    all.
+    """
+
+    path: str
+    roll: Roll = NeverRoll()
+    append: bool = True
+    rotate_count: int | None = None
+
+
 class RouterPlan(Letter, frozen=True, kw_only=True):
     """One router: its servers, how it identifies, and what its errors show.
 
@@ -115,6 +156,7 @@ class RouterPlan(Letter, frozen=True, kw_only=True):
     binding_cache: BindingCachePlan = BindingCachePlan()
     http: HttpLimits = HttpLimits()
     originator: bool = False
+    access_log: AccessLogPlan | None = None
 
 
 class Plan(Letter, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import msgspec
 from biandou.config.client import ClientKeys, HostConnectionPool
 from biandou.config.linker import LinkerConfig
 from biandou.config.plan import (
+    AccessLogPlan,
     BindingCachePlan,
     ClientAuthPlan,
     ClientPolicy,
@@ -62,6 +63,19 @@ def router_plan(router: HttpRouter) -> RouterPlan:
             max_error_body_bytes=router.max_err_response_kb * 1024,
         ),
         originator=router.originator,
+        access_log=_access_log_plan(router),
+    )
+
+
+def _access_log_plan(router: HttpRouter) -> AccessLogPlan | None:
+    if router.http_access_log is None:
+        return None
+    count = router.http_access_log_rotate_count
+    return AccessLogPlan(
+        path=router.http_access_log,
+        roll=router.http_access_log_roll_policy,
+        append=router.http_access_log_append,
+        rotate_count=None if count < 0 else count,
     )
 
 

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from biandou.config.access_log import RollPolicyText
 from biandou.config.client import GlobalClient, StaticClient
+from biandou.config.plan import NeverRoll
 from biandou.config.server import HttpServer
 from biandou.config.service import GlobalService, StaticService
 from biandou.config.values import (
@@ -83,10 +85,10 @@ class HttpRouter(Router, frozen=True, kw_only=True, tag="http"):
     identifier: Annotated[tuple[Annotated[IdentifierKind, Room("identifiers")], ...], OneOrMany()] = (
         HeaderTokenIdentifier(),
     )
-    http_access_log: Annotated[str | None, NotBuilt()] = None
-    http_access_log_roll_policy: Annotated[str, NotBuilt()] = "never"
-    http_access_log_append: Annotated[bool, NotBuilt()] = True
-    http_access_log_rotate_count: Annotated[int, NotBuilt()] = -1
+    http_access_log: Annotated[str, Meta(min_length=1)] | None = None
+    http_access_log_roll_policy: RollPolicyText = NeverRoll()
+    http_access_log_append: bool = True
+    http_access_log_rotate_count: Annotated[int, Meta(ge=-1, le=2**31 - 1)] = -1
     stream_after_content_length_kb: Count | None = msgspec.field(default=None, name="streamAfterContentLengthKB")
     max_headers_kb: Kilobytes = msgspec.field(default=8, name="maxHeadersKB")
     max_initial_line_kb: Kilobytes = msgspec.field(default=4, name="maxInitialLineKB")

@@ -19,6 +19,7 @@ from biandou.boundary import (
     BoundTree,
     Endpoints,
     EndpointsFailed,
+    EndpointsKnown,
     EndpointsPending,
     NegativeTree,
     Release,
@@ -261,6 +262,9 @@ class _Client:
 
     def _send(self, state: EndpointsState) -> None:
         if state != self._sent:
+            if isinstance(state, EndpointsFailed) and isinstance(self._sent, EndpointsKnown):
+                # The engine goes on with these, so that no request would tell anybody.
+                _log.warning("%s keeps the endpoints that it had: %s", self.text, state.message)
             self._sent = state
             self._engine.endpoints(Endpoints(router=self._router, client=self.text, state=state, policy=self._policy))
 

@@ -109,7 +109,10 @@ class Linker:
     # ── Reload ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def reload(self) -> None:
-        """Say that a running linker can't take a new configuration yet; it goes on with the one it has."""
+        """Open the access logs anew. A running linker can't take a new configuration yet: it keeps the one it has."""
+        if any(router.http_access_log is not None for router in self._config.routers):
+            self._door.reopen_logs()
+            _log.info("Received SIGHUP. The access logs are opened anew")
         _log.warning("Received SIGHUP. Reloading is not built yet: the configuration stays; restart to change it")
 
     # ── Drain and stop ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::cause_of;
 use super::relay::{self, Broken, Waits};
 use super::response::{self, Framing};
+use crate::access_log::{AccessLog, Entry};
 use crate::endpoint::{InFlight, Outcome, Transition};
 use crate::failure::{Cause, Failure};
 use crate::mail::Level;
@@ -132,6 +133,7 @@ pub(super) struct Answer<'a> {
     pub(super) verdict: Verdict<'a>,
     /// A byte of the response went to the caller, or half of an interim one.
     pub(super) begun: &'a Cell<bool>,
+    pub(super) access: Option<(&'a AccessLog, &'a Entry)>,
 }
 
 impl Answer<'_> {
@@ -153,6 +155,7 @@ impl Answer<'_> {
         if response.status == 101 {
             return self.switch(head_length, head_us, caller).await;
         }
+        self.log();
         let (mut body, mut reusable, status) = (response.body, response.keep_alive, response.status);
         let mut framing = Framing::of(body, self.request.version);
         if self.clear_context && response.l5d_err.is_some() && framing != Framing::None {
@@ -190,6 +193,13 @@ impl Answer<'_> {
             switched: false,
             broken,
         })
+    }
+
+    /// Writes the line of the access log, while the response's head is here.
+    fn log(&self) {
+        if let Some((log, entry)) = self.access {
+            log.add(self.waits.worker.index, entry, self.response, self.reply.bytes());
+        }
     }
 
     /// Reads up to the head of the final response, passing interim ones on; gives back its length.
@@ -264,6 +274,7 @@ impl Answer<'_> {
             let error = io::Error::new(io::ErrorKind::InvalidData, message);
             return Err(Lost::Garbled(error));
         };
+        self.log();
         self.back.clear();
         let bytes = self.reply.bytes();
         response::push_interim(self.back, self.response, bytes, Some(protocol), self.clear_context);

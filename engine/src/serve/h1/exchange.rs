@@ -266,9 +266,12 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             reply,
             response,
             back,
+            access,
             ..
         } = &mut *self.scratch;
-        let Connection { stream, pulse, .. } = &mut *self.connection;
+        let Connection {
+            stream, pulse, peer, ..
+        } = &mut *self.connection;
         let waits = Waits {
             worker,
             pulse,
@@ -276,6 +279,9 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             stall_ms: shorter(server.plan.idle_timeout_ms, server.plan.socket.write_timeout_ms),
             silence_ms: hop.client.policy.socket.read_timeout_ms,
         };
+        if let Some(log) = &server.router.access_log {
+            log.note(access, request, input.bytes(), output, peer.ip());
+        }
         let upstream_stall_ms = shorter(server.plan.idle_timeout_ms, hop.client.policy.socket.write_timeout_ms);
         let mut body = Upload::of(request.body);
         let used = body
@@ -314,6 +320,7 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                 in_flight,
             },
             begun: &begun,
+            access: server.router.access_log.as_ref().map(|log| (log, &*access)),
         };
         let relayed = if body.is_done() {
             let (_, mut caller_writes) = stream.split();

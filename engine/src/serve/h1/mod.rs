@@ -15,6 +15,7 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use crate::access_log::Entry;
 use crate::failure::{Cause, Failure};
 use crate::route::{self, BoundTo, Routed};
 use crate::router::Server;
@@ -51,6 +52,8 @@ pub struct Scratch {
     key: Vec<u8>,
     path_end: usize,
     head_room: usize,
+    /// The request's part of its line in the access log.
+    access: Entry,
 }
 
 impl Scratch {
@@ -67,6 +70,7 @@ impl Scratch {
             key: Vec::with_capacity(256),
             path_end: 0,
             head_room,
+            access: Entry::default(),
         }
     }
 
@@ -81,6 +85,7 @@ impl Scratch {
         self.reply.clear();
         self.request.clear();
         self.response.clear();
+        self.access.reset();
         for bytes in [&mut self.output, &mut self.back, &mut self.key] {
             bytes.clear();
             bytes.shrink_to(4 * READ_BYTES);
