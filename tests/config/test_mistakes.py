@@ -206,8 +206,8 @@ BAD: list[tuple[str, list[str]]] = [
     (
         in_server("tls: {certPath: a, keyPath: b, protocols: [TLSv1.1]}"),
         [
-            "l.yaml:5:47: routers[0].servers[0].tls.protocols: protocols: TLSv1.1 is not supported; supported: TLSv1.2, "
-            "TLSv1.3"
+            "l.yaml:5:47: routers[0].servers[0].tls.protocols: protocols: TLSv1.1 is not supported; supported: "
+            "TLSv1.2, TLSv1.3"
         ],
     ),
     (
