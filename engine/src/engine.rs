@@ -66,6 +66,9 @@ impl Engine {
             for plan in &router.plan.servers {
                 let (address, listeners) = listen::listen(plan, self.workers, &mut lock(&self.inherited))?;
                 let server = Arc::new(Server::new(router.clone(), plan.clone(), address, self.workers));
+                if let Some(Err(message)) = server.tls.as_ref().map(|tls| (*tls.get(&self.outbox)).clone()) {
+                    return Err(io::Error::other(format!("tls of the server on {address}: {message}")));
+                }
                 for (share, listener) in shares.iter_mut().zip(listeners) {
                     share.push((server.clone(), listener));
                 }

@@ -22,7 +22,9 @@ mod route;
 pub mod router;
 mod serve;
 pub mod stats;
+pub mod stream;
 pub mod tally;
+pub mod tls;
 pub mod wire;
 mod worker;
 

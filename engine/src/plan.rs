@@ -9,6 +9,8 @@ use crate::access_log::RollPolicy;
 use crate::balance::Kind;
 use crate::endpoint::Policy;
 use crate::identify::Identifier;
+use crate::tls::client::ClientTlsPlan;
+use crate::tls::server::ServerTlsPlan;
 
 /// All that the engine runs.
 #[derive(Clone, Debug, Deserialize)]
@@ -84,6 +86,8 @@ pub struct ServerPlan {
     pub life_timeout_ms: Option<u64>,
     pub request_timeout_ms: Option<u64>,
     pub max_connections: usize,
+    #[serde(default)]
+    pub tls: Option<ServerTlsPlan>,
 }
 
 /// Options of a listening or connecting socket (reference/linker.md §2.4).
@@ -134,6 +138,8 @@ pub struct ClientPolicy {
     pub socket: SocketOptions,
     pub connect_timeout_ms: u64,
     pub request_attempt_timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub tls: Option<ClientTlsPlan>,
     pub idle_timeout_ms: Option<u64>,
     pub life_timeout_ms: Option<u64>,
 }

@@ -12,6 +12,8 @@ use crate::endpoint::{AccrualShared, EndpointSet, Treatment};
 use crate::mail::{Endpoints, EndpointsState, lock};
 use crate::plan::ClientPolicy;
 use crate::stats::ClientStats;
+use crate::tls::client::ClientTlsPlan;
+use crate::tls::reloading::Reloading;
 
 /// What is known of a client name.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub struct Client {
     pub changed: Notify,
     pub balancer: Balancer,
     pub policy: ClientPolicy,
+    pub tls: Option<Reloading<ClientTlsPlan>>,
     treatment: Treatment,
     /// One block a worker.
     pub stats: Box<[Arc<ClientStats>]>,
@@ -52,6 +55,7 @@ impl Client {
             resolved: ArcSwap::from_pointee(Resolved::Pending),
             changed: Notify::new(),
             balancer: Balancer::new(policy.balancer.clone()),
+            tls: policy.tls.clone().map(Reloading::new),
             policy,
             treatment,
             stats: (0..workers).map(|_| Arc::new(ClientStats::default())).collect(),

@@ -10,6 +10,8 @@ use crate::mail::Outbox;
 use crate::plan::{RouterPlan, ServerPlan};
 use crate::resolve::Clients;
 use crate::stats::ServerStats;
+use crate::tls::reloading::Reloading;
+use crate::tls::server::ServerTlsPlan;
 use crate::wire::h1::Limits;
 
 /// One router.
@@ -51,6 +53,7 @@ impl Router {
 pub struct Server {
     pub router: Arc<Router>,
     pub plan: ServerPlan,
+    pub tls: Option<Reloading<ServerTlsPlan>>,
     pub address: SocketAddr,
     pub limits: Limits,
     /// Bytes that a request's head may need.
@@ -74,6 +77,7 @@ impl Server {
             head_room: http.max_head_bytes + http.max_line_bytes,
             limits,
             router,
+            tls: plan.tls.clone().map(Reloading::new),
             plan,
             address,
             stats: (0..workers).map(|_| Arc::new(ServerStats::default())).collect(),

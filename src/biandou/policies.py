@@ -123,6 +123,26 @@ class LabelerKind(Kind, frozen=True, kw_only=True):
 # ── TLS ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+_PROTOCOLS = ("TLSv1.2", "TLSv1.3")
+_CIPHERS = (
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+)
+
+
+def _check_known(key: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{key}: {name} is not supported; supported: {', '.join(known)}")
+
+
 class ClientAuth(Keys, frozen=True, kw_only=True):
     """The certificate that we show; PEM files, the key as PKCS#8."""
 
@@ -150,10 +170,11 @@ class ClientTls(Keys, frozen=True, kw_only=True):
             raise ValueError("Both trustCerts and trustCertsBundle have been set. Please use only trustCertsBundle.")
         if self.enabled and not self.disable_validation and self.common_name is None:
             raise ValueError("tls is configured with validation but `commonName` is not set")
+        _check_known("protocols", self.protocols, _PROTOCOLS)
 
 
 class ServerTls(Keys, frozen=True, kw_only=True):
-    """TLS towards callers (reference/linker.md §2.5); PEM files, the key as PKCS#8."""
+    """TLS towards callers (reference/linker.md §2.5); PEM files, the key as PKCS#8, PKCS#1 or SEC1."""
 
     cert_path: str
     key_path: str
@@ -162,3 +183,8 @@ class ServerTls(Keys, frozen=True, kw_only=True):
     require_client_auth: bool = False
     ciphers: tuple[str, ...] = ()
     protocols: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a protocol or cipher suite that we do not speak."""
+        _check_known("protocols", self.protocols, _PROTOCOLS)
+        _check_known("ciphers", self.ciphers, _CIPHERS)

@@ -204,6 +204,13 @@ BAD: list[tuple[str, list[str]]] = [
         ],
     ),
     (
+        in_server("tls: {certPath: a, keyPath: b, protocols: [TLSv1.1]}"),
+        [
+            "l.yaml:5:47: routers[0].servers[0].tls.protocols: protocols: TLSv1.1 is not supported; supported: "
+            "TLSv1.2, TLSv1.3"
+        ],
+    ),
+    (
         in_router("client: {tls: {}}"),
         ["l.yaml:4:17: routers[0].client.tls: tls is configured with validation but `commonName` is not set"],
     ),
@@ -308,7 +315,6 @@ UNBUILT = [
     (in_router("compressionLevel: 5"), "routers[0].compressionLevel", "compressionLevel"),
     (in_router("tracePropagator: {kind: io.l5d.zipkin}"), "routers[0].tracePropagator.kind", "io.l5d.zipkin"),
     (in_router("announcers: [{kind: io.l5d.serversets}]"), "routers[0].announcers[0].kind", "io.l5d.serversets"),
-    (in_router("client: {tls: {commonName: x}}"), "routers[0].client.tls", "tls"),
     (in_router("client: {failFast: true}"), "routers[0].client.failFast", "failFast"),
     (in_router("client: {forwardClientCert: true}"), "routers[0].client.forwardClientCert", "forwardClientCert"),
     (in_router("client: {requeueBudget: {ttlSecs: 20}}"), "routers[0].client.requeueBudget", "requeueBudget"),
@@ -330,7 +336,6 @@ UNBUILT = [
         "routers[0].service.responseClassifier.kind",
         "io.l5d.http.retryableRead5XX",
     ),
-    (in_server("tls: {certPath: a, keyPath: b}"), "routers[0].servers[0].tls", "tls"),
     (in_server("announce: [/#/io.l5d.serversets/web]"), "routers[0].servers[0].announce", "announce"),
     (in_server("addForwardedHeader: {}"), "routers[0].servers[0].addForwardedHeader", "addForwardedHeader"),
     (

@@ -53,6 +53,8 @@ routers:
     maxCallDepth: 6
     timestampHeader: x-time
     timeoutMs: 8
+    tls: {certPath: c, keyPath: k, intermediateCertsPath: i, caCertPath: a, requireClientAuth: true,
+      ciphers: [TLS_AES_128_GCM_SHA256], protocols: [TLSv1.3]}
     serverSession: {lifeTimeMs: 10, idleTimeMs: 11}
 """
     (made,) = plan(parse(text), workers=1).routers
@@ -91,6 +93,15 @@ routers:
         "life_timeout_ms": 10,
         "request_timeout_ms": 8,
         "max_connections": 65_536,
+        "tls": {
+            "cert_path": "c",
+            "key_path": "k",
+            "intermediate_certs_path": "i",
+            "ca_cert_path": "a",
+            "require_client_auth": True,
+            "ciphers": ["TLS_AES_128_GCM_SHA256"],
+            "protocols": ["TLSv1.3"],
+        },
     }
 
 
@@ -109,6 +120,7 @@ def test_every_setting_of_a_client_reaches_its_policy() -> None:
   requestAttemptTimeoutMs: 6
   clientSession: {lifeTimeMs: 7, idleTimeMs: 8}
   socketOptions: {keepAlive: false, writeTimeoutMs: 9}
+  tls: {commonName: n, trustCertsBundle: b, clientAuth: {certPath: c, keyPath: k}}
   connectTimeoutMs: 10"""
         ),
         "/#/a",
@@ -131,6 +143,13 @@ def test_every_setting_of_a_client_reaches_its_policy() -> None:
         },
         "connect_timeout_ms": 10,
         "request_attempt_timeout_ms": 6,
+        "tls": {
+            "common_name": "n",
+            "disable_validation": False,
+            "trust_certs": ["b"],
+            "client_auth": {"cert_path": "c", "key_path": "k", "intermediate_certs_path": None},
+            "protocols": [],
+        },
         "idle_timeout_ms": 8,
         "life_timeout_ms": 7,
     }

@@ -7,20 +7,24 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
+use crate::mail::Outbox;
 use crate::plan::SocketOptions;
 use crate::stats::ClientStats;
+use crate::stream::Stream;
+use crate::tls::client::ClientTlsPlan;
+use crate::tls::reloading::Reloading;
 
 /// A connection to an endpoint, counted for as long as it is open.
 #[derive(Debug)]
 pub struct Link {
-    pub stream: TcpStream,
+    pub stream: Stream,
     opened: Instant,
     stats: Arc<ClientStats>,
 }
 
 impl Link {
     /// Takes in a stream that has just been opened.
-    pub fn new(stream: TcpStream, stats: &Arc<ClientStats>) -> Self {
+    pub fn new(stream: Stream, stats: &Arc<ClientStats>) -> Self {
         stats.connects.add(1);
         stats.pool_size.add(1);
         Self {
@@ -56,6 +60,27 @@ pub async fn connect(address: SocketAddr, timeout_ms: u64, options: &SocketOptio
     };
     apply(&stream, options)?;
     Ok(stream)
+}
+
+/// Begins TLS on a new connection, within `timeout_ms`; an error tells what was wrong with the other side or our files.
+pub async fn encrypt(
+    stream: TcpStream,
+    tls: &Reloading<ClientTlsPlan>,
+    timeout_ms: u64,
+    outbox: &Outbox,
+) -> io::Result<Stream> {
+    let (config, name) = match &*tls.get(outbox) {
+        Ok(tls) => (tls.config.clone(), tls.name(stream.peer_addr()?.ip())),
+        Err(message) => return Err(io::Error::other(message.clone())),
+    };
+    let handshake = tokio_rustls::TlsConnector::from(config).connect(name, stream);
+    match tokio::time::timeout(Duration::from_millis(timeout_ms), handshake).await {
+        Ok(connected) => connected.map(|stream| Stream::encrypted(tokio_rustls::TlsStream::Client(stream))),
+        Err(_elapsed) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the TLS handshake took too long",
+        )),
+    }
 }
 
 /// Sets the options of an open connection.

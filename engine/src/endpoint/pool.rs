@@ -5,9 +5,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-
-use tokio::net::TcpStream;
 
 use super::Endpoint;
 use super::connect::Link;
@@ -39,9 +36,9 @@ impl Pools {
     /// Takes the connection that was used last, dropping those that their peer has closed.
     pub fn take(&mut self, endpoint: &Endpoint) -> Option<Link> {
         let pool = self.by_endpoint.get_mut(&endpoint.id)?;
-        while let Some(idle) = pool.idle.pop() {
+        while let Some(mut idle) = pool.idle.pop() {
             idle.link.count_idle(-1);
-            if is_quiet(&idle.link.stream) {
+            if idle.link.stream.is_quiet() {
                 return Some(idle.link);
             }
         }
@@ -80,9 +77,9 @@ impl Pools {
     pub fn sweep(&mut self, now_ms: u64) {
         self.by_endpoint.retain(|_, pool| {
             let retired = pool.endpoint.is_retired();
-            pool.idle.retain(|idle| {
+            pool.idle.retain_mut(|idle| {
                 let fresh = idle.limit_ms.is_none_or(|limit_ms| now_ms < idle.since_ms + limit_ms);
-                let keep = fresh && !retired && is_quiet(&idle.link.stream);
+                let keep = fresh && !retired && idle.link.stream.is_quiet();
                 if !keep {
                     idle.link.count_idle(-1);
                 }
@@ -96,19 +93,6 @@ impl Pools {
     pub fn clear(&mut self) {
         for idle in self.by_endpoint.drain().flat_map(|(_, pool)| pool.idle) {
             idle.link.count_idle(-1);
-        }
-    }
-}
-
-/// Whether an idle connection is open and silent, as it must be between two exchanges.
-fn is_quiet(stream: &TcpStream) -> bool {
-    let mut context = Context::from_waker(Waker::noop());
-    match stream.poll_read_ready(&mut context) {
-        Poll::Pending => true,
-        Poll::Ready(Err(_)) => false,
-        // Readiness may be left over from the last read: only a real read can tell.
-        Poll::Ready(Ok(())) => {
-            matches!(stream.try_read(&mut [0u8]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
         }
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod buffer;
 pub mod h1;
+mod handshake;
 pub mod pulse;

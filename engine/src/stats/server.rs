@@ -19,6 +19,10 @@ pub struct ServerStats {
     pub responses: Responses,
     pub connects: Counter,
     pub closes: Counter,
+    /// Connections whose TLS handshake was sound.
+    pub tls_connections: Gauge,
+    pub tls_handshake_us: Histogram,
+    pub tls_failed_handshake_us: Histogram,
     pub received_bytes: Counter,
     pub sent_bytes: Counter,
     pub request_payload_bytes: Histogram,
@@ -57,6 +61,14 @@ impl ServerStats {
         });
         scope.merge("response_payload_bytes", blocks, 1.0, |block| {
             &block.response_payload_bytes
+        });
+        let handshakes = Histogram::merged(blocks.iter().map(|block| &block.tls_handshake_us), 1000.0);
+        if handshakes.is_some() {
+            scope.level("tls/connections", blocks, |block| &block.tls_connections);
+        }
+        scope.stat("tls/handshake_latency_ms", handshakes);
+        scope.merge("tls/failed_handshake_latency_ms", blocks, 1000.0, |block| {
+            &block.tls_failed_handshake_us
         });
         scope
     }

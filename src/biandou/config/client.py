@@ -6,6 +6,7 @@ import operator
 from collections.abc import Iterator
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from biandou.balancers import BalancerKind
@@ -13,10 +14,6 @@ from biandou.config.server import Session, SocketOptions
 from biandou.config.values import Count, NotBuilt, PositiveCount, PrefixPattern, Room
 from biandou.dtab import Path
 from biandou.policies import Budget, ClientTls, FailureAccrualKind, Keys, Milliseconds, RequestAuthorizerKind
-
-
-def _plaintext(tls: ClientTls) -> bool:
-    return not tls.enabled
 
 
 def _default_budget(budget: Budget) -> bool:
@@ -35,7 +32,7 @@ class HostConnectionPool(Keys, frozen=True, kw_only=True):
 class ClientKeys(Keys, frozen=True, kw_only=True):
     """What can be said for some client names or for all; what is not said is `None` and takes the default."""
 
-    tls: Annotated[ClientTls | None, NotBuilt(_plaintext)] = None
+    tls: ClientTls | None = None
     load_balancer: Annotated[BalancerKind | None, Room("balancers")] = None
     host_connection_pool: HostConnectionPool | None = None
     fail_fast: Annotated[bool | None, NotBuilt(operator.not_)] = None
@@ -69,8 +66,16 @@ class StaticClient(Keys, frozen=True, kw_only=True, tag_field="kind", tag="io.l5
     configs: tuple[PrefixedClient, ...] = ()
 
     def applying(self, client: Path | None) -> Iterator[ClientKeys]:
-        """Give what applies to a client name; one that is no path is matched by `/` alone."""
-        return (keys for keys in self.configs if matches(keys.prefix, client))
+        """Give what applies to a client name, captures filled in; one that is no path is matched by `/` alone."""
+        return (_filled(keys, client) for keys in self.configs if matches(keys.prefix, client))
+
+
+def _filled(keys: PrefixedClient, client: Path | None) -> ClientKeys:
+    tls = keys.tls
+    if tls is None or tls.common_name is None or client is None:
+        return keys
+    name = keys.prefix.substitute(client, tls.common_name)
+    return msgspec.structs.replace(keys, tls=msgspec.structs.replace(tls, common_name=name))
 
 
 def matches(prefix: PrefixPattern, path: Path | None) -> bool:

@@ -26,6 +26,36 @@ class SocketOptions(Letter, frozen=True, kw_only=True):
     write_timeout_ms: int | None = None
 
 
+class ServerTlsPlan(Letter, frozen=True, kw_only=True):
+    """TLS towards callers: paths of PEM files, which the engine reads again when they change."""
+
+    cert_path: str
+    key_path: str
+    intermediate_certs_path: str | None = None
+    ca_cert_path: str | None = None
+    require_client_auth: bool = False
+    ciphers: list[str] = []
+    protocols: list[str] = []
+
+
+class ClientAuthPlan(Letter, frozen=True, kw_only=True):
+    """The certificate that endpoints are shown."""
+
+    cert_path: str
+    key_path: str
+    intermediate_certs_path: str | None = None
+
+
+class ClientTlsPlan(Letter, frozen=True, kw_only=True):
+    """TLS towards endpoints; `common_name` has its captures filled in, no `trust_certs` are the system's."""
+
+    common_name: str | None = None
+    disable_validation: bool = False
+    trust_certs: list[str] = []
+    client_auth: ClientAuthPlan | None = None
+    protocols: list[str] = []
+
+
 class ServerPlan(Letter, frozen=True, kw_only=True):
     """One listening address of a router.
 
@@ -46,6 +76,7 @@ class ServerPlan(Letter, frozen=True, kw_only=True):
     life_timeout_ms: int | None = None
     request_timeout_ms: int | None = None
     max_connections: int = 65_536
+    tls: ServerTlsPlan | None = None
 
 
 class BindingCachePlan(Letter, frozen=True, kw_only=True):
@@ -164,5 +195,6 @@ class ClientPolicy(Letter, frozen=True, kw_only=True):
     socket: SocketOptions = SocketOptions()
     connect_timeout_ms: int = 1000
     request_attempt_timeout_ms: int | None = None
+    tls: ClientTlsPlan | None = None
     idle_timeout_ms: int | None = None
     life_timeout_ms: int | None = None

@@ -12,12 +12,15 @@ from biandou.config.linker import LinkerConfig
 from biandou.config.plan import (
     AccessLogPlan,
     BindingCachePlan,
+    ClientAuthPlan,
     ClientPolicy,
+    ClientTlsPlan,
     HttpLimits,
     Plan,
     PoolPlan,
     RouterPlan,
     ServerPlan,
+    ServerTlsPlan,
     ServicePolicy,
     SocketOptions,
 )
@@ -25,7 +28,7 @@ from biandou.config.router import HttpRouter
 from biandou.config.server import HttpServer, Session
 from biandou.config.server import SocketOptions as WrittenSocketOptions
 from biandou.dtab import Path
-from biandou.policies import ConsecutiveFailures, FailureAccrualKind, NoFailureAccrual
+from biandou.policies import ClientTls, ConsecutiveFailures, FailureAccrualKind, NoFailureAccrual, ServerTls
 
 _UNLIMITED = 2**31 - 1
 _DEFAULT_SERVER = ServerPlan(ip="127.0.0.1", port=0)
@@ -93,6 +96,7 @@ def client_policy(router: HttpRouter, client: str) -> ClientPolicy:
         pool=_pool(keys.host_connection_pool or HostConnectionPool()),
         socket=_socket(keys.socket_options or WrittenSocketOptions()),
         request_attempt_timeout_ms=_limit(keys.request_attempt_timeout_ms),
+        tls=_client_tls(keys.tls),
         idle_timeout_ms=session.idle_time_ms,
         life_timeout_ms=session.life_time_ms,
     )
@@ -136,6 +140,38 @@ def _server_plan(server: HttpServer) -> ServerPlan:
         idle_timeout_ms=_DEFAULT_SERVER.idle_timeout_ms if idle is None else idle,
         life_timeout_ms=server.server_session.life_time_ms,
         request_timeout_ms=_limit(server.timeout_ms),
+        tls=_server_tls(server.tls),
+    )
+
+
+def _server_tls(tls: ServerTls | None) -> ServerTlsPlan | None:
+    if tls is None:
+        return None
+    return ServerTlsPlan(
+        cert_path=tls.cert_path,
+        key_path=tls.key_path,
+        intermediate_certs_path=tls.intermediate_certs_path,
+        ca_cert_path=tls.ca_cert_path,
+        require_client_auth=tls.require_client_auth,
+        ciphers=list(tls.ciphers),
+        protocols=list(tls.protocols),
+    )
+
+
+def _client_tls(tls: ClientTls | None) -> ClientTlsPlan | None:
+    if tls is None or not tls.enabled:
+        return None
+    auth = tls.client_auth
+    return ClientTlsPlan(
+        common_name=tls.common_name,
+        disable_validation=tls.disable_validation,
+        trust_certs=list(tls.trust_certs) if tls.trust_certs_bundle is None else [tls.trust_certs_bundle],
+        client_auth=None
+        if auth is None
+        else ClientAuthPlan(
+            cert_path=auth.cert_path, key_path=auth.key_path, intermediate_certs_path=auth.intermediate_certs_path
+        ),
+        protocols=list(tls.protocols),
     )
 
 

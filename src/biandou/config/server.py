@@ -44,7 +44,7 @@ class HttpServer(Keys, frozen=True, kw_only=True):
     port: Port = 4140
     ip: Ip = "127.0.0.1"
     label: str | None = None
-    tls: Annotated[ServerTls | None, NotBuilt()] = None
+    tls: ServerTls | None = None
     socket_options: SocketOptions = SocketOptions()
     max_concurrent_requests: PositiveCount | None = None
     announce: Annotated[tuple[PathText, ...], NotBuilt()] = ()

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::cause_of;
@@ -16,6 +15,7 @@ use crate::failure::{Cause, Failure};
 use crate::mail::Level;
 use crate::resolve::Client;
 use crate::serve::buffer::Buffer;
+use crate::stream::Socket;
 use crate::wire::h1::{Body, Limits, Parse, RequestHead, ResponseHead, Version};
 use crate::worker::Worker;
 
@@ -140,7 +140,7 @@ impl Answer<'_> {
     pub(super) async fn pass_on<R, W>(&mut self, endpoint: &mut R, caller: &mut W) -> Result<Relayed, Lost>
     where
         R: AsyncRead + Unpin,
-        W: AsyncWrite + AsRef<TcpStream> + Unpin,
+        W: AsyncWrite + Socket + Unpin,
     {
         let head_length = match self.deadline.take() {
             None => self.read_head(endpoint, caller).await?,
@@ -206,7 +206,7 @@ impl Answer<'_> {
     async fn read_head<R, W>(&mut self, endpoint: &mut R, caller: &mut W) -> Result<usize, Lost>
     where
         R: AsyncRead + Unpin,
-        W: AsyncWrite + AsRef<TcpStream> + Unpin,
+        W: AsyncWrite + Socket + Unpin,
     {
         let mut silent = true;
         let mut interims = 0;

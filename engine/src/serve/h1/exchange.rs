@@ -7,7 +7,6 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::answer::{Answer, Lost, Relayed, Verdict};
@@ -21,6 +20,7 @@ use crate::failure::{Cause, Failure};
 use crate::identify::{self, Consumed};
 use crate::route::{Exchange, Hop, Served, Unsent};
 use crate::router::Server;
+use crate::stream::Stream;
 use crate::wire::h1::{Known, Method};
 use crate::worker::Worker;
 
@@ -168,7 +168,15 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
         }
         let policy = &hop.client.policy;
         let started_us = self.worker.now_us();
-        let connecting = connect::connect(hop.endpoint.address, policy.connect_timeout_ms, &policy.socket);
+        let connecting = async {
+            let (address, timeout_ms) = (hop.endpoint.address, policy.connect_timeout_ms);
+            let stream = connect::connect(address, timeout_ms, &policy.socket).await?;
+            match &hop.client.tls {
+                None => Ok(Stream::Plain(stream)),
+                // Boxed, since a handshake is large and rare.
+                Some(tls) => Box::pin(connect::encrypt(stream, tls, timeout_ms, &self.worker.outbox)).await,
+            }
+        };
         let connected = match hop.deadline {
             None => connecting.await,
             Some((by, timeout_ms)) => match tokio::time::timeout_at(by, connecting).await {
@@ -243,7 +251,7 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
     async fn exchange(
         &mut self,
         hop: &Hop<'_>,
-        endpoint: &mut TcpStream,
+        endpoint: &mut Stream,
         in_flight: &mut InFlight,
         sent: &Cell<u64>,
     ) -> Result<Relayed, Lost> {

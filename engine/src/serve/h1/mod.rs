@@ -20,7 +20,9 @@ use crate::failure::{Cause, Failure};
 use crate::route::{self, BoundTo, Routed};
 use crate::router::Server;
 use crate::serve::buffer::Buffer;
+use crate::serve::handshake;
 use crate::serve::pulse::{Interrupt, Pulse};
+use crate::stream::Stream;
 use crate::wire::h1::{Parse, RequestHead, ResponseHead};
 use crate::worker::Worker;
 use exchange::H1Exchange;
@@ -105,7 +107,7 @@ struct Connection<'a> {
     worker: &'a Worker,
     server: &'a Server,
     pulse: &'a Pulse,
-    stream: TcpStream,
+    stream: Stream,
     peer: SocketAddr,
     opened_ms: u64,
 }
@@ -118,6 +120,17 @@ pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, p
     // A connection that is gone already needs no options.
     if crate::endpoint::connect::apply(&stream, &server.plan.socket).is_ok() {
         let opened_ms = worker.tick_ms();
+        let stream = match &server.tls {
+            None => Some(Stream::Plain(stream)),
+            // Boxed, since a handshake is large and soon over.
+            Some(tls) => Box::pin(handshake::accept(&worker, &server, tls, stream, &pulse)).await,
+        };
+        let Some(stream) = stream else {
+            drop(released);
+            stats.closes.add(1);
+            return;
+        };
+        let _encrypted = matches!(stream, Stream::Tls(_)).then(|| handshake::Encrypted::new(stats));
         let mut connection = Connection {
             worker: &worker,
             server: &server,
@@ -177,7 +190,7 @@ impl Connection<'_> {
                 Next::Request => {}
                 Next::Close => return self.close(owed).await,
                 // Failing to reset leaves an ordinary close.
-                Next::Cut => return drop(self.stream.set_zero_linger()),
+                Next::Cut => return drop(self.stream.socket().set_zero_linger()),
             }
         }
     }

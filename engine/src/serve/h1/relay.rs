@@ -6,12 +6,12 @@ use std::io;
 use std::pin::Pin;
 use std::task::Poll;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::response::Framing;
 use crate::serve::buffer::Buffer;
 use crate::serve::pulse::{Deadline, Pulse};
+use crate::stream::Socket;
 use crate::wire::h1::{Body, ChunkRelay, Form, LAST_CHUNK, push_chunk_head};
 use crate::worker::Worker;
 
@@ -74,7 +74,16 @@ impl Waits<'_> {
                 Err(_late) => return Err((done, io::ErrorKind::TimedOut.into())),
             }
         }
-        Ok(())
+        // What TLS holds back goes out too; a plain socket holds nothing.
+        let flushed = self
+            .pulse
+            .until_by(self.deadline, |context| Pin::new(&mut *sink).poll_flush(context))
+            .await;
+        match flushed {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err((done, error)),
+            Err(_late) => Err((done, io::ErrorKind::TimedOut.into())),
+        }
     }
 }
 
@@ -196,7 +205,7 @@ pub(super) async fn download<R, W>(
 ) -> Result<(bool, u64), Broken>
 where
     R: AsyncRead + Unpin,
-    W: AsyncWrite + AsRef<TcpStream> + Unpin,
+    W: AsyncWrite + Socket + Unpin,
 {
     let mut sent = 0;
     match body {
@@ -279,7 +288,7 @@ impl Waits<'_> {
     ) -> Result<usize, Broken>
     where
         R: AsyncRead + Unpin,
-        W: AsRef<TcpStream>,
+        W: Socket,
     {
         let silent_until_ms = self.silence_ms.map(|silence_ms| self.worker.tick_ms() + silence_ms);
         let mut ended_ms = None;
@@ -298,11 +307,11 @@ impl Waits<'_> {
                     return Err(Broken::Source(io::ErrorKind::TimedOut.into()));
                 }
                 Err(_time_to_look) => {
-                    if let Ok(Some(error)) | Err(error) = caller.as_ref().take_error() {
+                    if let Ok(Some(error)) | Err(error) = caller.take_error() {
                         return Err(Broken::Sink(error));
                     }
                     let now_ms = self.worker.tick_ms();
-                    if ended_ms.is_none() && has_ended(caller.as_ref()).await {
+                    if ended_ms.is_none() && poll_fn(|context| Poll::Ready(caller.has_ended(context))).await {
                         ended_ms = Some(now_ms);
                     }
                     let waited = ended_ms.zip(self.stall_ms);
@@ -313,13 +322,6 @@ impl Waits<'_> {
             }
         }
     }
-}
-
-/// Whether the peer has ended its half, and all that it sent has been read.
-async fn has_ended(stream: &TcpStream) -> bool {
-    let mut byte = [0];
-    let mut byte = ReadBuf::new(&mut byte);
-    poll_fn(|context| Poll::Ready(matches!(stream.poll_peek(context, &mut byte), Poll::Ready(Ok(0))))).await
 }
 
 fn push_piece(out: &mut Vec<u8>, bytes: &[u8], framing: Framing) {

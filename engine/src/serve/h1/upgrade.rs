@@ -1,8 +1,8 @@
 //! After a 101: bytes both ways, in whatever protocol the two sides have agreed on.
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
+use crate::stream::Stream;
 use crate::wire::h1::RequestHead;
 
 /// Bytes that each direction holds at the most.
@@ -24,15 +24,15 @@ pub(super) fn wanted<'a>(request: &RequestHead, bytes: &'a [u8]) -> Option<&'a [
 /// Copies until both sides have ended or one has failed. `early` was sent by the caller before the protocol changed and
 /// `late` by the endpoint together with its 101; gives back the bytes copied (to the endpoint, to the caller).
 pub(super) async fn tunnel(
-    caller: &mut TcpStream,
-    endpoint: &mut TcpStream,
+    caller: &mut Stream,
+    endpoint: &mut Stream,
     early: &[u8],
     late: &[u8],
 ) -> std::io::Result<(u64, u64)> {
     endpoint.write_all(early).await?;
     caller.write_all(late).await?;
     // A tunnel may be silent for hours: only the kernel can find out that the other side has vanished.
-    for stream in [&*caller, &*endpoint] {
+    for stream in [caller.socket(), endpoint.socket()] {
         socket2::SockRef::from(stream).set_keepalive(true)?;
     }
     let (sent, received) =

@@ -1,0 +1,150 @@
+"""The real program speaks TLS with real callers and origins, and follows its certificates' files."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import pytest
+
+from biandou.testing.linker_process import LinkerProcess
+from biandou.testing.origin import OK, Origin, read_message
+
+
+async def run(*arguments: str | Path) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        *map(str, arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(20):
+        output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode(errors="replace")
+
+
+async def openssl(*arguments: str | Path) -> None:
+    status, output = await run("openssl", *arguments)
+    assert status == 0, output
+
+
+async def make(folder: Path, name: str, host: str) -> None:
+    """Make `<name>.pem` and `<name>.key` for a host, signed by the folder's authority."""
+    key, request, certificate = (folder / f"{name}.{end}" for end in ("key", "csr", "pem"))
+    extensions = folder / f"{name}.ext"
+    extensions.write_text(f"subjectAltName=DNS:{host}\nbasicConstraints=CA:FALSE\n")
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    await openssl("req", *curve, "-keyout", key, "-out", request, "-subj", f"/CN={host}")
+    authority = ("-CA", folder / "ca.pem", "-CAkey", folder / "ca.key", "-CAcreateserial", "-days", "2")
+    await openssl("x509", "-req", "-in", request, *authority, "-extfile", extensions, "-out", certificate)
+
+
+@pytest.fixture
+async def certificates(tmp_path: Path) -> Path:
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    files = ("-keyout", tmp_path / "ca.key", "-out", tmp_path / "ca.pem")
+    await openssl("req", "-x509", *curve, *files, "-subj", "/CN=authority", "-days", "2")
+    await make(tmp_path, "web", "web.test")
+    await make(tmp_path, "caller", "caller.test")
+    return tmp_path
+
+
+def config(origin_port: int, *, server: str = "", client: str = "") -> str:
+    return f"""
+admin: {{port: 0}}
+routers:
+- protocol: http
+  dtab: /svc/* => /$/inet/127.0.0.1/{origin_port} ;
+  servers:
+  - port: 0
+    {server}
+  {client}
+"""
+
+
+async def curl(port: int, folder: Path, *arguments: str | Path) -> tuple[int, str]:
+    resolve = ("--resolve", f"web.test:{port}:127.0.0.1")
+    trust = ("--cacert", folder / "ca.pem")
+    return await run("curl", "-sS", "-i", "--max-time", "5", *resolve, *trust, *arguments, f"https://web.test:{port}/")
+
+
+async def test_a_server_speaks_tls_and_offers_http_1_1(certificates: Path) -> None:
+    server = f"tls: {{certPath: {certificates}/web.pem, keyPath: {certificates}/web.key}}"
+    async with Origin() as origin, LinkerProcess(config(origin.port, server=server)) as linker:
+        status, output = await curl(linker.port(), certificates)
+        assert status == 0, output
+        assert "HTTP/1.1 200" in output
+        large = certificates / "large"
+        large.write_bytes(b"x" * 300_000)
+        status, output = await curl(linker.port(), certificates, "--data-binary", f"@{large}")
+        assert "HTTP/1.1 200" in output
+        connect = ("-connect", f"127.0.0.1:{linker.port()}", "-alpn", "http/1.1", "-CAfile", certificates / "ca.pem")
+        status, output = await run("openssl", "s_client", *connect, "-verify_return_error")
+        assert "ALPN protocol: http/1.1" in output
+        status, output = await run("curl", "-sS", "--max-time", "5", f"http://127.0.0.1:{linker.port()}/")
+        assert status != 0, "plain text is not served where TLS is wanted"
+
+
+async def test_a_caller_without_a_certificate_is_refused_where_one_is_required(certificates: Path) -> None:
+    files = f"certPath: {certificates}/web.pem, keyPath: {certificates}/web.key, caCertPath: {certificates}/ca.pem"
+    server = f"tls: {{{files}, requireClientAuth: true}}"
+    async with Origin() as origin, LinkerProcess(config(origin.port, server=server)) as linker:
+        status, output = await curl(linker.port(), certificates)
+        assert status != 0, output
+        shown = ("--cert", certificates / "caller.pem", "--key", certificates / "caller.key")
+        status, output = await curl(linker.port(), certificates, *shown)
+        assert status == 0, output
+        assert "HTTP/1.1 200" in output
+
+
+async def test_a_new_certificate_is_used_without_a_restart_and_a_bad_one_is_not(certificates: Path) -> None:
+    server = f"tls: {{certPath: {certificates}/web.pem, keyPath: {certificates}/web.key}}"
+
+    async def serial(port: int) -> str:
+        reading = ("-connect", f"127.0.0.1:{port}")
+        _, output = await run("openssl", "s_client", *reading)
+        begin, end = output.index("-----BEGIN CERT"), output.index("-----END CERT")
+        return output[begin:end]
+
+    async with Origin() as origin, LinkerProcess(config(origin.port, server=server)) as linker:
+        first = await serial(linker.port())
+        await asyncio.sleep(1.1)
+        await make(certificates, "web", "web.test")
+        second = await serial(linker.port())
+        assert second != first
+        (certificates / "web.pem").write_text("nonsense")
+        await asyncio.sleep(1.1)
+        assert await serial(linker.port()) == second
+
+
+@pytest.mark.parametrize(
+    ("prefix", "name", "expected"), [("/$/inet/127.0.0.{n}", "origin{n}.test", 200), ("/", "other.test", 502)]
+)
+async def test_an_origin_must_have_the_name_that_was_configured(
+    certificates: Path, prefix: str, name: str, expected: int
+) -> None:
+    """A capture fills in the name; an origin of another name gets no request."""
+    await make(certificates, "origin", "origin1.test")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates / "origin.pem", certificates / "origin.key")
+    asked = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        while await read_message(reader):
+            asked += 1
+            writer.write(OK)
+        writer.close()
+
+    origin = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    port = origin.sockets[0].getsockname()[1]
+    tls = f"tls: {{commonName: '{name}', trustCertsBundle: {certificates}/ca.pem}}"
+    client = f"client: {{kind: io.l5d.static, configs: [{{prefix: '{prefix}', {tls}}}]}}"
+    async with origin, LinkerProcess(config(port, client=client)) as linker:
+        for _ in range(2):
+            status, output = await run("curl", "-sS", "-i", "-H", "Host: web", f"http://127.0.0.1:{linker.port()}/")
+            assert status == 0
+            assert f"HTTP/1.1 {expected}" in output
+    assert asked == (2 if expected == 200 else 0)
