@@ -119,9 +119,6 @@ async def test_deadlines_combine_to_the_latest_word_and_the_earliest_end_and_cro
             assert values_of(origin.requests[-1], "l5d-ctx-deadline") == told
 
 
-@pytest.mark.xfail(
-    strict=True, reason="deadlines that a hop shortens are issue 4's; take this mark off when they are built"
-)
 @pytest.mark.parametrize("more", ["service:\n  totalTimeoutMs: 5000", "client:\n  requestAttemptTimeoutMs: 5000"])
 async def test_a_timeout_tightens_the_deadline_of_what_comes_after(more: str) -> None:
     async with Origin() as origin, LinkerProcess(config(origin.port, more)) as linker:

@@ -1,5 +1,7 @@
 //! By when a request must be answered, as `l5d-ctx-deadline` carries it.
 
+use std::time::{Duration, SystemTime};
+
 use crate::wire::text::push_decimal;
 
 /// By when a request must be answered, and when that was said, in nanoseconds since 1970.
@@ -27,6 +29,15 @@ impl Deadline {
         Some(Self {
             timestamp_ns: first.timestamp_ns.max(second.timestamp_ns),
             deadline_ns: first.deadline_ns.min(second.deadline_ns),
+        })
+    }
+
+    /// Says that a request must be answered within `left` from now.
+    pub fn within(left: Duration) -> Option<Self> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(Self {
+            timestamp_ns: u64::try_from(now.as_nanos()).ok()?,
+            deadline_ns: u64::try_from(now.saturating_add(left).as_nanos()).ok()?,
         })
     }
 

@@ -250,7 +250,9 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
         output.extend_from_slice(b"\r\nl5d-reqid: ");
         trace.write_request_id(output);
         output.extend_from_slice(b"\r\n");
-        if let Some(deadline) = &self.deadline {
+        // What is left of our own timeouts is told to the next hop (reference/linker.md §5.3).
+        let own = Self::head_deadline(hop).and_then(|(by, _)| Deadline::within(by.duration_since(Instant::now())));
+        if let Some(deadline) = Deadline::combine(self.deadline, own) {
             output.extend_from_slice(b"l5d-ctx-deadline: ");
             deadline.write(output);
             output.extend_from_slice(b"\r\n");
