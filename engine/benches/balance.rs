@@ -38,6 +38,7 @@ fn set(kind: &Kind, size: u32, classes: u32) -> EndpointSet {
         accrual: AccrualShared::new(Policy::default()),
         decay_us: kind.decay_us(),
         probation: kind.probation(),
+        ..Treatment::default()
     };
     EndpointSet::new(&addresses, treatment)
 }

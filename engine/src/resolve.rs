@@ -49,6 +49,7 @@ impl Client {
             accrual: AccrualShared::new(policy.failure_accrual.clone()),
             decay_us: policy.balancer.decay_us(),
             probation: policy.balancer.probation(),
+            pool: policy.pool.clone(),
         };
         Self {
             id: id.into(),

@@ -97,3 +97,28 @@ fn a_connection_to_an_endpoint_is_not_used_beyond_its_life() {
     }
     assert_eq!(origin.accepted(), 2);
 }
+
+#[test]
+fn connections_to_an_endpoint_are_limited_and_so_are_those_who_wait() {
+    let origin = Origin::start(|mut peer, tell| {
+        tell.send(peer.head()).expect("the test listens");
+        std::thread::sleep(Duration::from_millis(400));
+        peer.send(HELLO.as_bytes());
+    });
+    let pool = json!({"pool": {"min_size": 0, "max_size": 1, "idle_time_ms": null, "max_waiters": 1}});
+    let mesh = mesh(&json!({}), &pool, &origin);
+    let mut callers: Vec<_> = (0..3).map(|_| mesh.connect()).collect();
+    callers[0].send(GET);
+    origin.head();
+    callers[1].send(GET);
+    std::thread::sleep(Duration::from_millis(100));
+    callers[2].send(GET);
+    let crowded = callers[2].head();
+    assert!(
+        crowded.starts_with("HTTP/1.1 502 ") && crowded.contains("too+many+requests+wait"),
+        "{crowded}"
+    );
+    for caller in &mut callers[..2] {
+        assert!(caller.head().starts_with("HTTP/1.1 200 "));
+    }
+}

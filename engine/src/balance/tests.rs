@@ -28,6 +28,7 @@ fn set(kind: &Kind, weights: &[f64]) -> EndpointSet {
         accrual: AccrualShared::new(Policy::default()),
         decay_us: kind.decay_us(),
         probation: kind.probation(),
+        ..Treatment::default()
     };
     EndpointSet::new(&addresses, treatment)
 }

@@ -6,6 +6,7 @@ pub mod accrual;
 pub mod backoff;
 pub mod connect;
 pub mod evidence;
+pub mod gate;
 pub mod latency;
 pub mod policy;
 pub mod pool;
@@ -53,6 +54,8 @@ pub struct Endpoint {
     decay_us: f32,
     latency: PeakEwma,
     accrual: Accrual,
+    /// Where connections are limited.
+    pub gate: Option<gate::Gate>,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -68,6 +71,7 @@ impl Endpoint {
             decay_us: treatment.decay_us.unwrap_or(0.0),
             latency: PeakEwma::default(),
             accrual: Accrual::new(Arc::clone(&treatment.accrual)),
+            gate: gate::Gate::new(&treatment.pool),
         })
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Endpoint;
 use super::connect::Link;
+use crate::plan::PoolPlan;
 
 /// Idle connections kept per endpoint and worker when the configuration sets no bound.
 const IDLE_LIMIT: usize = 1024;
@@ -24,6 +25,8 @@ struct Idle {
 struct Pool {
     endpoint: Arc<Endpoint>,
     idle: Vec<Idle>,
+    /// So many are kept however long they idle.
+    min_size: usize,
 }
 
 /// The idle connections of one worker.
@@ -51,7 +54,7 @@ impl Pools {
         endpoint: &Arc<Endpoint>,
         link: Link,
         now_ms: u64,
-        limit: Option<usize>,
+        plan: &PoolPlan,
         limit_ms: Option<u64>,
     ) -> bool {
         if endpoint.is_retired() {
@@ -60,8 +63,9 @@ impl Pools {
         let pool = self.by_endpoint.entry(endpoint.id).or_insert_with(|| Pool {
             endpoint: endpoint.clone(),
             idle: Vec::new(),
+            min_size: plan.min_size,
         });
-        if pool.idle.len() >= limit.unwrap_or(IDLE_LIMIT).min(IDLE_LIMIT) {
+        if pool.idle.len() >= plan.max_size.unwrap_or(IDLE_LIMIT).min(IDLE_LIMIT) {
             return false;
         }
         link.count_idle(1);
@@ -77,9 +81,12 @@ impl Pools {
     pub fn sweep(&mut self, now_ms: u64) {
         self.by_endpoint.retain(|_, pool| {
             let retired = pool.endpoint.is_retired();
+            let mut spare = pool.idle.len().saturating_sub(pool.min_size);
             pool.idle.retain_mut(|idle| {
                 let fresh = idle.limit_ms.is_none_or(|limit_ms| now_ms < idle.since_ms + limit_ms);
-                let keep = fresh && !retired && idle.link.stream.is_quiet();
+                let wanted = fresh || spare == 0;
+                spare -= usize::from(!wanted);
+                let keep = wanted && !retired && idle.link.stream.is_quiet();
                 if !keep {
                     idle.link.count_idle(-1);
                 }

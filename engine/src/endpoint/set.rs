@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::accrual::AccrualShared;
 use super::{Endpoint, Status};
+use crate::plan::PoolPlan;
 
 /// How a client's endpoints are treated; from the kinds in its policy.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Treatment {
     pub decay_us: Option<f32>,
     /// Whether a removed endpoint is used until it fails.
     pub probation: bool,
+    /// How connections are limited.
+    pub pool: PoolPlan,
 }
 
 /// Endpoints of the same weight: a range of `EndpointSet::endpoints`.

@@ -3,10 +3,10 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::answer::{Answer, Lost, Relayed, Verdict};
@@ -15,6 +15,7 @@ use super::request::{self, HeadParts};
 use super::{Connection, Next, Scratch, cause_of, upgrade};
 use crate::context::{Deadline, Trace};
 use crate::endpoint::connect::{self, Link};
+use crate::endpoint::gate::{Crowded, Gate};
 use crate::endpoint::{InFlight, Outcome};
 use crate::failure::{Cause, Failure};
 use crate::identify::{self, Consumed};
@@ -156,6 +157,27 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             self.trace.sample(sample);
         }
         self.deadline = deadline;
+    }
+
+    /// Takes a place among the connections that an endpoint may have, where they are limited.
+    async fn enter(&self, hop: &Hop<'_>, gate: &Gate) -> Result<Option<OwnedSemaphorePermit>, Unsent> {
+        let timeout_ms = self.server.router.plan.binding_timeout_ms;
+        let waiting = gate.enter(&hop.client.stats[self.worker.index].pool_waiters);
+        let failure = match tokio::time::timeout(Duration::from_millis(timeout_ms), waiting).await {
+            Ok(Ok(place)) => return Ok(place),
+            Ok(Err(Crowded)) => Failure::endpoint(
+                Cause::NoBrokers,
+                format!(
+                    "too many requests wait for a connection to {} already",
+                    hop.endpoint.text
+                ),
+            ),
+            Err(_elapsed) => Failure::binding_timeout(timeout_ms, self.name_path()),
+        };
+        Err(Unsent {
+            failure,
+            repeatable: !self.body_lost,
+        })
     }
 
     /// A connection to the endpoint: an idle one, or a new one.
@@ -341,7 +363,8 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             input.consume(self.head_length + used);
             self.body_lost = true;
             let (mut endpoint_reads, mut endpoint_writes) = endpoint.split();
-            let mut uploading = pin!(relay::upload(
+            // Boxed, so that a task need not have room for both at once: few bodies come in more than one piece.
+            let mut uploading = Box::pin(relay::upload(
                 Waits {
                     deadline: &pulse.upload,
                     stall_ms: shorter(upstream_stall_ms, server.plan.socket.read_timeout_ms),
@@ -359,7 +382,7 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             ));
             let mut uploading_over = false;
             let relayed = {
-                let mut answering = pin!(answer.pass_on(&mut endpoint_reads, &mut caller_writes));
+                let mut answering = Box::pin(answer.pass_on(&mut endpoint_reads, &mut caller_writes));
                 poll_fn(|context| {
                     if !uploading_over && let Poll::Ready(sent) = uploading.as_mut().poll(context) {
                         uploading_over = true;
@@ -465,6 +488,11 @@ impl Exchange for H1Exchange<'_, '_> {
         } else {
             worker.now_us()
         };
+        // Boxed, so that it takes no room in the tasks of those who need not wait.
+        let _place = match &hop.endpoint.gate {
+            Some(gate) => Box::pin(self.enter(hop, gate)).await?,
+            None => None,
+        };
         let mut in_flight = hop.endpoint.begin(began_us);
         let mut link = match self.connect(hop).await {
             Ok(link) => link,
@@ -518,7 +546,7 @@ impl Exchange for H1Exchange<'_, '_> {
                         hop.endpoint,
                         link,
                         worker.tick_ms(),
-                        policy.pool.max_size,
+                        &policy.pool,
                         policy.pool.idle_time_ms.or(policy.idle_timeout_ms),
                     );
                 }
