@@ -217,8 +217,14 @@ impl Connection<'_> {
                         return next;
                     }
                 }
-                Head::Bad(failure) => return self.refuse(scratch, &failure, None).await,
-                Head::Ended => return Next::Close,
+                unserved => {
+                    let stats = &self.server.stats[self.worker.index];
+                    stats.received_bytes.add(scratch.input.take_count());
+                    return match unserved {
+                        Head::Bad(failure) => self.refuse(scratch, &failure, None).await,
+                        _ => Next::Close,
+                    };
+                }
             }
             if scratch.input.is_empty() {
                 return Next::Request;
