@@ -29,7 +29,7 @@ const TICKS_PER_SWEEP: u64 = 10;
 /// Working memory that is kept for the next requests.
 const SPARE_SCRATCHES: usize = 64;
 /// A worker's own path cache may outgrow the router's table only until the next sweep.
-const CACHE_SLACK: usize = 1024;
+const CACHE_SLACK: usize = 64;
 
 type PathCache = HashMap<Box<[u8]>, Arc<Name>, foldhash::fast::RandomState>;
 
