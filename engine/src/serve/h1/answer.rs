@@ -14,6 +14,7 @@ use crate::endpoint::{InFlight, Outcome, Transition};
 use crate::failure::{Cause, Failure};
 use crate::mail::Level;
 use crate::resolve::Client;
+use crate::route::Unsent;
 use crate::serve::buffer::Buffer;
 use crate::stream::Socket;
 use crate::wire::h1::{Body, Limits, Parse, RequestHead, ResponseHead, Version};
@@ -41,6 +42,27 @@ pub(super) enum Lost {
 }
 
 impl Lost {
+    /// What the caller is told, and whether another attempt may follow: `replayable` says that the whole request is still here.
+    pub(super) fn unsent(self, replayable: bool, idempotent: bool) -> Unsent {
+        let closed = |error: &io::Error| {
+            let message = match error.kind() {
+                io::ErrorKind::UnexpectedEof => "the endpoint closed the connection before it answered".to_owned(),
+                _ => format!("the connection to the endpoint failed: {error}"),
+            };
+            Failure::endpoint(cause_of(error), message)
+        };
+        let (failure, repeatable) = match self {
+            Self::Unwritten(error) => (closed(&error), replayable),
+            Self::Silent(error) => (closed(&error), replayable && idempotent),
+            Self::Garbled(error) => (Failure::endpoint(Cause::BadResponse, error.to_string()), false),
+            Self::Late(failure) => (failure, false),
+            Self::BadUpload(error) => (Failure::malformed(400, error.to_string()), false),
+            Self::SlowUpload => (Failure::malformed(408, "the request's body took too long"), false),
+            Self::CallerGone => (Failure::cancelled(), false),
+        };
+        Unsent { failure, repeatable }
+    }
+
     pub(super) fn cause(&self) -> Cause {
         match self {
             Self::Unwritten(error) | Self::Silent(error) => cause_of(error),

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::answer::{Answer, Lost, Relayed, Verdict};
 use super::relay::{self, Broken, Rest, Upload, Waits, shorter};
 use super::request::{self, HeadParts};
-use super::{Connection, Next, Scratch, cause_of, upgrade};
+use super::{Connection, Next, Scratch, upgrade};
 use crate::context::{Deadline, Trace};
 use crate::endpoint::connect::{self, Link};
 use crate::endpoint::gate::{Crowded, Gate};
@@ -490,12 +490,21 @@ impl Exchange for H1Exchange<'_, '_> {
         } else {
             worker.now_us()
         };
-        // Boxed, so that it takes no room in the tasks of those who need not wait.
+        // Who waits for a place is load that the balancer has to see.
+        let mut in_flight = hop.endpoint.begin(began_us);
         let _place = match &hop.endpoint.gate {
-            Some(gate) => Box::pin(self.enter(hop, gate)).await?,
+            // Boxed, so that it takes no room in the tasks of those who need not wait.
+            Some(gate) => match Box::pin(self.enter(hop, gate)).await {
+                Ok(place) => place,
+                Err(unsent) => {
+                    let waited_us = worker.now_us() - began_us;
+                    stats.finish(0, waited_us, Some(unsent.failure.cause));
+                    path_stats.finish(0, waited_us, Some(unsent.failure.cause));
+                    return Err(unsent);
+                }
+            },
             None => None,
         };
-        let mut in_flight = hop.endpoint.begin(began_us);
         let mut link = match self.connect(hop).await {
             Ok(link) => link,
             Err(unsent) => {
@@ -564,31 +573,10 @@ impl Exchange for H1Exchange<'_, '_> {
                     whole: relayed.broken.is_none(),
                 })
             }
-            Err(lost) => Err(self.unsent(lost)),
+            Err(lost) => {
+                let replayable = !self.body_lost && !self.begun;
+                Err(lost.unsent(replayable, self.scratch.request.method.is_idempotent()))
+            }
         }
-    }
-}
-
-impl H1Exchange<'_, '_> {
-    fn unsent(&self, lost: Lost) -> Unsent {
-        let replayable = !self.body_lost && !self.begun;
-        let idempotent = self.scratch.request.method.is_idempotent();
-        let closed = |error: &io::Error| {
-            let message = match error.kind() {
-                io::ErrorKind::UnexpectedEof => "the endpoint closed the connection before it answered".to_owned(),
-                _ => format!("the connection to the endpoint failed: {error}"),
-            };
-            Failure::endpoint(cause_of(error), message)
-        };
-        let (failure, repeatable) = match lost {
-            Lost::Unwritten(error) => (closed(&error), replayable),
-            Lost::Silent(error) => (closed(&error), replayable && idempotent),
-            Lost::Garbled(error) => (Failure::endpoint(Cause::BadResponse, error.to_string()), false),
-            Lost::Late(failure) => (failure, false),
-            Lost::BadUpload(error) => (Failure::malformed(400, error.to_string()), false),
-            Lost::SlowUpload => (Failure::malformed(408, "the request's body took too long"), false),
-            Lost::CallerGone => (Failure::cancelled(), false),
-        };
-        Unsent { failure, repeatable }
     }
 }
