@@ -1,48 +1,32 @@
-//! One request and its response: from the caller's connection to an endpoint's, and back.
+//! One request: what it asks for and brings along, and how far its exchange has come.
 
-use std::cell::Cell;
-use std::future::poll_fn;
-use std::io;
-use std::task::Poll;
-use std::time::Duration;
-
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
-
-use super::answer::{Answer, Lost, Relayed, Verdict};
-use super::relay::{self, Broken, Rest, Upload, Waits, shorter};
-use super::request::{self, HeadParts};
-use super::{Connection, Next, Scratch, upgrade};
+use super::{Connection, Next, Scratch};
 use crate::context::{Deadline, Trace};
-use crate::endpoint::connect::{self, Link};
-use crate::endpoint::gate::{Crowded, Gate};
-use crate::endpoint::{InFlight, Outcome};
 use crate::failure::{Cause, Failure};
 use crate::identify::{self, Consumed};
 use crate::route::{Exchange, Hop, Served, Unsent};
 use crate::router::Server;
-use crate::stream::Stream;
 use crate::wire::h1::{Known, Method};
 use crate::worker::Worker;
 
 /// A request that was read as far as its head, and all that it takes to answer it.
 pub(super) struct H1Exchange<'a, 'c> {
-    worker: &'c Worker,
-    server: &'c Server,
-    connection: &'a mut Connection<'c>,
-    scratch: &'a mut Scratch,
-    head_length: usize,
-    started_us: u64,
+    pub(super) worker: &'c Worker,
+    pub(super) server: &'c Server,
+    pub(super) connection: &'a mut Connection<'c>,
+    pub(super) scratch: &'a mut Scratch,
+    pub(super) head_length: usize,
+    pub(super) started_us: u64,
     /// What an identifier left of the target.
-    consumed: Option<Consumed>,
-    trace: Trace,
-    deadline: Option<Deadline>,
-    attempts: u32,
+    pub(super) consumed: Option<Consumed>,
+    pub(super) trace: Trace,
+    pub(super) deadline: Option<Deadline>,
+    pub(super) attempts: u32,
     /// A byte of the response went to the caller.
-    begun: bool,
+    pub(super) begun: bool,
     /// Bytes of the body were given up to an endpoint and are not here any more.
-    body_lost: bool,
-    next: Next,
+    pub(super) body_lost: bool,
+    pub(super) next: Next,
 }
 
 /// How far an exchange has come, when it is over.
@@ -158,272 +142,6 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
         }
         self.deadline = deadline;
     }
-
-    /// Takes a place among the connections that an endpoint may have, where they are limited.
-    async fn enter(&self, hop: &Hop<'_>, gate: &Gate) -> Result<Option<OwnedSemaphorePermit>, Unsent> {
-        let timeout_ms = self.server.router.plan.binding_timeout_ms;
-        let waiting = gate.enter(&hop.client.stats[self.worker.index].pool_waiters);
-        let failure = match tokio::time::timeout(Duration::from_millis(timeout_ms), waiting).await {
-            Ok(Ok(place)) => return Ok(place),
-            Ok(Err(Crowded)) => Failure::endpoint(
-                Cause::NoBrokers,
-                format!(
-                    "too many requests wait for a connection to {} already",
-                    hop.endpoint.text
-                ),
-            ),
-            Err(_elapsed) => Failure::binding_timeout(timeout_ms, self.name_path()),
-        };
-        Err(Unsent {
-            failure,
-            repeatable: !self.body_lost,
-        })
-    }
-
-    /// A connection to the endpoint: an idle one, or a new one.
-    async fn connect(&self, hop: &Hop<'_>) -> Result<Link, Unsent> {
-        let stats = &hop.client.stats[self.worker.index];
-        if self.attempts <= 1
-            && let Some(link) = self.worker.pools.borrow_mut().take(hop.endpoint)
-        {
-            return Ok(link);
-        }
-        let policy = &hop.client.policy;
-        let started_us = self.worker.now_us();
-        let connecting = async {
-            let (address, timeout_ms) = (hop.endpoint.address, policy.connect_timeout_ms);
-            let stream = connect::connect(address, timeout_ms, &policy.socket).await?;
-            match &hop.client.tls {
-                None => Ok(Stream::Plain(stream)),
-                // Boxed, since a handshake is large and rare.
-                Some(tls) => Box::pin(connect::encrypt(stream, tls, timeout_ms, &self.worker.outbox)).await,
-            }
-        };
-        let connected = match hop.deadline {
-            None => connecting.await,
-            Some((by, timeout_ms)) => match tokio::time::timeout_at(by, connecting).await {
-                Ok(connected) => connected,
-                Err(_elapsed) => {
-                    return Err(Unsent {
-                        failure: Failure::total_timeout(timeout_ms),
-                        repeatable: false,
-                    });
-                }
-            },
-        };
-        match connected {
-            Ok(stream) => {
-                stats.connect_latency.record(self.worker.now_us() - started_us);
-                Ok(Link::new(stream, stats))
-            }
-            Err(error) => {
-                stats.connect_failures.add(1);
-                stats.failed_connect_latency.record(self.worker.now_us() - started_us);
-                Err(Unsent {
-                    failure: Failure::endpoint(Cause::ConnectFailed, error.to_string()),
-                    repeatable: !self.body_lost,
-                })
-            }
-        }
-    }
-
-    /// Writes the request's head for this attempt into `output`.
-    fn write_head(&mut self, hop: &Hop<'_>) {
-        let scratch = &mut *self.scratch;
-        let output = &mut scratch.output;
-        output.clear();
-        request::push_head(
-            output,
-            &HeadParts {
-                head: &scratch.request,
-                bytes: scratch.input.bytes(),
-                consumed: self.consumed,
-                clear_context: self.server.plan.clear_context,
-                timestamp_header: self.server.plan.timestamp_header.as_deref(),
-                endpoint: &hop.endpoint.text,
-                upgrade: upgrade::wanted(&scratch.request, scratch.input.bytes()),
-            },
-        );
-        let trace = self.trace.child(&mut self.worker.random.borrow_mut());
-        output.extend_from_slice(b"l5d-ctx-trace: ");
-        trace.write(output);
-        output.extend_from_slice(b"\r\nl5d-reqid: ");
-        trace.write_request_id(output);
-        output.extend_from_slice(b"\r\n");
-        // What is left of our own timeouts is told to the next hop (reference/linker.md §5.3).
-        let own = Self::head_deadline(hop).and_then(|(by, _)| Deadline::within(by.duration_since(Instant::now())));
-        if let Some(deadline) = Deadline::combine(self.deadline, own) {
-            output.extend_from_slice(b"l5d-ctx-deadline: ");
-            deadline.write(output);
-            output.extend_from_slice(b"\r\n");
-        }
-        request::push_hop(output, hop);
-    }
-
-    /// When the response's head must be there, and the failure if it is not.
-    fn head_deadline(hop: &Hop<'_>) -> Option<(Instant, Failure)> {
-        let total = hop
-            .deadline
-            .map(|(by, timeout_ms)| (by, Failure::total_timeout(timeout_ms)));
-        let attempt = hop.client.policy.request_attempt_timeout_ms.map(|timeout_ms| {
-            let failure = Failure::attempt_timeout(timeout_ms, &hop.endpoint.text);
-            (Instant::now() + Duration::from_millis(timeout_ms), failure)
-        });
-        total.into_iter().chain(attempt).min_by_key(|(by, _)| *by)
-    }
-
-    async fn exchange(
-        &mut self,
-        hop: &Hop<'_>,
-        endpoint: &mut Stream,
-        in_flight: &mut InFlight,
-        sent: &Cell<u64>,
-    ) -> Result<Relayed, Lost> {
-        let deadline = Self::head_deadline(hop);
-        let server = self.server;
-        let worker = self.worker;
-        let stats = &server.stats[worker.index];
-        let Scratch {
-            input,
-            request,
-            output,
-            reply,
-            response,
-            back,
-            access,
-            ..
-        } = &mut *self.scratch;
-        let Connection {
-            stream, pulse, peer, ..
-        } = &mut *self.connection;
-        let waits = Waits {
-            worker,
-            pulse,
-            deadline: &pulse.main,
-            stall_ms: shorter(server.plan.idle_timeout_ms, server.plan.socket.write_timeout_ms),
-            silence_ms: hop.client.policy.socket.read_timeout_ms,
-        };
-        if let Some(log) = &server.router.access_log {
-            log.note(access, request, input.bytes(), output, peer.ip());
-        }
-        let upstream_stall_ms = shorter(server.plan.idle_timeout_ms, hop.client.policy.socket.write_timeout_ms);
-        let mut body = Upload::of(request.body);
-        let used = body
-            .take(&input.bytes()[self.head_length..], output)
-            .map_err(Lost::BadUpload)?;
-        let towards = Waits {
-            stall_ms: upstream_stall_ms,
-            ..waits
-        };
-        towards.write(endpoint, output).await.map_err(|(written, error)| {
-            if written == 0 {
-                Lost::Unwritten(error)
-            } else {
-                Lost::Silent(error)
-            }
-        })?;
-        sent.set(output.len() as u64);
-        reply.clear();
-        let uploaded = Cell::new(body.is_done());
-        let begun = Cell::new(false);
-        let mut answer = Answer {
-            waits,
-            request,
-            reply,
-            response,
-            back,
-            limits: &server.limits,
-            clear_context: server.plan.clear_context,
-            caller_stays: request.keep_alive && !worker.is_draining(),
-            uploaded: &uploaded,
-            may_switch: upgrade::wanted(request, input.bytes()).is_some(),
-            deadline,
-            verdict: Verdict {
-                worker,
-                client: hop.client,
-                in_flight,
-            },
-            begun: &begun,
-            access: server.router.access_log.as_ref().map(|log| (log, &*access)),
-        };
-        let relayed = if body.is_done() {
-            let (_, mut caller_writes) = stream.split();
-            let relayed = answer.pass_on(endpoint, &mut caller_writes).await;
-            self.begun |= begun.get();
-            let relayed = relayed?;
-            input.consume(self.head_length + used);
-            relayed
-        } else {
-            let (mut caller_reads, mut caller_writes) = stream.split();
-            if request.expect_continue && input.len() == self.head_length {
-                let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
-                waits
-                    .write(&mut caller_writes, interim)
-                    .await
-                    .map_err(|_gone| Lost::CallerGone)?;
-            }
-            input.consume(self.head_length + used);
-            self.body_lost = true;
-            let (mut endpoint_reads, mut endpoint_writes) = endpoint.split();
-            // Boxed, so that a task need not have room for both at once: few bodies come in more than one piece.
-            let mut uploading = Box::pin(relay::upload(
-                Waits {
-                    deadline: &pulse.upload,
-                    stall_ms: shorter(upstream_stall_ms, server.plan.socket.read_timeout_ms),
-                    ..waits
-                },
-                &mut caller_reads,
-                &mut endpoint_writes,
-                Rest {
-                    input,
-                    out: output,
-                    body: &mut body,
-                    sent,
-                    done: &uploaded,
-                },
-            ));
-            let mut uploading_over = false;
-            let relayed = {
-                let mut answering = Box::pin(answer.pass_on(&mut endpoint_reads, &mut caller_writes));
-                poll_fn(|context| {
-                    if !uploading_over && let Poll::Ready(sent) = uploading.as_mut().poll(context) {
-                        uploading_over = true;
-                        match sent {
-                            Err(Broken::Sink(error)) if error.kind() == io::ErrorKind::TimedOut && !begun.get() => {
-                                return Poll::Ready(Err(Lost::Silent(error)));
-                            }
-                            // An endpoint that stops reading may have answered: its response decides.
-                            Ok(()) | Err(Broken::Sink(_)) => {}
-                            Err(Broken::Source(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                                return Poll::Ready(Err(Lost::BadUpload(error)));
-                            }
-                            Err(Broken::Source(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                                return Poll::Ready(Err(Lost::SlowUpload));
-                            }
-                            Err(Broken::Source(_)) => return Poll::Ready(Err(Lost::CallerGone)),
-                        }
-                    }
-                    answering.as_mut().poll(context)
-                })
-                .await
-            };
-            self.begun |= begun.get();
-            let mut relayed = relayed?;
-            relayed.reusable &= uploaded.get();
-            relayed
-        };
-        if relayed.switched {
-            self.next = Next::Close;
-            let tunnel = upgrade::tunnel(stream, endpoint, input.bytes(), answer.reply.bytes());
-            // A tunnel ends when either side wants it to; how is nobody's failure.
-            if let Ok((sent, received)) = Box::pin(tunnel).await {
-                stats.received_bytes.add(sent);
-                stats.sent_bytes.add(received);
-            }
-            input.clear();
-        }
-        Ok(relayed)
-    }
 }
 
 impl Exchange for H1Exchange<'_, '_> {
@@ -481,102 +199,6 @@ impl Exchange for H1Exchange<'_, '_> {
     }
 
     async fn send(&mut self, hop: &Hop<'_>) -> Result<Served, Unsent> {
-        self.attempts += 1;
-        let worker = self.worker;
-        let stats = &*hop.client.stats[worker.index];
-        let path_stats = &*hop.leaf.stats[worker.index];
-        let began_us = if self.attempts == 1 {
-            worker.recent_us()
-        } else {
-            worker.now_us()
-        };
-        // Who waits for a place is load that the balancer has to see.
-        let mut in_flight = hop.endpoint.begin(began_us);
-        let _place = match &hop.endpoint.gate {
-            // Boxed, so that it takes no room in the tasks of those who need not wait.
-            Some(gate) => match Box::pin(self.enter(hop, gate)).await {
-                Ok(place) => place,
-                Err(unsent) => {
-                    let waited_us = worker.now_us() - began_us;
-                    stats.finish(0, waited_us, Some(unsent.failure.cause));
-                    path_stats.finish(0, waited_us, Some(unsent.failure.cause));
-                    return Err(unsent);
-                }
-            },
-            None => None,
-        };
-        let mut link = match self.connect(hop).await {
-            Ok(link) => link,
-            Err(unsent) => {
-                let (client, now_us) = (hop.client, worker.now_us());
-                let in_flight = &mut in_flight;
-                Verdict {
-                    worker,
-                    client,
-                    in_flight,
-                }
-                .tell(Outcome::Failure, now_us);
-                stats.finish(0, now_us - began_us, Some(unsent.failure.cause));
-                path_stats.finish(0, now_us - began_us, Some(unsent.failure.cause));
-                return Err(unsent);
-            }
-        };
-        self.write_head(hop);
-        stats.pending.add(1);
-        path_stats.pending.add(1);
-        let sent = Cell::new(0);
-        let exchanged = self.exchange(hop, &mut link.stream, &mut in_flight, &sent).await;
-        stats.pending.sub(1);
-        path_stats.pending.sub(1);
-        let (status, latency_us, cause) = match &exchanged {
-            Ok(relayed) => (relayed.status, relayed.head_us.saturating_sub(began_us), relayed.broken),
-            Err(lost) => {
-                let now_us = worker.now_us();
-                if let Some(outcome) = lost.outcome() {
-                    let (client, in_flight) = (hop.client, &mut in_flight);
-                    Verdict {
-                        worker,
-                        client,
-                        in_flight,
-                    }
-                    .tell(outcome, now_us);
-                }
-                (0, now_us - began_us, Some(lost.cause()))
-            }
-        };
-        drop(in_flight);
-        stats.finish(status, latency_us, cause);
-        stats.sent_bytes.add(sent.get());
-        stats.received_bytes.add(self.scratch.reply.take_count());
-        path_stats.finish(status, latency_us, cause);
-        match exchanged {
-            Ok(relayed) => {
-                let policy = &hop.client.policy;
-                if relayed.reusable && !worker.is_draining() && !link.is_older_than(policy.life_timeout_ms) {
-                    worker.pools.borrow_mut().put(
-                        hop.endpoint,
-                        link,
-                        worker.tick_ms(),
-                        &policy.pool,
-                        policy.pool.idle_time_ms.or(policy.idle_timeout_ms),
-                    );
-                }
-                self.server.stats[worker.index].sent_bytes.add(relayed.sent_bytes);
-                self.next = match relayed {
-                    Relayed { broken: Some(_), .. } => Next::Cut,
-                    Relayed { keep_alive: true, .. } => Next::Request,
-                    _ => Next::Close,
-                };
-                Ok(Served {
-                    status: relayed.status,
-                    latency_us: relayed.head_us.saturating_sub(self.started_us),
-                    whole: relayed.broken.is_none(),
-                })
-            }
-            Err(lost) => {
-                let replayable = !self.body_lost && !self.begun;
-                Err(lost.unsent(replayable, self.scratch.request.method.is_idempotent()))
-            }
-        }
+        self.attempt(hop).await
     }
 }

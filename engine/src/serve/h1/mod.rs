@@ -1,8 +1,10 @@
 //! One HTTP/1 connection from a caller, from its first request to its last.
 
 mod answer;
+mod attempt;
 mod exchange;
 mod local;
+mod reach;
 mod relay;
 mod request;
 mod response;

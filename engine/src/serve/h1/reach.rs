@@ -1,0 +1,82 @@
+//! The way to an endpoint: a place among its connections, and a connection.
+
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::exchange::H1Exchange;
+use crate::endpoint::connect::{self, Link};
+use crate::endpoint::gate::{Crowded, Gate};
+use crate::failure::{Cause, Failure};
+use crate::route::{Exchange, Hop, Unsent};
+use crate::stream::Stream;
+
+impl H1Exchange<'_, '_> {
+    /// Takes a place among the connections that an endpoint may have, where they are limited.
+    pub(super) async fn enter(&self, hop: &Hop<'_>, gate: &Gate) -> Result<Option<OwnedSemaphorePermit>, Unsent> {
+        let timeout_ms = self.server.router.plan.binding_timeout_ms;
+        let waiting = gate.enter(&hop.client.stats[self.worker.index].pool_waiters);
+        let failure = match tokio::time::timeout(Duration::from_millis(timeout_ms), waiting).await {
+            Ok(Ok(place)) => return Ok(place),
+            Ok(Err(Crowded)) => Failure::endpoint(
+                Cause::NoBrokers,
+                format!(
+                    "too many requests wait for a connection to {} already",
+                    hop.endpoint.text
+                ),
+            ),
+            Err(_elapsed) => Failure::binding_timeout(timeout_ms, self.name_path()),
+        };
+        Err(Unsent {
+            failure,
+            repeatable: !self.body_lost,
+        })
+    }
+
+    /// A connection to the endpoint: an idle one, or a new one.
+    pub(super) async fn connect(&self, hop: &Hop<'_>) -> Result<Link, Unsent> {
+        let stats = &hop.client.stats[self.worker.index];
+        if self.attempts <= 1
+            && let Some(link) = self.worker.pools.borrow_mut().take(hop.endpoint)
+        {
+            return Ok(link);
+        }
+        let policy = &hop.client.policy;
+        let started_us = self.worker.now_us();
+        let connecting = async {
+            let (address, timeout_ms) = (hop.endpoint.address, policy.connect_timeout_ms);
+            let stream = connect::connect(address, timeout_ms, &policy.socket).await?;
+            match &hop.client.tls {
+                None => Ok(Stream::Plain(stream)),
+                // Boxed, since a handshake is large and rare.
+                Some(tls) => Box::pin(connect::encrypt(stream, tls, timeout_ms, &self.worker.outbox)).await,
+            }
+        };
+        let connected = match hop.deadline {
+            None => connecting.await,
+            Some((by, timeout_ms)) => match tokio::time::timeout_at(by, connecting).await {
+                Ok(connected) => connected,
+                Err(_elapsed) => {
+                    return Err(Unsent {
+                        failure: Failure::total_timeout(timeout_ms),
+                        repeatable: false,
+                    });
+                }
+            },
+        };
+        match connected {
+            Ok(stream) => {
+                stats.connect_latency.record(self.worker.now_us() - started_us);
+                Ok(Link::new(stream, stats))
+            }
+            Err(error) => {
+                stats.connect_failures.add(1);
+                stats.failed_connect_latency.record(self.worker.now_us() - started_us);
+                Err(Unsent {
+                    failure: Failure::endpoint(Cause::ConnectFailed, error.to_string()),
+                    repeatable: !self.body_lost,
+                })
+            }
+        }
+    }
+}
