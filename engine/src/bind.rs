@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, Weak};
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
+use crate::budget::{Budget, BudgetPlan};
 use crate::mail::{Answer, Level, Outbox, Outcome, Outgoing, lock};
 use crate::plan::{RouterPlan, ServicePolicy};
 use crate::resolve::{Client, Clients};
@@ -74,6 +75,8 @@ pub struct Service {
     pub stats: Box<[Arc<ServiceStats>]>,
     /// The metrics of this path through each client.
     through: Mutex<HashMap<Box<str>, PathBlocks>>,
+    /// What its retries cost, whatever dtabs they brought; none before its first answer.
+    budget: Mutex<Option<Arc<Budget>>>,
 }
 
 /// One block a worker.
@@ -85,7 +88,22 @@ impl Service {
             path: path.into(),
             stats: (0..workers).map(|_| Arc::new(ServiceStats::default())).collect(),
             through: Mutex::default(),
+            budget: Mutex::default(),
         }
+    }
+
+    /// The budget for retries, made anew when the operator has changed it.
+    fn budget_of(&self, plan: BudgetPlan) -> Arc<Budget> {
+        let mut budget = lock(&self.budget);
+        match &*budget {
+            Some(budget) if *budget.plan() == plan => budget.clone(),
+            _ => budget.insert(Arc::new(Budget::new(plan, self.stats.len()))).clone(),
+        }
+    }
+
+    /// How many requests may be retried now; none before the first answer.
+    pub fn retries_left(&self, now_ms: u64) -> Option<u64> {
+        lock(&self.budget).as_ref().map(|budget| budget.balance(now_ms))
     }
 
     fn through_client(&self, client: &str) -> PathBlocks {
@@ -127,6 +145,8 @@ pub struct Answered {
     pub context: Box<str>,
     pub override_dentries: Vec<String>,
     pub policy: ServicePolicy,
+    /// What retries cost.
+    pub budget: Arc<Budget>,
 }
 
 /// What a name is bound to.
@@ -298,6 +318,7 @@ impl Names {
             bound,
             context: answer.context.into(),
             override_dentries: answer.override_dentries,
+            budget: name.service.budget_of(answer.policy.retry_budget),
             policy: answer.policy,
         })));
         name.changed.notify_waiters();

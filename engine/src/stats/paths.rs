@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use super::counter::{Counter, Gauge};
-use super::failures::{Failures, failed};
+use super::failures::{Counted, Failures};
 use super::histogram::Histogram;
-use crate::failure::Cause;
-use crate::tally::Scope;
+use crate::tally::{Scope, Stat};
 
 const MICROSECONDS_PER_MILLISECOND: f64 = 1000.0;
 
@@ -20,6 +19,7 @@ pub struct ServiceStats {
     pub latency: Histogram,
     /// Requests that were sent once more because of their response.
     pub retries: Counter,
+    /// Of those requests that were retried.
     pub retries_per_request: Histogram,
     pub retry_budget_exhausted: Counter,
 }
@@ -27,11 +27,10 @@ pub struct ServiceStats {
 impl ServiceStats {
     /// Counts a request that is done, retries included.
     #[inline]
-    pub fn finish(&self, status: u16, latency_us: u64, cause: Option<Cause>) {
-        if failed(status, cause) {
-            self.failures.add(cause);
-        } else {
-            self.success.add(1);
+    pub fn finish(&self, latency_us: u64, counted: Counted) {
+        match counted {
+            Counted::Success => self.success.add(1),
+            Counted::Failure(cause) => self.failures.add(cause),
         }
         self.latency.record(latency_us);
     }
@@ -52,12 +51,27 @@ impl ServiceStats {
             &block.latency
         });
         scope.sum("retries/total", blocks, |block| &block.retries);
-        scope.merge("retries/per_request", blocks, 1.0, |block| &block.retries_per_request);
-        scope.sum_if_any("retries/budget_exhausted", blocks, |block| {
+        scope.stat(
+            "retries/per_request",
+            retries_per_request(blocks, scope.counters["requests"]),
+        );
+        scope.sum("retries/budget_exhausted", blocks, |block| {
             &block.retry_budget_exhausted
         });
         scope
     }
+}
+
+/// Those that were never retried are not recorded one by one.
+fn retries_per_request(blocks: &[Arc<ServiceStats>], requests: u64) -> Option<Stat> {
+    let recorded = Histogram::merged(blocks.iter().map(|block| &block.retries_per_request), 1.0);
+    let mut stat = recorded.unwrap_or_default();
+    let never = requests.saturating_sub(stat.count);
+    if never > 0 {
+        stat.count += never;
+        stat.buckets.insert(0, (0.0, never));
+    }
+    (stat.count > 0).then_some(stat)
 }
 
 /// What one worker has counted for `rt/<router>/client/<id>/service/<path>`.
@@ -73,11 +87,10 @@ pub struct PathStats {
 impl PathStats {
     /// Counts one attempt that is done.
     #[inline]
-    pub fn finish(&self, status: u16, latency_us: u64, cause: Option<Cause>) {
-        if failed(status, cause) {
-            self.failures.add(cause);
-        } else {
-            self.success.add(1);
+    pub fn finish(&self, latency_us: u64, counted: Counted) {
+        match counted {
+            Counted::Success => self.success.add(1),
+            Counted::Failure(cause) => self.failures.add(cause),
         }
         self.latency.record(latency_us);
     }

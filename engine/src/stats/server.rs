@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::counter::{Counter, Gauge};
-use super::failures::{Failures, failed};
+use super::failures::{Counted, Failures};
 use super::histogram::Histogram;
 use super::responses::Responses;
 use crate::failure::Cause;
@@ -32,13 +32,13 @@ pub struct ServerStats {
 impl ServerStats {
     /// Counts a request that is done. `status` is what the caller was told, 0 if nothing.
     #[inline]
-    pub fn finish(&self, status: u16, latency_us: u64, cause: Option<Cause>) {
-        if failed(status, cause) {
-            self.failures.add(cause);
-        } else {
-            self.success.add(1);
+    pub fn finish(&self, status: u16, latency_us: u64, counted: Counted) {
+        match counted {
+            Counted::Success => self.success.add(1),
+            Counted::Failure(cause) => self.failures.add(cause),
         }
-        let told = if cause == Some(Cause::Cancelled) { 0 } else { status };
+        let cancelled = Counted::Failure(Some(Cause::Cancelled));
+        let told = if counted == cancelled { 0 } else { status };
         self.responses.record(told, latency_us);
     }
 
