@@ -8,13 +8,9 @@ from typing import Annotated
 from msgspec import Meta
 
 from biandou.config.client import matches
-from biandou.config.values import NotBuilt, PrefixPattern, Room
+from biandou.config.values import PrefixPattern, Room
 from biandou.dtab import Path
-from biandou.policies import Budget, ConstantBackoff, Keys, ResponseClassifierKind, Retries
-
-
-def _default_retries(retries: Retries) -> bool:
-    return retries.backoff in (None, ConstantBackoff()) and retries.budget in (None, Budget())
+from biandou.policies import Keys, ResponseClassifierKind, Retries
 
 
 class ServiceKeys(Keys, frozen=True, kw_only=True):
@@ -24,7 +20,7 @@ class ServiceKeys(Keys, frozen=True, kw_only=True):
     """
 
     total_timeout_ms: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
-    retries: Annotated[Retries | None, NotBuilt(_default_retries)] = None
+    retries: Retries | None = None
     response_classifier: Annotated[ResponseClassifierKind | None, Room("response classifiers")] = None
 
 
