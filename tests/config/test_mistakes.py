@@ -233,8 +233,8 @@ BAD: list[tuple[str, list[str]]] = [
     (
         in_router("service: {responseClassifier: {kind: io.l5d.http.retryableReads5XX}}"),
         [
-            "l.yaml:4:40: routers[0].service.responseClassifier.kind: unknown kind `io.l5d.http.retryableReads5XX`; did "
-            f"you mean `io.l5d.http.retryableRead5XX`? allowed: {allowed('response classifiers')}"
+            "l.yaml:4:40: routers[0].service.responseClassifier.kind: unknown kind `io.l5d.http.retryableReads5XX`; "
+            f"did you mean `io.l5d.http.retryableRead5XX`? allowed: {allowed('response classifiers')}"
         ],
     ),
     (
