@@ -40,16 +40,23 @@ pub enum Classifier {
 impl Classifier {
     /// Says what a response comes to. What the endpoint itself says of another attempt goes before the method.
     pub fn response(self, method: Method, status: u16, signals: Signals) -> Class {
-        if status < 500 || self == Self::AllSuccessful {
+        if status < 500 {
             return Class::Success;
         }
+        // Who refuses a request has not answered it, not even to a service to which every answer is good.
         let refused = status == 503 && signals.nonretryable_nack;
         let nacked = status == 503 && signals.nack;
-        if !refused && (nacked || signals.retryable || self.retries(method)) {
-            Class::RetryableFailure
-        } else {
-            Class::Failure
+        match self {
+            Self::AllSuccessful if refused || nacked => Class::Failure,
+            Self::AllSuccessful => Class::Success,
+            _ if !refused && (nacked || signals.retryable || self.retries(method)) => Class::RetryableFailure,
+            _ => Class::Failure,
         }
+    }
+
+    /// Says what a status comes to that no attempt can change.
+    pub fn constant(self, status: u16) -> Class {
+        self.response(Method::Other, status, Signals::default())
     }
 
     /// Says what an attempt comes to that brought no response.
@@ -157,6 +164,8 @@ mod tests {
             Class::Success
         );
         let nack = with(|signals| signals.nack = true);
+        let class = Classifier::AllSuccessful.response(Method::Get, 503, nack);
+        assert_eq!(class, Class::Failure, "a nack is no answer");
         let class = Classifier::NonRetryable5xx.response(Method::Get, 500, nack);
         assert_eq!(class, Class::Failure, "only a 503 is a nack");
     }
@@ -164,7 +173,7 @@ mod tests {
     #[test]
     fn an_endpoint_can_ask_not_to_be_asked_again() {
         let signals = with(|signals| (signals.nack, signals.nonretryable_nack) = (true, true));
-        for kind in &ALL[..4] {
+        for kind in ALL {
             assert_eq!(kind.response(Method::Get, 503, signals), Class::Failure);
         }
     }

@@ -25,6 +25,8 @@ pub struct Failure {
     /// The body, and in one line the `l5d-err` header.
     pub message: String,
     pub cause: Cause,
+    /// The caller may send the request again: nobody has acted on it.
+    pub retryable: bool,
 }
 
 /// What kind of thing went wrong: the metric `failures/<cause>`, named as Linkerd's dashboards know them.
@@ -60,6 +62,7 @@ impl Failure {
             room,
             status,
             message: message.into(),
+            retryable: cause == Cause::Rejected,
             cause,
         }
     }

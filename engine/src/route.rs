@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::bind::{Answered, Bound, Leaf, Name};
 use crate::classify::{Class, Classifier};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, EndpointSet};
 use crate::failure::{Cause, Failure};
 use crate::resolve::{Client, Resolved};
 use crate::retry::{self, Again, Retries, Tried};
@@ -121,7 +121,7 @@ pub enum Routed {
     /// An endpoint answered.
     Served(Served),
     /// The name is bound to a status that we answer ourselves.
-    Status(u16),
+    Status(u16, Class),
 }
 
 /// The service name that a request was bound to, for its metrics; counted as under way for as long as this lives.
@@ -208,7 +208,11 @@ pub async fn route<E: Exchange>(
         let resolved = resolve(worker, router, client, name, started).await?;
         let set = match &*resolved {
             Resolved::Endpoints(set) => set,
-            Resolved::Status(status) => return Ok(Routed::Status(*status)),
+            Resolved::Status(status) => {
+                // It would be the same again, whatever the method.
+                let class = answered.policy.classifier.constant(*status);
+                return Ok(Routed::Status(*status, class));
+            }
             Resolved::Failed(message) => return Err(Failure::resolution(message)),
             Resolved::Pending => return Err(no_brokers()),
         };
@@ -244,7 +248,7 @@ pub async fn route<E: Exchange>(
                     } else if exchange.may_retry(answered.policy.classifier, cause) && hop.take_retry(worker) {
                         Again::Retry
                     } else {
-                        return Err(told(unsent.failure, name, client, set, endpoint));
+                        return Err(told(worker, unsent.failure, &hop, set));
                     }
                 }
             };
@@ -337,17 +341,16 @@ async fn resolve(
     resolved.map_err(|_elapsed| Failure::binding_timeout(timeout_ms, &name.service.path))
 }
 
-/// A failure to connect is told with all that an operator needs to find out why.
-fn told(
-    failure: Failure,
-    name: &Name,
-    client: &Client,
-    set: &crate::endpoint::EndpointSet,
-    endpoint: &Endpoint,
-) -> Failure {
+/// A failure to connect is told with all that an operator needs to find out why. While no endpoint is known to be alive, the
+/// caller may know of another one.
+fn told(worker: &Worker, failure: Failure, hop: &Hop<'_>, set: &EndpointSet) -> Failure {
     if failure.cause != Cause::ConnectFailed {
         return failure;
     }
     let addresses: Vec<String> = set.endpoints.iter().map(|endpoint| endpoint.text.to_string()).collect();
-    Failure::connect(&name.service.path, &client.id, &addresses, &endpoint.text)
+    let path = &hop.resend.bound_to.name.service.path;
+    Failure {
+        retryable: set.available(worker.now_us()) == 0,
+        ..Failure::connect(path, &hop.client.id, &addresses, &hop.endpoint.text)
+    }
 }

@@ -251,7 +251,7 @@ impl Answer<'_> {
 
     /// Whether the request is sent again instead of passing its response on, which is paid for here.
     fn withhold(&self, class: Class) -> Option<Again> {
-        if class == Class::Success || !self.replayable.get() {
+        if class.is_success() || !self.replayable.get() {
             return None;
         }
         let (status, signals) = (self.response.status, self.response.signals);

@@ -294,9 +294,10 @@ impl Connection<'_> {
         let mut next = progress.next;
         let (status, latency_us, counted) = match routed {
             Ok(Routed::Served(served)) => (served.status, served.latency_us, Counted::response(served.class, None)),
-            Ok(Routed::Status(status)) => {
-                next = local::answer_status(self, scratch, status, head_length).await;
-                (status, self.worker.now_us() - started_us, Counted::of(status, None))
+            Ok(Routed::Status(status, class)) => {
+                next = local::answer_status(self, scratch, status, class, head_length).await;
+                let counted = Counted::response(class, None);
+                (status, self.worker.now_us() - started_us, counted)
             }
             Err(failure) => {
                 next = if progress.begun {
