@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -93,6 +94,16 @@ async def test_a_post_is_sent_again_whole_where_that_is_asked_for_and_one_that_i
             answer = await exchange("127.0.0.1", linker.port(), request("POST", body[:size]))
             assert status_of(answer) == status
             assert [body_of(seen) for seen in origin.requests] == [body[:size]] * (2 if status == 200 else 1)
+
+
+async def test_the_access_log_has_a_line_for_each_attempt(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    more = f"httpAccessLog: {log}\n" + classified("retryableRead5XX")
+    async with Origin(failing(1)) as origin:
+        async with LinkerProcess(config(origin.port, more)) as linker:
+            assert status_of(await linker.get("web")) == 200
+        statuses = [re.findall(r'" (\d{3}) ', line) for line in log.read_text().splitlines()]
+        assert statuses == [["503"], ["200"]]
 
 
 async def test_how_large_a_body_may_be_can_be_set() -> None:

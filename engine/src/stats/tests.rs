@@ -91,6 +91,19 @@ fn requests_success_and_failures_are_there_before_the_first_request() {
 }
 
 #[test]
+fn requests_that_were_never_retried_count_as_such() {
+    let blocks: [Arc<ServiceStats>; 2] = Default::default();
+    for block in [0, 1, 1, 1] {
+        blocks[block].finish(50, Counted::of(200, None));
+    }
+    blocks[0].retries_per_request.record(2);
+    let scope = ServiceStats::collect(&["rt", "http", "service", "svc/web"], &blocks);
+    let retries = &scope.stats["retries/per_request"];
+    assert_eq!((retries.count, retries.sum), (4, 2.0));
+    assert_eq!(retries.buckets, [(0.0, 3), (2.0, 1)]);
+}
+
+#[test]
 fn a_client_shows_its_balancer_and_its_dead() {
     let mut rng = fastrand::Rng::with_seed(1);
     let addresses =
