@@ -9,6 +9,7 @@ use crate::access_log::RollPolicy;
 use crate::balance::Kind;
 use crate::endpoint::Policy;
 use crate::identify::Identifier;
+use crate::limit::RateLimit;
 use crate::tls::client::ClientTlsPlan;
 use crate::tls::server::ServerTlsPlan;
 
@@ -88,6 +89,8 @@ pub struct ServerPlan {
     pub max_connections: usize,
     #[serde(default)]
     pub tls: Option<ServerTlsPlan>,
+    #[serde(default)]
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// Options of a listening or connecting socket (reference/linker.md §2.4).
@@ -118,6 +121,8 @@ impl Default for SocketOptions {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct ServicePolicy {
     pub total_timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// Connections kept per endpoint (`hostConnectionPool`).

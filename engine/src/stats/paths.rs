@@ -22,6 +22,8 @@ pub struct ServiceStats {
     pub retries: Counter,
     pub retries_per_request: Histogram,
     pub retry_budget_exhausted: Counter,
+    /// Requests above the rate limit.
+    pub rate_limited: Counter,
 }
 
 impl ServiceStats {
@@ -56,6 +58,7 @@ impl ServiceStats {
         scope.sum_if_any("retries/budget_exhausted", blocks, |block| {
             &block.retry_budget_exhausted
         });
+        scope.sum_if_any("rate_limited", blocks, |block| &block.rate_limited);
         scope
     }
 }

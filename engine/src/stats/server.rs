@@ -17,6 +17,8 @@ pub struct ServerStats {
     /// Requests under way.
     pub pending: Gauge,
     pub responses: Responses,
+    /// Requests above the rate limit.
+    pub rate_limited: Counter,
     pub connects: Counter,
     pub closes: Counter,
     /// Connections whose TLS handshake was sound.
@@ -50,6 +52,7 @@ impl ServerStats {
         let responses = blocks.iter().map(|block| &block.responses);
         Responses::collect(&responses, &mut scope);
         scope.stat("request_latency_ms", Responses::latency(responses));
+        scope.sum_if_any("rate_limited", blocks, |block| &block.rate_limited);
         scope.sum("connects", blocks, |block| &block.connects);
         scope.sum("closes", blocks, |block| &block.closes);
         let open = scope.counters["connects"].saturating_sub(scope.counters["closes"]);

@@ -36,6 +36,9 @@ pub(super) async fn answer_failure(
     if failure.cause == Cause::Rejected {
         fields.extend_from_slice(b"l5d-retryable: true\r\nfinagle-http-nack: true\r\nRetry-After: 0\r\n");
     }
+    if let Some(seconds) = failure.retry_after_s {
+        fields.extend_from_slice(format!("Retry-After: {seconds}\r\n").as_bytes());
+    }
     fields.extend_from_slice(b"Content-Type: text/plain\r\n");
     answer(
         connection,

@@ -132,6 +132,14 @@ impl RequestHead {
         self.absolute.map(|absolute| absolute.authority).or(self.host)
     }
 
+    /// The value of a header that the request has in one line and no more.
+    pub fn sole_value<'a>(&self, name: &str, buf: &'a [u8]) -> Option<&'a [u8]> {
+        let named = |header: &&Header| header.name.get(buf).eq_ignore_ascii_case(name.as_bytes());
+        let mut headers = self.headers.iter().filter(named);
+        let header = headers.next()?;
+        headers.next().is_none().then(|| header.value.get(buf))
+    }
+
     fn advance(&mut self, buf: &[u8], limits: &Limits) -> Result<bool, HeadErrorKind> {
         if self.scan.fields.is_none() && !self.read_request_line(buf, limits)? {
             return Ok(false);
