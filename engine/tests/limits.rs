@@ -257,3 +257,44 @@ fn gauges_of_requests_at_once_are_there_only_where_they_are_limited() {
     assert!(!server.gauges.contains_key("request_concurrency"));
     assert!(!server.counters.contains_key("rate_limited"));
 }
+
+/// The number of values of a distribution of one server or client, and their sum.
+fn distribution(mesh: &Mesh, kind: &str, name: &str) -> (u64, f64) {
+    let tally = mesh.engine.tally();
+    let mut scopes = tally.scopes.iter().filter(|scope| scope.scope.len() == 4);
+    let scope = scopes.find(|scope| scope.scope[2] == kind).expect("a scope");
+    scope.stats.get(name).map_or((0, 0.0), |stat| (stat.count, stat.sum))
+}
+
+#[test]
+fn lengths_of_bodies_are_counted_where_they_are_known_and_times_where_not() {
+    let origin = Origin::start(|mut peer, _tell| {
+        peer.until("abc");
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+        peer.head();
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+        thread::sleep(Duration::from_millis(60));
+        peer.send(b"0\r\n\r\n");
+        peer.head();
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut");
+    });
+    let mesh = Mesh::web(&[origin.address]);
+    let mut peer = mesh.connect();
+    peer.send(b"PUT / HTTP/1.1\r\nHost: web\r\nContent-Length: 3\r\n\r\nabc");
+    peer.until("hello");
+    peer.send(GET);
+    peer.until("0\r\n\r\n");
+    mesh.settle();
+    peer.send(GET);
+    peer.rest();
+    mesh.settle();
+    for kind in ["server", "client"] {
+        assert_eq!(distribution(&mesh, kind, "request_payload_bytes"), (2, 3.0), "{kind}");
+        assert_eq!(distribution(&mesh, kind, "response_payload_bytes"), (1, 5.0), "{kind}");
+    }
+    let (count, sum_ms) = distribution(&mesh, "server", "http/stream/response/duration_ms");
+    assert!(
+        count == 1 && (50.0..5_000.0).contains(&sum_ms),
+        "{count} took {sum_ms} ms"
+    );
+}

@@ -92,6 +92,10 @@ impl H1Exchange<'_, '_> {
         path_stats.finish(status, latency_us, cause);
         match exchanged {
             Ok(relayed) => {
+                if relayed.broken.is_none() {
+                    let Scratch { request, response, .. } = &*self.scratch;
+                    stats.payloads.record(request.body.length(), response.body.length());
+                }
                 let policy = &hop.client.policy;
                 if relayed.reusable && !worker.is_draining() && !link.is_older_than(policy.life_timeout_ms) {
                     worker.pools.borrow_mut().put(

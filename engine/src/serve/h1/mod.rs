@@ -298,7 +298,19 @@ impl Connection<'_> {
         let progress = exchange.progress();
         let mut next = progress.next;
         let (status, latency_us, cause) = match routed {
-            Ok(Routed::Served(served)) => (served.status, served.latency_us, None),
+            Ok(Routed::Served(served)) => {
+                if served.whole {
+                    let response = scratch.response.body.length();
+                    stats.payloads.record(scratch.request.body.length(), response);
+                    if response.is_none() {
+                        let took_us = self.worker.now_us() - started_us;
+                        stats
+                            .response_stream_us
+                            .record(took_us.saturating_sub(served.latency_us));
+                    }
+                }
+                (served.status, served.latency_us, None)
+            }
             Ok(Routed::Status(status)) => {
                 next = local::answer_status(self, scratch, status, head_length).await;
                 (status, self.worker.now_us() - started_us, None)
