@@ -107,13 +107,17 @@ enum Line {
 /// Reads the line at `start`. A header is built in its place: handing it around costs as much as finding it.
 fn read_line(buf: &[u8], start: usize, headers: &mut Vec<Header>) -> Result<Line, HeadErrorKind> {
     let line = &buf[start..];
-    let name_length = scan::run(line, &TOKEN);
-    match line.get(name_length) {
-        None => return Ok(Line::Partial),
-        Some(b':') if name_length > 0 => {}
-        Some(_) => return read_odd_line(line, name_length),
+    // A name is seldom read byte by byte: it ends before the first colon, and one that we know is a token by that alone.
+    let colon = match line {
+        [b'\r', ..] => 0,
+        _ => scan::colon(line),
+    };
+    let name = &line[..colon];
+    let known = Known::of(name);
+    if colon == line.len() || (known == Known::Other && !scan::is_token(name)) {
+        return read_odd_line(line);
     }
-    let mut at = name_length + 1;
+    let mut at = colon + 1;
     while let Some(b' ' | b'\t') = line.get(at) {
         at += 1;
     }
@@ -139,18 +143,22 @@ fn read_line(buf: &[u8], start: usize, headers: &mut Vec<Header>) -> Result<Line
     }
     headers.push(Header {
         line: Span::new(start, start + at + 2),
-        name: Span::new(start, start + name_length),
+        name: Span::new(start, start + colon),
         value: Span::new(start + value_start, start + value_end),
-        known: Known::of(&line[..name_length]),
+        known,
         named_by_connection: false,
     });
     Ok(Line::Header(start + at + 2))
 }
 
-/// The line that ends the head, or one that is wrong at `name_length`.
+/// The line that ends the head, one whose name is wrong, or one whose name has not come as far as its colon.
 #[cold]
-fn read_odd_line(line: &[u8], name_length: usize) -> Result<Line, HeadErrorKind> {
-    Err(match (name_length, line[name_length]) {
+fn read_odd_line(line: &[u8]) -> Result<Line, HeadErrorKind> {
+    let name_length = scan::run(line, &TOKEN);
+    let Some(&byte) = line.get(name_length) else {
+        return Ok(Line::Partial);
+    };
+    Err(match (name_length, byte) {
         (0, b'\r') => match line.get(1) {
             None => return Ok(Line::Partial),
             Some(b'\n') => return Ok(Line::End),
