@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::endpoint::Status;
-use crate::limit::Limit;
 use crate::resolve::{Client, Resolved};
 use crate::router::{Router, Server};
 use crate::stats::{PathStats, ServerStats, ServiceStats, balancing};
@@ -23,7 +22,7 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
             // Nobody waits: what is too much is refused.
             scope.gauges.insert("request_queue_size".into(), 0.0);
         }
-        if let Some(forgotten) = server.limit.as_ref().and_then(Limit::forgotten) {
+        if let Some(forgotten) = server.limit.as_ref().and_then(|limit| limit.forgotten()) {
             scope.counters.insert("rate_limit/forgotten".into(), forgotten);
         }
         tally.scopes.push(scope);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::access_log::AccessLog;
 use crate::bind::Names;
-use crate::limit::{Limit, Table};
+use crate::limit::Limit;
 use crate::mail::Outbox;
 use crate::plan::{RouterPlan, ServerPlan};
 use crate::resolve::Clients;
@@ -61,7 +61,7 @@ pub struct Server {
     pub head_room: usize,
     /// One block a worker.
     pub stats: Box<[Arc<ServerStats>]>,
-    pub limit: Option<Limit>,
+    pub limit: Option<Arc<Limit>>,
     connections: AtomicUsize,
     requests: AtomicU32,
 }
@@ -80,10 +80,7 @@ impl Server {
             limits,
             router,
             tls: plan.tls.clone().map(Reloading::new),
-            limit: plan
-                .rate_limit
-                .clone()
-                .map(|limit| Limit::new(limit, "this server", || Arc::new(Table::default()))),
+            limit: Limit::of_server(plan.rate_limit.as_ref(), None),
             plan,
             address,
             stats: (0..workers).map(|_| Arc::new(ServerStats::default())).collect(),

@@ -115,6 +115,21 @@ fn each_value_of_a_header_has_a_rate_and_those_without_one_share_theirs() {
 }
 
 #[test]
+fn the_host_that_counts_is_the_one_that_goes_on() {
+    let origin = Origin::replying(OK);
+    let mesh = web_with_server_limit(&origin, &limit(1, Some("host")));
+    let mut peer = mesh.connect();
+    let mut status = |host: &str| {
+        peer.send(format!("GET http://web/ HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+        let head = peer.head();
+        let body = head.contains(" 429 ").then(|| peer.until("value of host"));
+        (head[9..12].to_owned(), body.is_some())
+    };
+    assert_eq!(status("one"), ("200".to_owned(), false));
+    assert_eq!(status("another"), ("429".to_owned(), true));
+}
+
+#[test]
 fn each_service_has_a_rate_of_its_own() {
     let origin = Origin::replying(OK);
     let mesh = web_with_service_limit(&origin, &limit(1, None));
@@ -297,4 +312,39 @@ fn lengths_of_bodies_are_counted_where_they_are_known_and_times_where_not() {
         count == 1 && (50.0..5_000.0).contains(&sum_ms),
         "{count} took {sum_ms} ms"
     );
+}
+
+/// Whether the kernel asks on connections from one port to another whether the other end is there: in `/proc/net/tcp` the
+/// addresses are hexadecimal, a state of 1 is an open connection, and a timer of 2 is that one.
+fn asks_if_alive(wanted: impl Fn(u16, u16) -> bool) -> Vec<bool> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the table of connections");
+    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next().unwrap_or(""), 16).expect("a port");
+    let lines = table
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    lines
+        .filter(|fields| fields[3] == "01" && wanted(port(fields[1]), port(fields[2])))
+        .map(|fields| fields[5].starts_with("02:"))
+        .collect()
+}
+
+#[test]
+fn a_host_that_is_gone_is_noticed_by_the_kernel_unless_the_operator_turns_that_off() {
+    let socket = |keep_alive: Value| {
+        json!({"socket": {"no_delay": true, "reuse_port": false, "keep_alive": keep_alive, "backlog": null,
+                          "read_timeout_ms": null, "write_timeout_ms": null}})
+    };
+    for (keep_alive, expected) in [(Value::Null, true), (json!(true), true), (json!(false), false)] {
+        let origin = Origin::replying(OK);
+        let options = socket(keep_alive);
+        let mesh = Mesh::web_with(&options, &json!({}), &options, &[origin.address]);
+        let mut peer = mesh.connect();
+        assert_eq!(status(&mut peer, "Host: web\r\n"), "200");
+        let server = mesh.address.port();
+        let theirs = asks_if_alive(|local, remote| local == server && remote != 0);
+        assert_eq!(theirs, [expected], "of a caller");
+        let endpoints = asks_if_alive(|_, remote| remote == origin.address.port());
+        assert_eq!(endpoints, [expected], "to an endpoint");
+    }
 }

@@ -85,6 +85,11 @@ impl Limit {
         }
     }
 
+    /// Makes what a server's plan says, if it says anything; `former` is the limit of the server that it takes the place of.
+    pub fn of_server(plan: Option<&RateLimit>, former: Option<&Arc<Self>>) -> Option<Arc<Self>> {
+        Some(Self::kept_or_new(former, plan?, "this server", Arc::default))
+    }
+
     /// How many buckets of values that had lately asked were given up for others; `None` if there is one bucket in all.
     pub fn forgotten(&self) -> Option<u64> {
         match &self.buckets {
