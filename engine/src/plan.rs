@@ -93,6 +93,14 @@ pub struct ServerPlan {
     pub rate_limit: Option<RateLimit>,
 }
 
+impl ServerPlan {
+    /// For how long a message under way may stand still: as long as a connection may idle, but a short idle time is no reason to
+    /// cut a caller short that pauses within a request.
+    pub fn stall_ms(&self) -> Option<u64> {
+        self.idle_timeout_ms.map(|idle_ms| idle_ms.max(self.head_timeout_ms))
+    }
+}
+
 /// Options of a listening or connecting socket (reference/linker.md §2.4).
 #[derive(Clone, Debug, Deserialize)]
 pub struct SocketOptions {

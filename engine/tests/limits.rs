@@ -348,3 +348,21 @@ fn a_host_that_is_gone_is_noticed_by_the_kernel_unless_the_operator_turns_that_o
         assert_eq!(endpoints, [expected], "to an endpoint");
     }
 }
+
+#[test]
+fn a_short_idle_time_cuts_no_request_short_that_pauses() {
+    let origin = Origin::start(|mut peer, _tell| {
+        peer.until("abcdef");
+        peer.send(OK.as_bytes());
+    });
+    let server = json!({"idle_timeout_ms": 100, "head_timeout_ms": 3000});
+    let mesh = Mesh::web_with(&server, &json!({}), &json!({}), &[origin.address]);
+    let mut peer = mesh.connect();
+    peer.send(b"PUT / HTTP/1.1\r\nHost: web\r\nContent-Length: 6\r\n\r\nabc");
+    thread::sleep(Duration::from_millis(600));
+    peer.send(b"def");
+    assert!(peer.head().starts_with("HTTP/1.1 200 "));
+    let began = Instant::now();
+    assert_eq!(peer.rest(), "", "between requests it is what it says");
+    assert!(began.elapsed() < Duration::from_secs(2));
+}

@@ -198,13 +198,13 @@ impl H1Exchange<'_, '_> {
             worker,
             pulse,
             deadline: &pulse.main,
-            stall_ms: shorter(server.plan.idle_timeout_ms, server.plan.socket.write_timeout_ms),
+            stall_ms: shorter(server.plan.stall_ms(), server.plan.socket.write_timeout_ms),
             silence_ms: hop.client.policy.socket.read_timeout_ms,
         };
         if let Some(log) = &server.router.access_log {
             log.note(access, request, input.bytes(), output, peer.ip());
         }
-        let upstream_stall_ms = shorter(server.plan.idle_timeout_ms, hop.client.policy.socket.write_timeout_ms);
+        let upstream_stall_ms = shorter(server.plan.stall_ms(), hop.client.policy.socket.write_timeout_ms);
         let mut body = Upload::of(request.body);
         let used = body
             .take(&input.bytes()[self.head_length..], output)

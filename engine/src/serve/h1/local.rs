@@ -103,7 +103,7 @@ async fn answer(
         worker,
         pulse,
         deadline: &pulse.main,
-        stall_ms: shorter(server.plan.idle_timeout_ms, server.plan.socket.write_timeout_ms),
+        stall_ms: shorter(server.plan.stall_ms(), server.plan.socket.write_timeout_ms),
         silence_ms: None,
     };
     match waits.write(&mut connection.stream, back).await {
