@@ -12,6 +12,7 @@ use crate::classify::Classifier;
 use crate::endpoint::Policy;
 use crate::endpoint::backoff::Backoff;
 use crate::identify::Identifier;
+use crate::limit::RateLimit;
 use crate::tls::client::ClientTlsPlan;
 use crate::tls::server::ServerTlsPlan;
 
@@ -98,6 +99,16 @@ pub struct ServerPlan {
     pub max_connections: usize,
     #[serde(default)]
     pub tls: Option<ServerTlsPlan>,
+    #[serde(default)]
+    pub rate_limit: Option<RateLimit>,
+}
+
+impl ServerPlan {
+    /// For how long a message under way may stand still: as long as a connection may idle, but a short idle time is no reason to
+    /// cut a caller short that pauses within a request.
+    pub fn stall_ms(&self) -> Option<u64> {
+        self.idle_timeout_ms.map(|idle_ms| idle_ms.max(self.head_timeout_ms))
+    }
 }
 
 /// Options of a listening or connecting socket (reference/linker.md §2.4).
@@ -129,6 +140,8 @@ impl Default for SocketOptions {
 pub struct ServicePolicy {
     pub total_timeout_ms: Option<u64>,
     #[serde(default)]
+    pub rate_limit: Option<RateLimit>,
+    #[serde(default)]
     pub classifier: Classifier,
     #[serde(default = "no_wait")]
     pub retry_backoff: Backoff,
@@ -144,6 +157,7 @@ impl Default for ServicePolicy {
     fn default() -> Self {
         Self {
             total_timeout_ms: None,
+            rate_limit: None,
             classifier: Classifier::default(),
             retry_backoff: no_wait(),
             retry_budget: BudgetPlan::default(),

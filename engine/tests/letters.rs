@@ -12,6 +12,7 @@ use biandou_engine::endpoint::Policy;
 use biandou_engine::endpoint::backoff::Backoff;
 use biandou_engine::identify::Identifier;
 use biandou_engine::letters::{read, write};
+use biandou_engine::limit::RateLimit;
 use biandou_engine::mail::{Answer, Endpoints, EndpointsState, Level, Outcome, Outgoing};
 use biandou_engine::plan::{Plan, ServicePolicy};
 use biandou_engine::tally::{ClientView, EndpointView, Scope, Stat, Tally};
@@ -142,6 +143,13 @@ fn a_server_arrives_with_every_key() {
         (socket.read_timeout_ms, socket.write_timeout_ms),
         (Some(1_000), Some(2_000))
     );
+    let limit = RateLimit {
+        requests_per_second: 0.5,
+        burst: 3,
+        by_header: Some("X-Api-Key".to_owned()),
+    };
+    assert_eq!(first.rate_limit, Some(limit));
+    assert_eq!(second.rate_limit, None);
     assert_eq!(second.ip, IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]));
     assert_eq!((second.idle_timeout_ms, second.max_concurrent_requests), (None, None));
 }
@@ -210,6 +218,11 @@ fn every_policy_of_a_service_arrives() {
     let answers: BTreeMap<String, Answer> = taken("answers");
     let expected = ServicePolicy {
         total_timeout_ms: Some(500),
+        rate_limit: Some(RateLimit {
+            requests_per_second: 1000.0,
+            burst: 1,
+            by_header: None,
+        }),
         classifier: Classifier::RetryableRead5xx,
         retry_backoff: Backoff::Jittered {
             min_ms: 10,

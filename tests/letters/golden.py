@@ -46,6 +46,7 @@ from biandou.config.plan import (
     NeverRoll,
     Plan,
     PoolPlan,
+    RateLimitPlan,
     RouterPlan,
     ServerPlan,
     ServerTlsPlan,
@@ -101,6 +102,7 @@ PLANS: Final = {
                             require_client_auth=True,
                             protocols=["TLSv1.3"],
                         ),
+                        rate_limit=RateLimitPlan(requests_per_second=0.5, burst=3, by_header="X-Api-Key"),
                     ),
                     ServerPlan(ip="::1", port=0, idle_timeout_ms=None),
                 ],
@@ -161,6 +163,7 @@ ANSWERS: Final = {
         override_dentries=["/svc/web => /svc/web-v2", "/a => /b"],
         policy=ServicePolicy(
             total_timeout_ms=500,
+            rate_limit=RateLimitPlan(requests_per_second=1000.0, burst=1),
             classifier={"kind": "io.l5d.http.retryableRead5XX"},
             retry_backoff={"kind": "jittered", "minMs": 10, "maxMs": 200},
             retry_budget=BudgetPlan(min_retries_per_sec=5, percent_can_retry=0.5, ttl_ms=15_000),

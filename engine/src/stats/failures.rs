@@ -40,7 +40,7 @@ fn index(cause: Option<Cause>) -> usize {
         Some(Cause::BadResponse) => 6,
         Some(Cause::AttemptTimeout) => 7,
         Some(Cause::TotalTimeout) => 8,
-        Some(Cause::Rejected) => 9,
+        Some(Cause::Rejected | Cause::RateLimited) => 9,
         Some(Cause::Cancelled) => 10,
         None => BY_STATUS,
     }
@@ -101,7 +101,7 @@ impl Counted {
         match cause {
             _ if status >= 500 => Self::Failure(cause),
             None if status > 0 => Self::Success,
-            Some(Cause::BadRequest | Cause::Unidentified) => Self::Success,
+            Some(Cause::BadRequest | Cause::Unidentified | Cause::RateLimited) => Self::Success,
             _ => Self::Failure(cause),
         }
     }

@@ -151,8 +151,7 @@ fn blocks_with_traffic_stay_below_eight_kibibytes() {
         service.finish(latency_us, counted);
         client.finish(status, latency_us, counted);
         path.finish(latency_us, counted);
-        client.request_payload_bytes.record(0);
-        client.response_payload_bytes.record(1_024 + rng.u64(..500));
+        client.payloads.record(Some(0), Some(1_024 + rng.u64(..500)));
         if nth % 1_000 == 0 {
             client.connect_latency.record(rng.u64(80..300));
         }

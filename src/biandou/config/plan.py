@@ -56,6 +56,14 @@ class ClientTlsPlan(Letter, frozen=True, kw_only=True):
     protocols: list[str] = []
 
 
+class RateLimitPlan(Letter, frozen=True, kw_only=True):
+    """A token bucket of `burst` requests, or one for each value of the header `by_header`."""
+
+    requests_per_second: float
+    burst: int
+    by_header: str | None = None
+
+
 class ServerPlan(Letter, frozen=True, kw_only=True):
     """One listening address of a router.
 
@@ -77,6 +85,7 @@ class ServerPlan(Letter, frozen=True, kw_only=True):
     request_timeout_ms: int | None = None
     max_connections: int = 65_536
     tls: ServerTlsPlan | None = None
+    rate_limit: RateLimitPlan | None = None
 
 
 class BindingCachePlan(Letter, frozen=True, kw_only=True):
@@ -182,6 +191,7 @@ class ServicePolicy(Letter, frozen=True, kw_only=True):
     """
 
     total_timeout_ms: int | None = None
+    rate_limit: RateLimitPlan | None = None
     classifier: dict[str, Any] = msgspec.field(default_factory=lambda: {"kind": "io.l5d.http.nonRetryable5XX"})
     retry_backoff: dict[str, Any] = msgspec.field(default_factory=lambda: {"kind": "constant", "ms": 0})
     retry_budget: BudgetPlan = BudgetPlan()

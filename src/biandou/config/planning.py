@@ -95,6 +95,8 @@ def service_policy(router: HttpRouter, service: str) -> ServicePolicy:
     for keys in router.service.applying(_path(service)):
         if keys.total_timeout_ms is not None:
             said["total_timeout_ms"] = _limit(keys.total_timeout_ms)
+        if keys.rate_limit is not None:
+            said["rate_limit"] = keys.rate_limit.plan
         if keys.response_classifier is not None:
             said["classifier"] = _written(keys.response_classifier)
         # Its two keys override those of earlier entries one by one (reference/linker.md §2.6).
@@ -156,10 +158,13 @@ def _server_plan(server: HttpServer) -> ServerPlan:
         max_concurrent_requests=server.max_concurrent_requests,
         max_call_depth=server.max_call_depth,
         timestamp_header=server.timestamp_header,
+        head_timeout_ms=server.head_timeout_ms,
+        max_connections=server.max_connections,
         idle_timeout_ms=_DEFAULT_SERVER.idle_timeout_ms if idle is None else idle,
         life_timeout_ms=server.server_session.life_time_ms,
         request_timeout_ms=_limit(server.timeout_ms),
         tls=_server_tls(server.tls),
+        rate_limit=server.rate_limit.plan if server.rate_limit else None,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from biandou.config.client import matches
+from biandou.config.rate_limit import RateLimit
 from biandou.config.values import PrefixPattern, Room
 from biandou.dtab import Path
 from biandou.policies import Keys, ResponseClassifierKind, Retries
@@ -21,6 +22,7 @@ class ServiceKeys(Keys, frozen=True, kw_only=True):
 
     total_timeout_ms: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     retries: Retries | None = None
+    rate_limit: RateLimit | None = None
     response_classifier: Annotated[ResponseClassifierKind | None, Room("response classifiers")] = None
 
 
