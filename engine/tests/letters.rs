@@ -11,7 +11,7 @@ use biandou_engine::endpoint::backoff::Backoff;
 use biandou_engine::identify::Identifier;
 use biandou_engine::letters::{read, write};
 use biandou_engine::mail::{Answer, Endpoints, EndpointsState, Level, Outcome, Outgoing};
-use biandou_engine::plan::Plan;
+use biandou_engine::plan::{OutlierPlan, Plan};
 use biandou_engine::tally::{ClientView, EndpointView, Scope, Stat, Tally};
 use serde::de::DeserializeOwned;
 
@@ -226,7 +226,7 @@ fn every_state_of_endpoints_arrives() {
         panic!("{:?}", state("failed, round robin, no backoff"));
     };
     assert_eq!(message, "malformed address: 127.0.0.1");
-    assert_eq!(letters.len(), 6);
+    assert_eq!(letters.len(), 8);
 }
 
 #[test]
@@ -296,7 +296,36 @@ fn every_policy_of_a_client_arrives() {
             backoff: None
         }
     );
+    let aperture = policy("negative, aperture, outliers");
+    assert_eq!(
+        aperture.balancer,
+        Kind::Aperture {
+            smooth_window_ms: 1_000,
+            max_effort: 3,
+            low_load: 0.25,
+            high_load: 4.0,
+            min_aperture: 2,
+            enable_probation: true
+        }
+    );
+    assert_eq!(
+        aperture.outliers,
+        OutlierPlan {
+            fail_fast: true,
+            max_ejected_percent: 50,
+            panic_threshold_percent: 20,
+            warm_up_ms: 30_000
+        }
+    );
+    let heap = policy("negative, heap");
+    assert_eq!(
+        heap.balancer,
+        Kind::Heap {
+            enable_probation: false
+        }
+    );
     let bare = policy("pending, never dead");
+    assert_eq!(bare.outliers, OutlierPlan::default());
     assert_eq!(bare.failure_accrual, Policy::Never {});
     // What Python leaves out of a letter is not what it leaves out of a policy: a policy always has every key.
     assert_eq!(bare.balancer, Kind::default());

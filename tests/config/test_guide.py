@@ -53,5 +53,7 @@ def test_the_walk_reaches_the_deepest_keys() -> None:
 
 
 def test_what_it_shows_is_taken() -> None:
-    (block,) = re.findall(r"^```yaml\n(client:.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
-    parse("routers:\n- protocol: http\n  servers: [{}]\n" + textwrap.indent(block, "  "))
+    blocks = re.findall(r"^```yaml\n(client:.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        parse("routers:\n- protocol: http\n  servers: [{}]\n" + textwrap.indent(block, "  "))

@@ -43,6 +43,7 @@ from biandou.config.plan import (
     HttpLimits,
     Letter,
     NeverRoll,
+    OutlierPlan,
     Plan,
     PoolPlan,
     RouterPlan,
@@ -199,6 +200,20 @@ ENDPOINTS: Final = {
         failure_accrual={"kind": "io.l5d.successRateWindowed", "successRate": 0.9, "window": 60},
     ),
     "pending, never dead": _endpoints(EndpointsPending(), failure_accrual={"kind": "none"}),
+    "negative, aperture, outliers": _endpoints(
+        EndpointsNegative(),
+        balancer={
+            "kind": "aperture",
+            "smoothWindowMs": 1_000,
+            "maxEffort": 3,
+            "lowLoad": 0.25,
+            "highLoad": 4.0,
+            "minAperture": 2,
+            "enableProbation": True,
+        },
+        outliers=OutlierPlan(fail_fast=True, max_ejected_percent=50, panic_threshold_percent=20, warm_up_ms=30_000),
+    ),
+    "negative, heap": _endpoints(EndpointsNegative(), balancer={"kind": "heap", "enableProbation": False}),
     "status": _endpoints(EndpointsStatus(code=404)),
 }
 
