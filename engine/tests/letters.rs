@@ -12,7 +12,7 @@ use biandou_engine::identify::Identifier;
 use biandou_engine::letters::{read, write};
 use biandou_engine::mail::{Answer, Endpoints, EndpointsState, Level, Outcome, Outgoing};
 use biandou_engine::plan::{OutlierPlan, Plan};
-use biandou_engine::tally::{ClientView, EndpointView, Scope, Stat, Tally};
+use biandou_engine::tally::{ClientView, ClientsView, EndpointView, Scope, Stat, Tally};
 use serde::de::DeserializeOwned;
 
 #[derive(serde::Deserialize)]
@@ -399,18 +399,6 @@ fn a_tally_leaves_with_these_bytes() {
         buckets: vec![(0.5, 1), (3.5, 2)],
     };
     let strings = |parts: &[&str]| parts.iter().copied().map(str::to_owned).collect();
-    let endpoint = |address: &str, weight, pending, state: &str| EndpointView {
-        address: address.to_owned(),
-        weight,
-        pending,
-        state: state.to_owned(),
-    };
-    let client = |client: &str, state: &str, endpoints| ClientView {
-        router: "http".to_owned(),
-        client: client.to_owned(),
-        state: state.to_owned(),
-        endpoints,
-    };
     let full = Tally {
         scopes: vec![
             Scope {
@@ -424,21 +412,59 @@ fn a_tally_leaves_with_these_bytes() {
                 ..Scope::default()
             },
         ],
-        clients: vec![
-            client(
-                "/#/io.l5d.fs/web",
-                "bound",
-                vec![
-                    endpoint("[::1]:80", 0.5, 2, "open"),
-                    endpoint("127.0.0.1:8080", 1.0, 0, "busy"),
-                ],
-            ),
-            client("/$/inet/nowhere/80", "pending", vec![]),
-        ],
     };
     assert_written(
         "tallies",
         &BTreeMap::from([("full", full), ("empty", Tally::default())]),
+    );
+}
+
+#[test]
+fn what_is_known_of_clients_leaves_with_these_bytes() {
+    let ejected = EndpointView {
+        address: "[::1]:80".to_owned(),
+        weight: 0.5,
+        pending: 2,
+        state: "ejected".to_owned(),
+        failures_in_a_row: Some(5),
+        success_rate: None,
+        ejected_for_ms: Some(100_000),
+        next_probe_ms: Some(2_500),
+        times_ejected: 3,
+        latency_ms: Some(1.5),
+        connections: 4,
+        idle: 3,
+        waiting: 1,
+    };
+    let in_use = EndpointView {
+        address: "127.0.0.1:8080".to_owned(),
+        weight: 1.0,
+        state: "in use".to_owned(),
+        success_rate: Some(0.75),
+        ..EndpointView::default()
+    };
+    let web = ClientView {
+        router: "http".to_owned(),
+        client: "/#/io.l5d.fs/web".to_owned(),
+        state: "bound".to_owned(),
+        balancer: "ewma".to_owned(),
+        panic: true,
+        endpoints: vec![ejected, in_use],
+        left_out: 70_000,
+    };
+    let nowhere = ClientView {
+        router: "http".to_owned(),
+        client: "/$/inet/nowhere/80".to_owned(),
+        state: "pending".to_owned(),
+        balancer: "p2c".to_owned(),
+        ..ClientView::default()
+    };
+    let full = ClientsView {
+        clients: vec![web, nowhere],
+    };
+    assert_written(
+        "clients",
+        &BTreeMap::from([("full", full), ("empty", ClientsView::default())]),
     );
 }
 

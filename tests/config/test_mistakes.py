@@ -333,7 +333,6 @@ UNBUILT = [
     (in_router("compressionLevel: 5"), "routers[0].compressionLevel", "compressionLevel"),
     (in_router("tracePropagator: {kind: io.l5d.zipkin}"), "routers[0].tracePropagator.kind", "io.l5d.zipkin"),
     (in_router("announcers: [{kind: io.l5d.serversets}]"), "routers[0].announcers[0].kind", "io.l5d.serversets"),
-    (in_router("client: {failFast: true}"), "routers[0].client.failFast", "failFast"),
     (in_router("client: {forwardClientCert: true}"), "routers[0].client.forwardClientCert", "forwardClientCert"),
     (in_router("client: {requeueBudget: {ttlSecs: 20}}"), "routers[0].client.requeueBudget", "requeueBudget"),
     (

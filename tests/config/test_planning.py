@@ -124,6 +124,7 @@ def test_every_setting_of_a_client_reaches_its_policy() -> None:
   maxEjectedPercent: 40
   panicThresholdPercent: 30
   warmUpMs: 20000
+  failFast: true
   connectTimeoutMs: 10"""
         ),
         "/#/a",
@@ -136,7 +137,7 @@ def test_every_setting_of_a_client_reaches_its_policy() -> None:
             "failures": 3,
         },
         "outliers": {
-            "fail_fast": False,
+            "fail_fast": True,
             "max_ejected_percent": 40,
             "panic_threshold_percent": 30,
             "warm_up_ms": 20_000,

@@ -16,6 +16,7 @@ from biandou.boundary import (
     BindFailure,
     BoundTree,
     Branch,
+    ClientsView,
     ClientView,
     Drained,
     Endpoints,
@@ -247,20 +248,44 @@ TALLIES: Final = {
             ),
             Scope(scope=["rt", "http", "bindcache"]),
         ],
+    ),
+    "empty": Tally(scopes=[]),
+}
+
+CLIENTS: Final = {
+    "full": ClientsView(
         clients=[
             ClientView(
                 router="http",
                 client="/#/io.l5d.fs/web",
                 state="bound",
+                balancer="ewma",
+                panic=True,
                 endpoints=[
-                    EndpointView(address="[::1]:80", weight=0.5, pending=2, state="open"),
-                    EndpointView(address="127.0.0.1:8080", weight=1.0, pending=0, state="busy"),
+                    EndpointView(
+                        address="[::1]:80",
+                        weight=0.5,
+                        pending=2,
+                        state="ejected",
+                        failures_in_a_row=5,
+                        ejected_for_ms=100_000,
+                        next_probe_ms=2_500,
+                        times_ejected=3,
+                        latency_ms=1.5,
+                        connections=4,
+                        idle=3,
+                        waiting=1,
+                    ),
+                    EndpointView(address="127.0.0.1:8080", weight=1.0, pending=0, state="in use", success_rate=0.75),
                 ],
+                left_out=70_000,
             ),
-            ClientView(router="http", client="/$/inet/nowhere/80", state="pending", endpoints=[]),
-        ],
+            ClientView(
+                router="http", client="/$/inet/nowhere/80", state="pending", balancer="p2c", panic=False, endpoints=[]
+            ),
+        ]
     ),
-    "empty": Tally(scopes=[], clients=[]),
+    "empty": ClientsView(clients=[]),
 }
 
 FAMILIES: Final[Mapping[str, Mapping[str, Letter | Sequence[Letter]]]] = {
@@ -269,6 +294,7 @@ FAMILIES: Final[Mapping[str, Mapping[str, Letter | Sequence[Letter]]]] = {
     "endpoints": ENDPOINTS,
     "mail": MAIL,
     "tallies": TALLIES,
+    "clients": CLIENTS,
 }
 """Every golden letter, by the file that holds it and its name there; mail comes in lists."""
 

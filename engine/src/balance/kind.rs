@@ -92,6 +92,17 @@ impl Default for Kind {
 }
 
 impl Kind {
+    /// What the operator writes after `kind:`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::P2c { .. } => "p2c",
+            Self::Ewma { .. } => "ewma",
+            Self::Aperture { .. } => "aperture",
+            Self::Heap { .. } => "heap",
+            Self::RoundRobin { .. } => "roundRobin",
+        }
+    }
+
     /// The name of the algorithm in `loadbalancer/algorithm/…`.
     pub fn algorithm(&self) -> &'static str {
         match self {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::backoff::Backoff;
 use super::census::Census;
 use super::evidence::{Evidence, Told};
-use super::policy::{AccrualCounters, Policy};
+use super::policy::{AccrualCounters, FailFastCounters, Policy};
 use crate::plan::OutlierPlan;
 
 /// What the endpoints of one client have in common.
@@ -18,6 +18,7 @@ pub struct AccrualShared {
     pub policy: Policy,
     pub outliers: OutlierPlan,
     pub counters: AccrualCounters,
+    pub fail_fast: FailFastCounters,
     pub census: Census,
 }
 
@@ -27,6 +28,7 @@ impl AccrualShared {
             policy,
             outliers,
             counters: AccrualCounters::default(),
+            fail_fast: FailFastCounters::default(),
             census: Census::default(),
         })
     }
@@ -134,6 +136,11 @@ impl Accrual {
             closings: AtomicU32::new(0),
             shared,
         }
+    }
+
+    /// What it has in common with the client's other endpoints.
+    pub fn shared(&self) -> &AccrualShared {
+        &self.shared
     }
 
     /// Whether a balancer should choose it: alive, or dead for long enough and not being probed, or spared.
@@ -360,6 +367,45 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
+
+    #[test]
+    fn what_cannot_be_connected_to_is_probed_by_no_request() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let accrual = accrual(5, 100);
+        assert_eq!(accrual.break_down(0, &mut rng), Some(1_000));
+        assert_eq!(accrual.break_down(1, &mut rng), None, "it is known");
+        assert_eq!(accrual.failure(2, &mut rng), None);
+        assert!(!accrual.is_open(1_000_000) && accrual.begin(1_000_000).is_none());
+        let waits: Vec<u64> = (0..8).filter_map(|nth| accrual.still_down(nth, &mut rng)).collect();
+        assert!(waits.is_sorted() && waits[7] == 32_000, "{waits:?}");
+        assert!(accrual.mend() && !accrual.mend());
+        assert!(accrual.is_open(2));
+        assert_eq!(accrual.still_down(3, &mut rng), None);
+        assert_eq!(accrual.break_down(4, &mut rng), Some(1_000), "the waits begin anew");
+        assert_eq!(
+            accrual.success(5),
+            Some(Transition::Revived),
+            "a request got through all the same"
+        );
+        assert!(accrual.is_open(5));
+        assert_eq!(counted(&accrual), [0, 0, 0, 0], "failure accrual has no part in it");
+    }
+
+    #[test]
+    fn a_retired_endpoint_stays_as_it_is() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let accrual = accrual(1, 100);
+        accrual.failure(0, &mut rng);
+        let Some(probe) = accrual.begin(100) else {
+            panic!("its time is over");
+        };
+        accrual.retire();
+        accrual.abandon(&probe);
+        assert_eq!(accrual.success(101), None);
+        assert_eq!(accrual.failure(102, &mut rng), None);
+        assert!(!accrual.is_open(1_000));
+        assert!(!accrual.shared.census.is_panicking(), "it is counted no more");
+    }
 
     fn accrual(failures: u32, ms: u64) -> Accrual {
         let policy = Policy::ConsecutiveFailures {

@@ -61,6 +61,7 @@ pub struct Endpoint {
     /// Since when its share grows, in monotonic ms; `WARM` when it has all of it, `NEW` until somebody looks.
     warming_since_ms: AtomicU64,
     load_listener: Option<Box<LoadListener>>,
+    connections: AtomicU32,
     /// Where connections are limited.
     pub gate: Option<gate::Gate>,
 }
@@ -83,6 +84,7 @@ impl Endpoint {
             accrual: Accrual::new(Arc::clone(&treatment.accrual)),
             warming_since_ms: AtomicU64::new(WARM),
             load_listener: LoadListener::new(&treatment.load_needs),
+            connections: AtomicU32::new(0),
             gate: gate::Gate::new(&treatment.pool),
         })
     }
@@ -104,6 +106,11 @@ impl Endpoint {
     /// How many requests are under way, over all workers.
     pub fn pending(&self) -> u32 {
         self.pending.load(Relaxed)
+    }
+
+    /// How many connections to it are open, over all workers.
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Relaxed)
     }
 
     /// Open, unless failures have closed it or it is retired. One that is closed may be spared, and then is open.

@@ -3,6 +3,7 @@
 //! Only one thread writes to a block, so that counting costs a load and a store and no bus lock; any thread may read, and
 //! sees each number only rise.
 
+mod balancing;
 mod bind_cache;
 mod client;
 mod counter;
@@ -15,8 +16,9 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+pub use balancing::balancing;
 pub use bind_cache::BindCacheStats;
-pub use client::{ClientStats, balancing};
+pub use client::ClientStats;
 pub use counter::{Counter, Gauge};
 pub use failures::Failures;
 pub use histogram::Histogram;

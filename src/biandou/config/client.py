@@ -35,7 +35,7 @@ class ClientKeys(Keys, frozen=True, kw_only=True):
     tls: ClientTls | None = None
     load_balancer: Annotated[BalancerKind | None, Room("balancers")] = None
     host_connection_pool: HostConnectionPool | None = None
-    fail_fast: Annotated[bool | None, NotBuilt(operator.not_)] = None
+    fail_fast: bool | None = None
     failure_accrual: Annotated[FailureAccrualKind | None, Room("failure accruals")] = None
     request_attempt_timeout_ms: Milliseconds | None = None
     requeue_budget: Annotated[Budget | None, NotBuilt(_default_budget)] = None
