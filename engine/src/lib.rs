@@ -14,6 +14,7 @@ mod fail_fast;
 pub mod failure;
 pub mod identify;
 pub mod letters;
+pub mod limit;
 pub mod listen;
 pub mod mail;
 pub mod plan;

@@ -53,7 +53,8 @@ def test_the_walk_reaches_the_deepest_keys() -> None:
 
 
 def test_what_it_shows_is_taken() -> None:
-    blocks = re.findall(r"^```yaml\n(client:.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
-    assert blocks
+    blocks = re.findall(r"^```yaml\n((?:servers|client):.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 3
     for block in blocks:
-        parse("routers:\n- protocol: http\n  servers: [{}]\n" + textwrap.indent(block, "  "))
+        servers = "" if block.startswith("servers:") else "  servers: [{}]\n"
+        parse("routers:\n- protocol: http\n" + servers + textwrap.indent(block, "  "))

@@ -11,10 +11,12 @@ mod failures;
 mod histogram;
 mod paths;
 mod responses;
+mod results;
 mod scope;
 mod server;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 pub use balancing::balancing;
 pub use bind_cache::BindCacheStats;
@@ -24,4 +26,6 @@ pub use failures::Failures;
 pub use histogram::Histogram;
 pub use paths::{PathStats, ServiceStats};
 pub use responses::Responses;
+pub use results::Results;
 pub use server::ServerStats;
+pub use traffic::Payloads;

@@ -16,6 +16,17 @@ pub enum Body {
     UntilClose,
 }
 
+impl Body {
+    /// How many bytes it has, if that is known before it comes.
+    pub fn length(self) -> Option<u64> {
+        match self {
+            Self::None => Some(0),
+            Self::Exact(length) => Some(length),
+            Self::Chunked | Self::UntilClose => None,
+        }
+    }
+}
+
 /// The framing fields that were seen so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Framing {
