@@ -4,7 +4,6 @@
 //! grows from 1 s to 32 s a connection is tried and closed again. One task for each such endpoint, on the worker that found it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -26,8 +25,6 @@ pub fn connect_failed(worker: &Worker, client: &Arc<Client>, endpoint: &Arc<Endp
         endpoint.text
     );
     worker.outbox.note(Level::Info, "endpoint", message);
-    let counters = &endpoint.accrual().shared().fail_fast;
-    counters.marked_dead.fetch_add(1, Relaxed);
     tokio::task::spawn_local(watch(
         client.clone(),
         endpoint.clone(),
@@ -50,8 +47,6 @@ async fn watch(client: Arc<Client>, endpoint: Arc<Endpoint>, outbox: Arc<Outbox>
         let now_us = began_us + began.elapsed().as_micros() as u64;
         if connects {
             if endpoint.mend(now_us) {
-                let counters = &endpoint.accrual().shared().fail_fast;
-                counters.marked_available.fetch_add(1, Relaxed);
                 let message = format!("endpoint {} of {} can be connected to again", endpoint.text, client.id);
                 outbox.note(Level::Info, "endpoint", message);
             }

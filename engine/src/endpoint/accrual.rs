@@ -138,11 +138,6 @@ impl Accrual {
         }
     }
 
-    /// What it has in common with the client's other endpoints.
-    pub fn shared(&self) -> &AccrualShared {
-        &self.shared
-    }
-
     /// Whether a balancer should choose it: alive, or dead for long enough and not being probed, or spared.
     pub fn is_open(&self, now_ms: u64) -> bool {
         match self.state() {
@@ -223,7 +218,10 @@ impl Accrual {
                 return Some(Transition::Revived);
             }
             // Used because no other was left, and it has answered.
-            State::Dead(rest) if rest.fast && self.revived(word, rest) => return Some(Transition::Revived),
+            State::Dead(rest) if rest.fast && self.revived(word, rest) => {
+                self.shared.fail_fast.marked_available.fetch_add(1, Ordering::Relaxed);
+                return Some(Transition::Revived);
+            }
             _ => {}
         }
         self.evidence.success(now_ms);
@@ -262,7 +260,9 @@ impl Accrual {
         if State::read(word) != State::Alive {
             return None;
         }
-        self.die(word, None, true, now_ms, rng)
+        let wait_ms = self.die(word, None, true, now_ms, rng)?;
+        self.shared.fail_fast.marked_dead.fetch_add(1, Ordering::Relaxed);
+        Some(wait_ms)
     }
 
     /// Connecting has failed once more: gives the next wait; none if it is not down any more.
@@ -277,7 +277,11 @@ impl Accrual {
     /// It can be connected to again; false if it is not down any more.
     pub fn mend(&self) -> bool {
         let word = self.state.load(Ordering::Relaxed);
-        matches!(State::read(word), State::Dead(rest) if rest.fast && self.revived(word, rest))
+        let mended = matches!(State::read(word), State::Dead(rest) if rest.fast && self.revived(word, rest));
+        if mended {
+            self.shared.fail_fast.marked_available.fetch_add(1, Ordering::Relaxed);
+        }
+        mended
     }
 
     /// The probe ended without a result (its caller went away): the next request may probe.

@@ -130,6 +130,19 @@ mod tests {
     }
 
     #[test]
+    fn a_cap_of_nothing_takes_nothing_out_of_use() {
+        let census = census(10, 0, 0);
+        assert!((0..9).all(|_| census.close() && census.is_used(true)));
+    }
+
+    #[test]
+    fn a_threshold_of_everything_uses_all_as_soon_as_one_fails() {
+        let census = census(10, 100, 100);
+        assert!(!census.is_panicking());
+        assert!(!census.close() && census.is_used(false));
+    }
+
+    #[test]
     fn the_defaults_leave_the_last_of_few_in_use() {
         let plan = OutlierPlan::default();
         for size in 1..=10 {
