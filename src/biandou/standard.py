@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from biandou.balancers import EwmaBalancer, P2cBalancer, RoundRobinBalancer
+from biandou.balancers import ApertureBalancer, EwmaBalancer, HeapBalancer, P2cBalancer, RoundRobinBalancer
 from biandou.identifiers import http
 from biandou.interpreters.fs import FsInterpreterKind
 from biandou.interpreters.local import DefaultInterpreterKind
@@ -27,6 +27,8 @@ from biandou.policies import (
     RetryableAll5xx,
     RetryableIdempotent5xx,
     RetryableRead5xx,
+    SuccessRate,
+    SuccessRateWindowed,
 )
 from biandou.telemeters.prometheus import PrometheusTelemeter
 from biandou.transformers.const import ConstTransformerKind
@@ -109,11 +111,9 @@ BALANCERS: Final[Register[Any]] = Register(
     (
         P2cBalancer,
         EwmaBalancer,
+        ApertureBalancer,
+        HeapBalancer,
         RoundRobinBalancer,
-    ),
-    planned=(
-        "aperture",
-        "heap",
     ),
 )
 
@@ -121,11 +121,9 @@ FAILURE_ACCRUALS: Final[Register[Any]] = Register(
     "failure accruals",
     (
         ConsecutiveFailures,
+        SuccessRate,
+        SuccessRateWindowed,
         NoFailureAccrual,
-    ),
-    planned=(
-        "io.l5d.successRate",
-        "io.l5d.successRateWindowed",
     ),
 )
 
