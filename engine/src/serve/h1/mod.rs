@@ -231,6 +231,8 @@ impl Connection<'_> {
             if scratch.input.is_empty() {
                 return Next::Request;
             }
+            // Who sends many requests at once is not served before all others.
+            tokio::task::coop::consume_budget().await;
         }
     }
 

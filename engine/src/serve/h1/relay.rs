@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::coop::consume_budget;
 
 use super::response::Framing;
 use crate::serve::buffer::Buffer;
@@ -178,6 +179,7 @@ where
     W: AsyncWrite + Unpin,
 {
     while !rest.body.is_done() {
+        consume_budget().await;
         if rest.input.is_empty() && waits.fill(rest.input, caller).await.map_err(Broken::Source)? == 0 {
             return Err(ended());
         }
@@ -220,6 +222,7 @@ where
             sent += out.len() as u64;
             out.clear();
             while left > 0 {
+                consume_budget().await;
                 if waits.fill_for(caller, reply, endpoint).await? == 0 {
                     return Err(ended());
                 }
@@ -245,6 +248,7 @@ where
                 if progress.done {
                     break;
                 }
+                consume_budget().await;
                 if waits.fill_for(caller, reply, endpoint).await? == 0 {
                     return Err(ended());
                 }
@@ -259,6 +263,7 @@ where
                 waits.write(caller, out).await.map_err(sink)?;
                 sent += out.len() as u64;
                 out.clear();
+                consume_budget().await;
                 if waits.fill_for(caller, reply, endpoint).await? == 0 {
                     break;
                 }
