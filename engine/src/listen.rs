@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::endpoint::connect::ask_if_alive;
 use crate::plan::ServerPlan;
 
 /// Connections that may wait for `accept` unless the operator says otherwise.
@@ -31,6 +32,8 @@ pub fn listen(
         for index in 0..workers {
             let listener = handed[index % handed.len()].try_clone()?;
             listener.set_nonblocking(true)?;
+            // A connection has this from the socket that took it, at no cost.
+            ask_if_alive(&(&listener).into())?;
             listeners.push(listener);
         }
         return Ok((address, listeners));
@@ -60,6 +63,7 @@ fn bind(address: SocketAddr, plan: &ServerPlan, share: bool) -> io::Result<TcpLi
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
+    ask_if_alive(&(&socket).into())?;
     socket.bind(&address.into()).map_err(named)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::access_log::AccessLog;
 use crate::bind::Names;
+use crate::limit::Limit;
 use crate::mail::Outbox;
 use crate::plan::{RouterPlan, ServerPlan};
 use crate::resolve::Clients;
@@ -60,6 +61,7 @@ pub struct Server {
     pub head_room: usize,
     /// One block a worker.
     pub stats: Box<[Arc<ServerStats>]>,
+    pub limit: Option<Arc<Limit>>,
     connections: AtomicUsize,
     requests: AtomicU32,
 }
@@ -78,6 +80,7 @@ impl Server {
             limits,
             router,
             tls: plan.tls.clone().map(Reloading::new),
+            limit: Limit::of_server(plan.rate_limit.as_ref(), None),
             plan,
             address,
             stats: (0..workers).map(|_| Arc::new(ServerStats::default())).collect(),
@@ -105,11 +108,14 @@ impl Server {
         let Some(limit) = self.plan.max_concurrent_requests else {
             return true;
         };
-        if self.requests.fetch_add(1, Relaxed) >= limit {
-            self.requests.fetch_sub(1, Relaxed);
-            return false;
-        }
-        true
+        // Not even for a moment more than the limit: that moment would refuse another, and a gauge would show it.
+        let more = |requests| (requests < limit).then_some(requests + 1);
+        self.requests.fetch_update(Relaxed, Relaxed, more).is_ok()
+    }
+
+    /// Requests under way, where their number is limited.
+    pub fn concurrency(&self) -> Option<u32> {
+        self.plan.max_concurrent_requests.map(|_| self.requests.load(Relaxed))
     }
 
     /// Counts a request out.

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from biandou.config.linker import LinkerConfig
+from biandou.config.plan import ClientPolicy, ServicePolicy
 from biandou.config.planning import client_policy, service_policy
+from biandou.config.router import HttpRouter
+from biandou.dtab import Path
 from biandou.linker.router import Router
 from biandou.live import Live
 from biandou.namers.interface import Namer
@@ -28,9 +32,17 @@ def assemble(config: LinkerConfig) -> Assembled:
             label=router.name,
             interpreter=router.interpreter.interpreter(Live.ok(router.dtab), namers.all),
             transformers=tuple(kind.transformer(namers.interpret) for kind in router.interpreter.transformers),
-            service_policy=lambda path, router=router: service_policy(router, str(path)),  # type: ignore[misc]
-            client_policy=lambda client, router=router: client_policy(router, str(client)),  # type: ignore[misc]
+            service_policy=partial(_service_policy, router),
+            client_policy=partial(_client_policy, router),
         )
         for router in config.routers
     )
     return Assembled(routers, namers.configured)
+
+
+def _service_policy(router: HttpRouter, service: Path) -> ServicePolicy:
+    return service_policy(router, str(service))
+
+
+def _client_policy(router: HttpRouter, client: Path) -> ClientPolicy:
+    return client_policy(router, str(client))

@@ -77,7 +77,8 @@ class Linker:
         _log.info("%d workers, %d files may be open", self._workers, raise_file_limit())
         assembled = assemble(self._config)
         inherited = inherited_sockets(os.environ, os.getpid())
-        self._door = EngineDoor(with_inherited(plan(self._config, self._workers), inherited))
+        self._door = EngineDoor(planned := with_inherited(plan(self._config, self._workers), inherited))
+        close_inherited(planned)
         self._binder = Binder(assembled.routers, self._door)
         self._admin = self._open_admin(Parts(self._config, assembled, self._binder, self._door, self.ask_to_stop))
         for line in await self._admin.start():
@@ -175,6 +176,16 @@ def with_inherited(plan: Plan, inherited: list[InheritedSocket]) -> Plan:
         _log.warning("no server is configured for the socket on %s that systemd passed: it is closed", address)
         os.close(unwanted.fd)
     return msgspec.structs.replace(plan, routers=routers)
+
+
+def close_inherited(plan: Plan) -> None:
+    """Close our copies of the sockets in a plan that the engine has: it holds its own.
+
+    A socket listens while any copy is open: callers would be left waiting on one that the engine has closed.
+    """
+    for server in (server for router in plan.routers for server in router.servers):
+        for fd in server.fds:
+            os.close(fd)
 
 
 def show_address(ip: str, port: int) -> str:

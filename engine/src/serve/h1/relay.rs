@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::consume_budget;
@@ -60,27 +60,20 @@ impl Waits<'_> {
         bytes: &[u8],
     ) -> Result<(), (usize, io::Error)> {
         let mut done = 0;
-        while done < bytes.len() {
-            self.begin();
-            let written = self
-                .pulse
-                .until_by(self.deadline, |context| {
-                    Pin::new(&mut *sink).poll_write(context, &bytes[done..])
-                })
-                .await;
-            match written {
-                Ok(Ok(0)) => return Err((done, io::ErrorKind::WriteZero.into())),
-                Ok(Ok(count)) => done += count,
-                Ok(Err(error)) => return Err((done, error)),
-                Err(_late) => return Err((done, io::ErrorKind::TimedOut.into())),
+        self.begin();
+        let written = self.pulse.until_by(self.deadline, |context| {
+            while done < bytes.len() {
+                match ready!(Pin::new(&mut *sink).poll_write(context, &bytes[done..])) {
+                    Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Ok(count) => done += count,
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+                self.begin();
             }
-        }
-        // What TLS holds back goes out too; a plain socket holds nothing.
-        let flushed = self
-            .pulse
-            .until_by(self.deadline, |context| Pin::new(&mut *sink).poll_flush(context))
-            .await;
-        match flushed {
+            // What TLS holds back goes out too; a plain socket holds nothing.
+            Pin::new(&mut *sink).poll_flush(context)
+        });
+        match written.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err((done, error)),
             Err(_late) => Err((done, io::ErrorKind::TimedOut.into())),

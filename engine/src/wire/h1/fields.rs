@@ -107,6 +107,9 @@ enum Line {
 /// Reads the line at `start`: `name: value CRLF` as nearly all are written, at once; any other with the care that it needs.
 fn read_line(buf: &[u8], start: usize, headers: &mut Vec<Header>) -> Result<Line, HeadErrorKind> {
     let line = &buf[start..];
+    if line.starts_with(b"\r\n") {
+        return Ok(Line::End);
+    }
     match read_plain_line(line) {
         Some(plain) => {
             headers.push(plain.at(start));

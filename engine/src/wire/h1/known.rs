@@ -118,8 +118,9 @@ fn find(candidates: &[(&[u8], Known)], name: &[u8]) -> Option<Known> {
 }
 
 /// Whether a token is this name in any case. The candidates hold small letters, digits and `-`; setting bit 5 of a token's byte
-/// gives one of these from nothing but itself and, of a letter, its capital.
-fn is_same(candidate: &[u8], token: &[u8]) -> bool {
+/// gives one of these from nothing but itself and, of a letter, its capital. (Of bytes that no token has, a carriage return would
+/// give a `-`: field values have none.)
+pub(super) fn is_same(candidate: &[u8], token: &[u8]) -> bool {
     let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
     let (words, rest) = candidate.as_chunks();
     let (token_words, token_rest) = token.as_chunks();
