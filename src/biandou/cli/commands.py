@@ -11,6 +11,7 @@ import biandou
 from biandou.cli import linker as linker_command
 from biandou.cli import namerd as namerd_command
 from biandou.cli.demo import demo
+from biandou.cli.dtab import dtab
 from biandou.cli.explain import explain
 
 application = typer.Typer(
@@ -58,4 +59,5 @@ def _namerd(context: typer.Context) -> None:
 
 
 application.command("explain")(explain)
+application.add_typer(dtab)
 application.command("demo")(demo)
