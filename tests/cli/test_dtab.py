@@ -26,7 +26,7 @@ from biandou.namers.all import Namers
 from biandou.stores.sqlite import SqliteStoreKind
 from biandou.telemeters.registry import ScopeRegistry
 
-SECRET = "open sesame"
+SESAME = "open sesame"
 
 
 @dataclass
@@ -46,10 +46,10 @@ async def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    tokens = Doorkeeper([AccessToken(name="ann", token=SECRET)])
+    tokens = Doorkeeper([AccessToken(name="ann", token=SESAME)])
     close = await HttpServer(api.answer, tokens, ScopeRegistry(("http",))).start(listener, None)
     monkeypatch.setenv("BIANDOU_NAMERD", address)
-    monkeypatch.setenv("BIANDOU_NAMERD_TOKEN", SECRET)
+    monkeypatch.setenv("BIANDOU_NAMERD_TOKEN", SESAME)
     yield address
     await close()
     await store.stop()
@@ -131,7 +131,7 @@ async def test_a_mistake_is_told_on_standard_error_and_ends_with_255(
 async def test_without_the_token_nothing_is_told(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("BIANDOU_NAMERD_TOKEN")
     assert await run("list") == Ran(255, "", "Error: unexpected response: 401 Unauthorized\n")
-    (tmp_path / "token").write_text(f"{SECRET}\n")
+    (tmp_path / "token").write_text(f"{SESAME}\n")
     assert (await run("--token-file", str(tmp_path / "token"), "list")).status == 0
 
 
