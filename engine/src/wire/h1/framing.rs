@@ -49,9 +49,7 @@ impl Framing {
         }
         self.plain_length = false;
         for element in value.split(|&byte| byte == b',') {
-            let length = decimal(trim(element))
-                .filter(|&length| length <= MAX_LENGTH)
-                .ok_or(HeadErrorKind::InvalidContentLength)?;
+            let length = decimal(trim(element)).ok_or(HeadErrorKind::InvalidContentLength)?;
             if *self.content_length.get_or_insert(length) != length {
                 return Err(HeadErrorKind::ConflictingContentLength);
             }
@@ -105,16 +103,17 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    // Up to nineteen digits fit for certain.
-    if digits.len() < 20 && digits.iter().all(u8::is_ascii_digit) {
+    // Up to eighteen digits fit for certain.
+    if digits.len() < 19 && digits.iter().all(u8::is_ascii_digit) {
         return Some(
             digits
                 .iter()
                 .fold(0, |number, &digit| number * 10 + u64::from(digit - b'0')),
         );
     }
-    digits.iter().try_fold(0u64, |number, &digit| {
+    let number = digits.iter().try_fold(0u64, |number, &digit| {
         let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
         number.checked_mul(10)?.checked_add(digit)
-    })
+    });
+    number.filter(|&number| number <= MAX_LENGTH)
 }
