@@ -39,7 +39,7 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
             scope.counters.insert("dropped".into(), log.dropped());
             tally.scopes.push(scope);
         }
-        if let Some(forgotten) = router.names.limits_forgotten() {
+        if let Some(forgotten) = router.names.limits.forgotten() {
             let mut scope = Scope::new(&["rt", label, "rate_limit"]);
             scope.counters.insert("forgotten".into(), forgotten);
             tally.scopes.push(scope);

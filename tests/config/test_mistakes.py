@@ -59,7 +59,7 @@ BAD: list[tuple[str, list[str]]] = [
             "dstPrefix, service, client, interpreter, announcers, bindingTimeoutMs, bindingCache, originator, "
             "experimental, servers, identifier, httpAccessLog, httpAccessLogRollPolicy, httpAccessLogAppend, "
             "httpAccessLogRotateCount, streamAfterContentLengthKB, maxHeadersKB, maxInitialLineKB, "
-            "maxErrResponseKB, streamingEnabled, compressionLevel, tracePropagator",
+            "maxHeaderCount, maxErrResponseKB, streamingEnabled, compressionLevel, tracePropagator",
             "l.yaml:6:3: routers[0].label: Duplicate field 'label': first written in line 5",
         ],
     ),

@@ -43,6 +43,7 @@ routers:
   maxHeadersKB: 16
   maxInitialLineKB: 2
   maxErrResponseKB: 1
+  maxHeaderCount: 14
   originator: true
   servers:
   - port: 1
@@ -75,6 +76,7 @@ routers:
         "idle_ttl_ms": 5000,
     }
     assert (made.http.max_head_bytes, made.http.max_line_bytes, made.http.max_error_body_bytes) == (16384, 2048, 1024)
+    assert made.http.max_header_count == 14
     assert msgspec.to_builtins(made.servers[0]) == {
         "ip": "0.0.0.0",
         "port": 1,

@@ -69,6 +69,7 @@ def router_plan(router: HttpRouter) -> RouterPlan:
         http=HttpLimits(
             max_head_bytes=router.max_headers_kb * 1024,
             max_line_bytes=router.max_initial_line_kb * 1024,
+            max_header_count=router.max_header_count,
             max_error_body_bytes=router.max_err_response_kb * 1024,
             replay_body_bytes=_replay_body_bytes(router),
         ),
