@@ -47,17 +47,20 @@ pub struct Client {
 
 impl Client {
     fn new(id: &str, policy: ClientPolicy, workers: usize) -> Self {
+        let balancer = Balancer::new(policy.balancer.clone());
         let treatment = Treatment {
-            accrual: AccrualShared::new(policy.failure_accrual.clone()),
+            accrual: AccrualShared::new(policy.failure_accrual.clone(), policy.outliers.clone()),
             decay_us: policy.balancer.decay_us(),
             probation: policy.balancer.probation(),
             pool: policy.pool.clone(),
+            load_needs: balancer.load_needs(),
+            shuffle: balancer.aperture().map(|_| fastrand::u64(..)),
         };
         Self {
             id: id.into(),
             resolved: ArcSwap::from_pointee(Resolved::Pending),
             changed: Notify::new(),
-            balancer: Balancer::new(policy.balancer.clone()),
+            balancer,
             tls: policy.tls.clone().map(Reloading::new),
             requeue_budget: Budget::new(policy.requeue_budget, workers),
             policy,
