@@ -121,6 +121,11 @@ pub struct Accrual {
     state: AtomicU64,
     /// How often it died since it was last alive (upper 16 bits), and the last wait in ms.
     deaths: AtomicU64,
+    /// How many of how many are closed, if the last one made so few healthy that all are used.
+    pub fn last_straw(&self) -> Option<(u32, u32)> {
+        self.shared.census.last_straw()
+    }
+
     /// When it was last closed, having been open; and how often that was.
     closed_ms: AtomicU64,
     closings: AtomicU32,
