@@ -149,20 +149,32 @@ fn a_client_shows_every_figure_of_its_balancer_and_of_failures() {
                         logical_aperture physical_aperture use_deterministic_ordering eager_connections \
                         loadband/offered_load_ema";
     for name in loadbalancer.split_whitespace() {
-        assert!(scope.gauges.contains_key(format!("loadbalancer/{name}").as_str()), "{name}");
+        assert!(
+            scope.gauges.contains_key(format!("loadbalancer/{name}").as_str()),
+            "{name}"
+        );
     }
     let loadbalancer = "adds removes rebuilds updates max_effort_exhausted busy_weight_classes coordinate_updates \
                         loadband/widen loadband/narrow";
     for name in loadbalancer.split_whitespace() {
-        assert!(scope.counters.contains_key(format!("loadbalancer/{name}").as_str()), "{name}");
+        assert!(
+            scope.counters.contains_key(format!("loadbalancer/{name}").as_str()),
+            "{name}"
+        );
     }
     for name in ["removals", "revivals", "probes", "removed_for_ms"] {
         assert_eq!(scope.counters[format!("failure_accrual/{name}").as_str()], 0);
     }
     let down = ["is_marked_dead", "unhealthy_num_tries", "unhealthy_for_ms"];
-    assert_eq!(down.map(|name| scope.gauges[format!("failfast/{name}").as_str()]), [1.0, 1.0, 2_000.0]);
+    assert_eq!(
+        down.map(|name| scope.gauges[format!("failfast/{name}").as_str()]),
+        [1.0, 1.0, 2_000.0]
+    );
     let counted = ["marked_dead", "marked_available"];
-    assert_eq!(counted.map(|name| scope.counters[format!("failfast/{name}").as_str()]), [1, 0]);
+    assert_eq!(
+        counted.map(|name| scope.counters[format!("failfast/{name}").as_str()]),
+        [1, 0]
+    );
 }
 
 #[test]
