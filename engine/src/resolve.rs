@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::balance::Balancer;
+use crate::budget::Budget;
 use crate::endpoint::{AccrualShared, EndpointSet, Treatment};
 use crate::mail::{Endpoints, EndpointsState, lock};
 use crate::plan::ClientPolicy;
@@ -39,6 +40,7 @@ pub struct Client {
     pub policy: ClientPolicy,
     pub tls: Option<Reloading<ClientTlsPlan>>,
     treatment: Treatment,
+    pub requeue_budget: Budget,
     /// One block a worker.
     pub stats: Box<[Arc<ClientStats>]>,
 }
@@ -60,6 +62,7 @@ impl Client {
             changed: Notify::new(),
             balancer,
             tls: policy.tls.clone().map(Reloading::new),
+            requeue_budget: Budget::new(policy.requeue_budget, workers),
             policy,
             treatment,
             stats: (0..workers).map(|_| Arc::new(ClientStats::default())).collect(),

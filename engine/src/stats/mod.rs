@@ -22,7 +22,7 @@ pub use balancing::balancing;
 pub use bind_cache::BindCacheStats;
 pub use client::ClientStats;
 pub use counter::{Counter, Gauge};
-pub use failures::Failures;
+pub use failures::{Counted, Failures};
 pub use histogram::Histogram;
 pub use paths::{PathStats, ServiceStats};
 pub use responses::Responses;
