@@ -5,7 +5,7 @@
 //! *released*: because it was idle, or because the table is full and another name needs the place.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 
 use arc_swap::ArcSwapOption;
@@ -22,6 +22,9 @@ const SERVICES_BOUND: usize = 256;
 const EVICTION_SAMPLE: usize = 16;
 /// So many names for which a request waits may stand in the table beyond its limit.
 const WAITING_MAX: usize = 16_384;
+
+/// A ticket's number within its router; the bits above are the router's.
+const TICKET_BITS: u32 = 40;
 
 /// A service name as one router was asked for it, together with the request's own dtab.
 #[derive(Debug)]
@@ -211,9 +214,9 @@ struct Table {
 pub struct Names {
     router: String,
     table: Mutex<Table>,
-    limit: usize,
+    limit: AtomicUsize,
     /// How long a request waits for an answer.
-    patience_s: u64,
+    patience_s: AtomicU64,
     workers: usize,
     outbox: Arc<Outbox>,
     /// Counted under the table's lock.
@@ -226,14 +229,14 @@ impl Names {
     /// Makes an empty table for the names of a router. Its tickets are told from others' by their upper bits, `index`.
     pub fn new(index: usize, plan: &RouterPlan, workers: usize, outbox: Arc<Outbox>) -> Self {
         let table = Table {
-            next_ticket: (index as u64) << 48,
+            next_ticket: (index as u64) << TICKET_BITS,
             ..Table::default()
         };
         Self {
             router: plan.label.clone(),
             table: Mutex::new(table),
-            limit: plan.binding_cache.paths.max(1),
-            patience_s: plan.binding_timeout_ms.div_ceil(1000),
+            limit: AtomicUsize::new(limit_of(plan)),
+            patience_s: AtomicU64::new(patience_of(plan)),
             workers,
             outbox,
             stats: BindCacheStats::default(),
@@ -241,9 +244,23 @@ impl Names {
         }
     }
 
+    /// Takes on the bounds of a new plan. Names beyond them are given up as others come.
+    pub fn adjust(&self, plan: &RouterPlan) {
+        self.limit.store(limit_of(plan), Relaxed);
+        self.patience_s.store(patience_of(plan), Relaxed);
+    }
+
+    /// Retires every name: the router is gone.
+    pub fn close(&self) {
+        let mut table = lock(&self.table);
+        while !table.slots.is_empty() {
+            self.retire(&mut table, 0);
+        }
+    }
+
     /// The router that a ticket belongs to.
     pub fn router_of(ticket: u64) -> usize {
-        (ticket >> 48) as usize
+        (ticket >> TICKET_BITS) as usize
     }
 
     /// Finds a name, or adds it and asks Python for it. `dtab` gives the texts of the request's own dtab.
@@ -397,9 +414,10 @@ impl Names {
 
     /// Gives up names until there is `room` for more; two at most, so that a table that has grown shrinks again.
     fn make_room(&self, table: &mut Table, room: usize, now_s: u64) {
+        let (limit, patience_s) = (self.limit.load(Relaxed), self.patience_s.load(Relaxed));
         for _ in 0..2 {
             let count = table.slots.len();
-            if count + room <= self.limit {
+            if count + room <= limit {
                 return;
             }
             let victim = (0..EVICTION_SAMPLE.min(count))
@@ -410,9 +428,7 @@ impl Names {
                         fastrand::usize(..count)
                     }
                 })
-                .filter(|&index| {
-                    count >= self.limit + WAITING_MAX || !table.slots[index].is_awaited(now_s, self.patience_s)
-                })
+                .filter(|&index| count >= limit + WAITING_MAX || !table.slots[index].is_awaited(now_s, patience_s))
                 .min_by_key(|&index| table.slots[index].worth());
             let Some(index) = victim else { return };
             self.retire(table, index);
@@ -433,6 +449,14 @@ impl Names {
         // Whoever waits for an answer asks anew.
         name.changed.notify_waiters();
     }
+}
+
+fn limit_of(plan: &RouterPlan) -> usize {
+    plan.binding_cache.paths.max(1)
+}
+
+fn patience_of(plan: &RouterPlan) -> u64 {
+    plan.binding_timeout_ms.div_ceil(1000)
 }
 
 #[cfg(test)]

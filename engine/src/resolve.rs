@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -35,36 +35,77 @@ pub struct Client {
     pub resolved: ArcSwap<Resolved>,
     /// Rung when `resolved` leaves `Pending`.
     pub changed: Notify,
-    pub balancer: Balancer,
+    pub balancer: Arc<Balancer>,
     pub policy: ClientPolicy,
-    pub tls: Option<Reloading<ClientTlsPlan>>,
+    pub tls: Option<Arc<Reloading<ClientTlsPlan>>>,
     treatment: Treatment,
     /// One block a worker.
     pub stats: Box<[Arc<ClientStats>]>,
+    /// This client under the policy that it had before, while a request or an answer still goes by that.
+    former: Option<Weak<Self>>,
 }
 
 impl Client {
     fn new(id: &str, policy: ClientPolicy, workers: usize) -> Self {
-        let treatment = Treatment {
-            accrual: AccrualShared::new(policy.failure_accrual.clone()),
-            decay_us: policy.balancer.decay_us(),
-            probation: policy.balancer.probation(),
-            pool: policy.pool.clone(),
-        };
         Self {
             id: id.into(),
             resolved: ArcSwap::from_pointee(Resolved::Pending),
             changed: Notify::new(),
-            balancer: Balancer::new(policy.balancer.clone()),
-            tls: policy.tls.clone().map(Reloading::new),
+            balancer: Arc::new(Balancer::new(policy.balancer.clone())),
+            tls: policy.tls.clone().map(|plan| Arc::new(Reloading::new(plan))),
+            treatment: treatment(&policy, AccrualShared::new(policy.failure_accrual.clone())),
             policy,
-            treatment,
             stats: (0..workers).map(|_| Arc::new(ClientStats::default())).collect(),
+            former: None,
+        }
+    }
+
+    /// Makes the client under another policy. Counts stay; endpoints stay with their connections unless the policy touches
+    /// those, and then keep their health as far as it is told by the same kind.
+    fn renewed(former: &Arc<Self>, policy: ClientPolicy) -> Self {
+        let alike = policy.treats_endpoints_as(&former.policy);
+        let treatment = if alike {
+            former.treatment.clone()
+        } else {
+            treatment(&policy, former.treatment.accrual.renewed(&policy.failure_accrual))
+        };
+        let balancer = if policy.balancer == former.policy.balancer {
+            former.balancer.clone()
+        } else {
+            Arc::new(Balancer::new(policy.balancer.clone()))
+        };
+        let tls = match &former.tls {
+            Some(tls) if policy.tls == former.policy.tls => Some(tls.clone()),
+            _ => policy.tls.clone().map(|plan| Arc::new(Reloading::new(plan))),
+        };
+        let resolved = former.resolved.load_full();
+        let resolved = match &*resolved {
+            Resolved::Endpoints(set) if !alike => {
+                let renewed = Arc::new(Resolved::Endpoints(set.renewed(treatment.clone())));
+                // Their idle connections were made under the former policy.
+                former.retire();
+                renewed
+            }
+            _ => resolved,
+        };
+        Self {
+            id: former.id.clone(),
+            resolved: ArcSwap::new(resolved),
+            changed: Notify::new(),
+            balancer,
+            tls,
+            treatment,
+            policy,
+            stats: former.stats.clone(),
+            former: Some(Arc::downgrade(former)),
         }
     }
 
     /// Takes in what the registry says. A failure or silence after a good set changes nothing: the stale set stays in use.
     fn update(&self, state: EndpointsState) {
+        if let Some(former) = self.former.as_ref().and_then(Weak::upgrade) {
+            former.update(state.clone());
+        }
         let former = self.resolved.load();
         let known = matches!(**former, Resolved::Endpoints(_) | Resolved::Status(_));
         let next = match state {
@@ -109,6 +150,15 @@ impl Client {
     }
 }
 
+fn treatment(policy: &ClientPolicy, accrual: Arc<AccrualShared>) -> Treatment {
+    Treatment {
+        accrual,
+        decay_us: policy.balancer.decay_us(),
+        probation: policy.balancer.probation(),
+        pool: policy.pool.clone(),
+    }
+}
+
 /// The client names of one router.
 #[derive(Debug)]
 pub struct Clients {
@@ -125,16 +175,22 @@ impl Clients {
         }
     }
 
-    /// Takes in a letter; a name that is new is added.
+    /// Takes in a letter; a name that is new is added. One whose policy is another is made anew for the answers to come, while
+    /// those that were given before go on as they began.
     pub fn update(&self, letter: Endpoints) {
         let client = {
             let mut by_id = lock(&self.by_id);
-            if let Some(client) = by_id.get(letter.client.as_str()) {
-                client.clone()
-            } else {
-                let client = Arc::new(Client::new(&letter.client, letter.policy, self.workers));
-                by_id.insert(client.id.clone(), client.clone());
-                client
+            let known = by_id.get(letter.client.as_str());
+            match known {
+                Some(client) if client.policy == letter.policy => client.clone(),
+                _ => {
+                    let client = Arc::new(match known {
+                        Some(former) => Client::renewed(former, letter.policy),
+                        None => Client::new(&letter.client, letter.policy, self.workers),
+                    });
+                    by_id.insert(client.id.clone(), client.clone());
+                    client
+                }
             }
         };
         client.update(letter.state);
@@ -144,6 +200,13 @@ impl Clients {
     pub fn forget(&self, id: &str) {
         let client = lock(&self.by_id).remove(id);
         if let Some(client) = client {
+            client.retire();
+        }
+    }
+
+    /// Drops every client: the router is gone.
+    pub fn close(&self) {
+        for (_, client) in lock(&self.by_id).drain() {
             client.retire();
         }
     }

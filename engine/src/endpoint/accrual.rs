@@ -24,6 +24,17 @@ impl AccrualShared {
             counters: AccrualCounters::default(),
         })
     }
+
+    /// The same endpoints under another policy: what was counted stays.
+    pub fn renewed(self: &Arc<Self>, policy: &Policy) -> Arc<Self> {
+        if self.policy == *policy {
+            return Arc::clone(self);
+        }
+        Arc::new(Self {
+            policy: policy.clone(),
+            counters: self.counters.copied(),
+        })
+    }
 }
 
 /// What a result did to the endpoint; for the log.
@@ -92,6 +103,20 @@ impl Accrual {
             deaths: AtomicU64::new(0),
             shared,
         }
+    }
+
+    /// Takes on whether `former` is alive, if both tell it in the same way; a probe that is under way there is not ours.
+    pub fn inherit(&self, former: &Self) {
+        if std::mem::discriminant(&self.shared.policy) != std::mem::discriminant(&former.shared.policy) {
+            return;
+        }
+        let state = match State::read(former.state.load(Ordering::Relaxed)) {
+            State::Probing { until_ms } => State::Dead { until_ms },
+            state => state,
+        };
+        self.state.store(state.word(), Ordering::Relaxed);
+        let deaths = former.deaths.load(Ordering::Relaxed);
+        self.deaths.store(deaths, Ordering::Relaxed);
     }
 
     /// Whether a balancer should choose it: alive, or dead for long enough and not being probed.

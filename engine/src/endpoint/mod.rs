@@ -75,6 +75,13 @@ impl Endpoint {
         })
     }
 
+    /// The same address under another treatment, with the health that it has.
+    fn renewed(&self, treatment: &Treatment) -> Arc<Self> {
+        let renewed = Self::new(self.address, treatment);
+        renewed.accrual.inherit(&self.accrual);
+        renewed
+    }
+
     /// Counts a request as under way until the result is dropped.
     pub fn begin(self: &Arc<Self>, now_us: u64) -> InFlight {
         self.pending.fetch_add(1, Relaxed);

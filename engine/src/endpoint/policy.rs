@@ -1,7 +1,7 @@
 //! When failures are enough to call an endpoint dead: the kinds of `failureAccrual` (reference/linker.md §2.9).
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Deserialize;
 
@@ -96,6 +96,19 @@ pub struct AccrualCounters {
     pub revivals: AtomicU64,
     pub probes: AtomicU64,
     pub removed_for_ms: AtomicU64,
+}
+
+impl AccrualCounters {
+    /// What was counted so far, to be counted on.
+    pub(super) fn copied(&self) -> Self {
+        let copied = |count: &AtomicU64| AtomicU64::new(count.load(Relaxed));
+        Self {
+            removals: copied(&self.removals),
+            revivals: copied(&self.revivals),
+            probes: copied(&self.probes),
+            removed_for_ms: copied(&self.removed_for_ms),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -70,6 +70,23 @@ impl EndpointSet {
         }
     }
 
+    /// The same endpoints under another treatment: new connections and a new load, but the health that they have.
+    #[must_use]
+    pub fn renewed(&self, treatment: Treatment) -> Self {
+        let members: Vec<(Arc<Endpoint>, f64)> = self
+            .weighted()
+            .filter(|(endpoint, _)| !endpoint.is_retired() && !endpoint.is_on_probation())
+            .map(|(endpoint, weight)| (endpoint.renewed(&treatment), weight))
+            .collect();
+        let cursor = self.classes.first().map_or(0, |class| class.cursor.load(Relaxed));
+        Self {
+            classes: classes(&members, cursor),
+            endpoints: members.into_iter().map(|(endpoint, _)| endpoint).collect(),
+            treatment,
+            ..*self
+        }
+    }
+
     fn build(
         addresses: &[(SocketAddr, f64)],
         treatment: Treatment,

@@ -228,7 +228,7 @@ impl H1Exchange<'_, '_> {
             back,
             limits: &server.limits,
             clear_context: server.plan.clear_context,
-            caller_stays: request.keep_alive && !worker.is_draining(),
+            caller_stays: request.keep_alive && !worker.is_draining() && !pulse.is_draining(),
             uploaded: &uploaded,
             may_switch: upgrade::wanted(request, input.bytes()).is_some(),
             deadline,
@@ -238,7 +238,7 @@ impl H1Exchange<'_, '_> {
                 in_flight,
             },
             begun: &begun,
-            access: server.router.access_log.as_ref().map(|log| (log, &*access)),
+            access: server.router.access_log.as_deref().map(|log| (log, &*access)),
         };
         let relayed = if body.is_done() {
             let (_, mut caller_writes) = stream.split();
