@@ -228,7 +228,7 @@ impl H1Exchange<'_, '_> {
             back,
             limits: &server.limits,
             clear_context: server.plan.clear_context,
-            caller_stays: request.keep_alive && !worker.is_draining() && !pulse.is_draining(),
+            caller_stays: request.keep_alive && !worker.is_draining(),
             uploaded: &uploaded,
             may_switch: upgrade::wanted(request, input.bytes()).is_some(),
             deadline,
