@@ -6,11 +6,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
+use crate::limit::{Limit, Table as LimitTable};
 use crate::mail::{Answer, Level, Outbox, Outcome, Outgoing, lock};
 use crate::plan::{RouterPlan, ServicePolicy};
 use crate::resolve::{Client, Clients};
@@ -77,6 +78,7 @@ pub struct Service {
     pub stats: Box<[Arc<ServiceStats>]>,
     /// The metrics of this path through each client.
     through: Mutex<HashMap<Box<str>, PathBlocks>>,
+    limit: Mutex<Option<Arc<Limit>>>,
 }
 
 /// One block a worker.
@@ -88,6 +90,7 @@ impl Service {
             path: path.into(),
             stats: (0..workers).map(|_| Arc::new(ServiceStats::default())).collect(),
             through: Mutex::default(),
+            limit: Mutex::default(),
         }
     }
 
@@ -105,6 +108,14 @@ impl Service {
         let blocks: PathBlocks = self.stats.iter().map(|_| Arc::new(PathStats::default())).collect();
         through.insert(client.into(), blocks.clone());
         blocks
+    }
+
+    /// The rate limit that the policy asks for; the one there is if it is the same.
+    fn limit(&self, policy: &ServicePolicy, table: impl FnOnce() -> Arc<LimitTable>) -> Option<Arc<Limit>> {
+        let mut limit = lock(&self.limit);
+        let kept = |plan| Limit::kept_or_new(limit.as_ref(), plan, &self.path, table);
+        *limit = policy.rate_limit.as_ref().map(kept);
+        limit.clone()
     }
 
     /// Drops the metrics of clients that no answer names any more: dtabs of requests can name any number of them.
@@ -130,6 +141,7 @@ pub struct Answered {
     pub context: Box<str>,
     pub override_dentries: Vec<String>,
     pub policy: ServicePolicy,
+    pub limit: Option<Arc<Limit>>,
 }
 
 /// What a name is bound to.
@@ -221,6 +233,8 @@ pub struct Names {
     outbox: Arc<Outbox>,
     /// Counted under the table's lock.
     pub stats: BindCacheStats,
+    /// Buckets of all services whose limits count the values of a header.
+    limits: OnceLock<Arc<LimitTable>>,
     /// Grows whenever a name is retired, so that workers know when to look through their maps.
     pub retirements: AtomicU64,
 }
@@ -240,6 +254,7 @@ impl Names {
             workers,
             outbox,
             stats: BindCacheStats::default(),
+            limits: OnceLock::new(),
             retirements: AtomicU64::new(0),
         }
     }
@@ -315,6 +330,9 @@ impl Names {
             bound,
             context: answer.context.into(),
             override_dentries: answer.override_dentries,
+            limit: name
+                .service
+                .limit(&answer.policy, || self.limits.get_or_init(Arc::default).clone()),
             policy: answer.policy,
         })));
         name.changed.notify_waiters();
@@ -344,6 +362,11 @@ impl Names {
     /// All names, for the tally.
     pub fn all(&self) -> Vec<Arc<Name>> {
         lock(&self.table).slots.clone()
+    }
+
+    /// How many buckets of the services' rate limits were given up for others, if any counts the values of a header.
+    pub fn limits_forgotten(&self) -> Option<u64> {
+        self.limits.get().map(|table| table.forgotten())
     }
 
     /// The metrics of every live logical path.

@@ -16,7 +16,16 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
     for server in servers {
         let address = format!("{}/{}", server.address.ip(), server.address.port());
         let scope = ["rt", &server.router.plan.label, "server", &address];
-        tally.scopes.push(ServerStats::collect(&scope, &server.stats));
+        let mut scope = ServerStats::collect(&scope, &server.stats);
+        if let Some(concurrency) = server.concurrency() {
+            scope.gauges.insert("request_concurrency".into(), concurrency.into());
+            // Nobody waits: what is too much is refused.
+            scope.gauges.insert("request_queue_size".into(), 0.0);
+        }
+        if let Some(forgotten) = server.limit.as_ref().and_then(|limit| limit.forgotten()) {
+            scope.counters.insert("rate_limit/forgotten".into(), forgotten);
+        }
+        tally.scopes.push(scope);
     }
     for router in routers {
         let label = router.plan.label.as_str();
@@ -28,6 +37,11 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
         if let Some(log) = &router.access_log {
             let mut scope = Scope::new(&["rt", label, "access_log"]);
             scope.counters.insert("dropped".into(), log.dropped());
+            tally.scopes.push(scope);
+        }
+        if let Some(forgotten) = router.names.limits_forgotten() {
+            let mut scope = Scope::new(&["rt", label, "rate_limit"]);
+            scope.counters.insert("forgotten".into(), forgotten);
             tally.scopes.push(scope);
         }
         tally

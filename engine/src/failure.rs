@@ -25,6 +25,8 @@ pub struct Failure {
     /// The body, and in one line the `l5d-err` header.
     pub message: String,
     pub cause: Cause,
+    /// After so many seconds the same request would be taken.
+    pub retry_after_s: Option<u64>,
 }
 
 /// What kind of thing went wrong: the metric `failures/<cause>`, named as Linkerd's dashboards know them.
@@ -50,6 +52,8 @@ pub enum Cause {
     TotalTimeout,
     /// Too many requests at once.
     Rejected,
+    /// Too many requests in too short a time.
+    RateLimited,
     /// The caller went away.
     Cancelled,
 }
@@ -61,6 +65,7 @@ impl Failure {
             status,
             message: message.into(),
             cause,
+            retry_after_s: None,
         }
     }
 
@@ -86,6 +91,14 @@ impl Failure {
     pub fn overloaded() -> Self {
         let message = "Request was not processed by the server due to an error and is safe to retry";
         Self::new(Room::Server, 503, Cause::Rejected, message)
+    }
+
+    /// More requests in a while than a rate limit allows.
+    pub fn rate_limited(retry_after_s: u64, message: impl Into<String>) -> Self {
+        Self {
+            retry_after_s: Some(retry_after_s),
+            ..Self::new(Room::Server, 429, Cause::RateLimited, message)
+        }
     }
 
     /// The bytes are not a request that can be served.

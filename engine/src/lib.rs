@@ -13,6 +13,7 @@ mod engine;
 pub mod failure;
 pub mod identify;
 pub mod letters;
+pub mod limit;
 pub mod listen;
 pub mod mail;
 pub mod plan;

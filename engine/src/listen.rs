@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::endpoint::connect::ask_if_alive;
 use crate::plan::ServerPlan;
 
 /// Connections that may wait for `accept` unless the operator says otherwise.
@@ -48,6 +49,8 @@ pub fn bind(plan: &ServerPlan, workers: usize, inherited: &mut Inherited, ours: 
         for index in 0..workers {
             let listener = handed[index % handed.len()].try_clone()?;
             listener.set_nonblocking(true)?;
+            // A connection has this from the socket that took it, at no cost.
+            ask_if_alive(&(&listener).into())?;
             listeners.push(listener);
         }
         return Ok(Sockets {
@@ -82,6 +85,7 @@ fn bind_one(address: SocketAddr, plan: &ServerPlan, share: bool) -> io::Result<T
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
+    ask_if_alive(&(&socket).into())?;
     socket.bind(&address.into()).map_err(named)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())

@@ -9,6 +9,7 @@ use crate::access_log::RollPolicy;
 use crate::balance::Kind;
 use crate::endpoint::Policy;
 use crate::identify::Identifier;
+use crate::limit::RateLimit;
 use crate::tls::client::ClientTlsPlan;
 use crate::tls::server::ServerTlsPlan;
 
@@ -88,6 +89,16 @@ pub struct ServerPlan {
     pub max_connections: usize,
     #[serde(default)]
     pub tls: Option<ServerTlsPlan>,
+    #[serde(default)]
+    pub rate_limit: Option<RateLimit>,
+}
+
+impl ServerPlan {
+    /// For how long a message under way may stand still: as long as a connection may idle, but a short idle time is no reason to
+    /// cut a caller short that pauses within a request.
+    pub fn stall_ms(&self) -> Option<u64> {
+        self.idle_timeout_ms.map(|idle_ms| idle_ms.max(self.head_timeout_ms))
+    }
 }
 
 /// Options of a listening or connecting socket (reference/linker.md §2.4).
@@ -118,6 +129,8 @@ impl Default for SocketOptions {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct ServicePolicy {
     pub total_timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// Connections kept per endpoint (`hostConnectionPool`).

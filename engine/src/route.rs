@@ -30,6 +30,9 @@ pub trait Exchange {
     /// The texts of the request's own dtab, lowest precedence first.
     fn dtab(&self) -> Vec<String>;
 
+    /// The value of a header that the request has once and no more.
+    fn sole_value(&self, header: &str) -> Option<&[u8]>;
+
     /// How long the server lets a request take.
     fn timeout_ms(&self) -> Option<u64>;
 
@@ -112,6 +115,10 @@ pub async fn route<E: Exchange>(
     exchange.identify()?;
     let (name, answered) = bind(worker, router, exchange).await?;
     let name = &*bound_to.insert(BoundTo::new(name, worker.index)).name;
+    if let Some(limit) = &answered.limit {
+        let taken = limit.take(worker.recent_us(), |header| exchange.sole_value(header));
+        taken.inspect_err(|_| name.service.stats[worker.index].rate_limited.add(1))?;
+    }
     let leaf = match &answered.bound {
         Bound::Tree(tree) => tree.choose(&mut worker.random.borrow_mut()),
         Bound::Negative => None,

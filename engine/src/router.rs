@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::access_log::AccessLog;
 use crate::bind::Names;
+use crate::limit::Limit;
 use crate::mail::Outbox;
-use crate::plan::{RouterPlan, ServerPlan};
+use crate::plan::{HttpLimits, RouterPlan, ServerPlan};
 use crate::resolve::Clients;
 use crate::stats::ServerStats;
 use crate::tls::reloading::Reloading;
@@ -85,6 +86,7 @@ pub struct Server {
     pub head_room: usize,
     /// One block a worker.
     pub stats: Box<[Arc<ServerStats>]>,
+    pub limit: Option<Arc<Limit>>,
     load: Arc<Load>,
 }
 
@@ -110,17 +112,18 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 impl Server {
     /// Makes a server for a socket that is bound to `address`.
     pub fn new(router: Arc<Router>, plan: ServerPlan, address: SocketAddr, workers: usize) -> Self {
-        let stats = (0..workers).map(|_| Arc::default()).collect();
-        let tls = plan.tls.clone().map(|plan| Arc::new(Reloading::new(plan)));
-        Self::build(
-            NEXT_ID.fetch_add(1, Relaxed),
+        Self {
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            head_room: head_room(&router.plan.http),
+            limits: limits(&router.plan.http),
             router,
+            tls: plan.tls.clone().map(|plan| Arc::new(Reloading::new(plan))),
+            limit: Limit::of_server(plan.rate_limit.as_ref(), None),
             plan,
-            tls,
             address,
-            stats,
-            Arc::default(),
-        )
+            stats: (0..workers).map(|_| Arc::default()).collect(),
+            load: Arc::default(),
+        }
     }
 
     /// Makes what a new plan says of this server, for the same sockets, connections and counts.
@@ -130,35 +133,17 @@ impl Server {
             Some(tls) if self.plan.tls == plan.tls => Some(tls.clone()),
             _ => plan.tls.clone().map(|plan| Arc::new(Reloading::new(plan))),
         };
-        let (stats, load) = (self.stats.clone(), self.load.clone());
-        Self::build(self.id, router, plan, tls, self.address, stats, load)
-    }
-
-    fn build(
-        id: u64,
-        router: Arc<Router>,
-        plan: ServerPlan,
-        tls: Option<Arc<Reloading<ServerTlsPlan>>>,
-        address: SocketAddr,
-        stats: Box<[Arc<ServerStats>]>,
-        load: Arc<Load>,
-    ) -> Self {
-        let http = &router.plan.http;
-        let limits = Limits {
-            head_bytes: http.max_head_bytes,
-            line_bytes: http.max_line_bytes,
-            headers: http.max_header_count,
-        };
         Self {
-            head_room: http.max_head_bytes + http.max_line_bytes,
-            limits,
-            id,
+            id: self.id,
+            head_room: head_room(&router.plan.http),
+            limits: limits(&router.plan.http),
             router,
             tls,
+            limit: Limit::of_server(plan.rate_limit.as_ref(), self.limit.as_ref()),
             plan,
-            address,
-            stats,
-            load,
+            address: self.address,
+            stats: self.stats.clone(),
+            load: self.load.clone(),
         }
     }
 
@@ -186,11 +171,16 @@ impl Server {
         let Some(limit) = self.plan.max_concurrent_requests else {
             return true;
         };
-        if self.load.requests.fetch_add(1, Relaxed) >= limit {
-            self.load.requests.fetch_sub(1, Relaxed);
-            return false;
-        }
-        true
+        // Not even for a moment more than the limit: that moment would refuse another, and a gauge would show it.
+        let more = |requests| (requests < limit).then_some(requests + 1);
+        self.load.requests.fetch_update(Relaxed, Relaxed, more).is_ok()
+    }
+
+    /// Requests under way, where their number is limited.
+    pub fn concurrency(&self) -> Option<u32> {
+        self.plan
+            .max_concurrent_requests
+            .map(|_| self.load.requests.load(Relaxed))
     }
 
     /// Counts a request out.
@@ -199,4 +189,16 @@ impl Server {
             self.load.requests.fetch_sub(1, Relaxed);
         }
     }
+}
+
+fn limits(http: &HttpLimits) -> Limits {
+    Limits {
+        head_bytes: http.max_head_bytes,
+        line_bytes: http.max_line_bytes,
+        headers: http.max_header_count,
+    }
+}
+
+fn head_room(http: &HttpLimits) -> usize {
+    http.max_head_bytes + http.max_line_bytes
 }

@@ -324,6 +324,8 @@ fn begin(worker: &Rc<Worker>, server: &Arc<Server>, stream: TcpStream, peer: Soc
         let pulse = Rc::new(Pulse::default());
         worker.pulses.borrow_mut().push((server.id, pulse.clone()));
         tokio::task::spawn_local(h1::serve(worker.clone(), server.clone(), stream, peer, pulse));
+    } else {
+        server.stats[worker.index].refused_connections.add(1);
     }
 }
 

@@ -10,8 +10,9 @@ use biandou_engine::endpoint::Policy;
 use biandou_engine::endpoint::backoff::Backoff;
 use biandou_engine::identify::Identifier;
 use biandou_engine::letters::{read, write};
+use biandou_engine::limit::RateLimit;
 use biandou_engine::mail::{Answer, Endpoints, EndpointsState, Level, Outcome, Outgoing};
-use biandou_engine::plan::Plan;
+use biandou_engine::plan::{Plan, ServicePolicy};
 use biandou_engine::tally::{ClientView, EndpointView, Scope, Stat, Tally};
 use serde::de::DeserializeOwned;
 
@@ -136,6 +137,13 @@ fn a_server_arrives_with_every_key() {
         (socket.read_timeout_ms, socket.write_timeout_ms),
         (Some(1_000), Some(2_000))
     );
+    let limit = RateLimit {
+        requests_per_second: 0.5,
+        burst: 3,
+        by_header: Some("X-Api-Key".to_owned()),
+    };
+    assert_eq!(first.rate_limit, Some(limit));
+    assert_eq!(second.rate_limit, None);
     assert_eq!(second.ip, IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]));
     assert_eq!((second.idle_timeout_ms, second.max_concurrent_requests), (None, None));
 }
@@ -188,7 +196,13 @@ fn every_outcome_arrives() {
     assert_eq!(full.context, "/svc/web=>/svc/web-v2;/a=>/b");
     assert_eq!(full.override_dentries, ["/svc/web => /svc/web-v2", "/a => /b"]);
     assert_eq!(full.policy.total_timeout_ms, Some(500));
-    assert_eq!(answers["bound"].policy.total_timeout_ms, None);
+    let limit = RateLimit {
+        requests_per_second: 1000.0,
+        burst: 1,
+        by_header: None,
+    };
+    assert_eq!(full.policy.rate_limit, Some(limit));
+    assert_eq!(answers["bound"].policy, ServicePolicy::default());
     assert!(matches!(answers["negative"].outcome, Outcome::Negative));
     let Outcome::Failed { message } = &answers["failed"].outcome else {
         panic!("{:?}", answers["failed"].outcome);

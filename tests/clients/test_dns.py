@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -146,6 +148,28 @@ async def test_a_failing_host_is_logged_once_a_change(
         await seen.until(lambda state: state == Ok(("10.0.0.1",)))
         await hosts.again()
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+async def test_thousands_of_failing_hosts_do_not_flood_the_log(
+    resolver: Resolver, hosts: Hosts, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts.answer = UNKNOWN
+
+    async def fail(numbers: range) -> list[str]:
+        caplog.clear()
+        with contextlib.ExitStack() as stack:
+            seen = [stack.enter_context(Observed(resolver.addresses(f"web{number}"))) for number in numbers]
+            for each in seen:
+                await each.until(lambda state: state == Ok(None))
+        return [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG]
+
+    with caplog.at_level("DEBUG", logger="biandou.clients.dns"):
+        lines = await fail(range(200))
+        assert len(lines) == dns.LOG_LINES + 1
+        assert "further hosts that fail, or are resolved again, have level DEBUG for 60 s" in lines
+        assert len([record for record in caplog.records if record.levelno == logging.DEBUG]) >= 150
+        monkeypatch.setattr(dns, "LOG_SECONDS", 0.0)
+        assert len(await fail(range(200, 203))) == 3, "after a while there are lines again"
 
 
 async def test_a_resolver_for_ever_asks_until_it_knows_and_never_again(hosts: Hosts) -> None:

@@ -53,5 +53,5 @@ def test_the_walk_reaches_the_deepest_keys() -> None:
 
 
 def test_what_it_shows_is_taken() -> None:
-    (block,) = re.findall(r"^```yaml\n(client:.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
-    parse("routers:\n- protocol: http\n  servers: [{}]\n" + textwrap.indent(block, "  "))
+    limits, client = re.findall(r"^```yaml\n(servers:.*?|client:.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    parse("routers:\n- protocol: http\n" + textwrap.indent(limits + client, "  "))

@@ -227,6 +227,40 @@ BAD: list[tuple[str, list[str]]] = [
         ["l.yaml:4:39: routers[0].service.retries.backoff.kind: unknown kind `fixed`; allowed: constant, jittered"],
     ),
     (
+        in_server("maxConcurrentRequests: 0\nrateLimit: {}"),
+        [
+            "l.yaml:5:28: routers[0].servers[0].maxConcurrentRequests: expected a whole number >= 1, found `0`",
+            "l.yaml:6:16: routers[0].servers[0].rateLimit.requestsPerSecond: missing: 'requestsPerSecond' must be "
+            "specified",
+        ],
+    ),
+    (
+        in_server("rateLimit: 5\nmaxConcurrentRequests: {}"),
+        [
+            "l.yaml:5:16: routers[0].servers[0].rateLimit: expected an object, found `5`",
+            "l.yaml:6:28: routers[0].servers[0].maxConcurrentRequests: expected a whole number, found an object",
+        ],
+    ),
+    (
+        in_router("service: {rateLimit: {requestsPerSecond: 0, burst: 0, byHeader: 'a b', perSecond: 1}}"),
+        [
+            "l.yaml:4:44: routers[0].service.rateLimit.requestsPerSecond: expected a number >= 0.001, found `0`",
+            "l.yaml:4:54: routers[0].service.rateLimit.burst: expected a whole number >= 1, found `0`",
+            "l.yaml:4:67: routers[0].service.rateLimit.byHeader: expected the name of a header, found `a b`",
+            "l.yaml:4:74: routers[0].service.rateLimit.perSecond: unknown key; did you mean `requestsPerSecond`? "
+            "allowed: requestsPerSecond, burst, byHeader",
+        ],
+    ),
+    (
+        in_server("rateLimit: {requestsPerSecond: .inf, burst: 1.5}\nheadTimeoutMs: 0\nmaxConnections: 0"),
+        [
+            "l.yaml:5:36: routers[0].servers[0].rateLimit.requestsPerSecond: expected a number, found the text `.inf`",
+            "l.yaml:5:49: routers[0].servers[0].rateLimit.burst: expected a whole number, found `1.5`",
+            "l.yaml:6:20: routers[0].servers[0].headTimeoutMs: expected a whole number >= 1, found `0`",
+            "l.yaml:7:21: routers[0].servers[0].maxConnections: expected a whole number >= 1, found `0`",
+        ],
+    ),
+    (
         in_server("ip: localhost"),
         [
             "l.yaml:5:9: routers[0].servers[0].ip: 'localhost' is not an IP string literal; expected an IP address, "

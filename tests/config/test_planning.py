@@ -51,6 +51,9 @@ routers:
     clearContext: true
     maxConcurrentRequests: 5
     maxCallDepth: 6
+    headTimeoutMs: 12
+    maxConnections: 13
+    rateLimit: {requestsPerSecond: 2.5, byHeader: x-key}
     timestampHeader: x-time
     timeoutMs: 8
     tls: {certPath: c, keyPath: k, intermediateCertsPath: i, caCertPath: a, requireClientAuth: true,
@@ -88,11 +91,11 @@ routers:
         "max_concurrent_requests": 5,
         "max_call_depth": 6,
         "timestamp_header": "x-time",
-        "head_timeout_ms": 10_000,
+        "head_timeout_ms": 12,
         "idle_timeout_ms": 11,
         "life_timeout_ms": 10,
         "request_timeout_ms": 8,
-        "max_connections": 65_536,
+        "max_connections": 13,
         "tls": {
             "cert_path": "c",
             "key_path": "k",
@@ -102,6 +105,7 @@ routers:
             "ciphers": ["TLS_AES_128_GCM_SHA256"],
             "protocols": ["TLSv1.3"],
         },
+        "rate_limit": {"requests_per_second": 2.5, "burst": 3, "by_header": "x-key"},
     }
 
 

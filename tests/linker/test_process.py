@@ -17,7 +17,7 @@ from biandou.config.linker import parse
 from biandou.config.plan import Plan, RouterPlan, ServerPlan
 from biandou.dtab import Path
 from biandou.errors import ConfigError
-from biandou.linker.process import Linker, Parts, close_unwanted, show_address, with_inherited
+from biandou.linker.process import Linker, Parts, close_inherited, show_address, with_inherited
 from biandou.linker.systemd import InheritedSocket
 from biandou.testing.compiled_engine import CompiledEngine, compiled_engines
 
@@ -241,10 +241,20 @@ def test_inherited_sockets_go_to_the_servers_of_their_address(caplog: pytest.Log
     inherited = [InheritedSocket(77, "127.0.0.1", 4140, ""), InheritedSocket(unwanted, "127.0.0.1", 4141, "other")]
     planned = with_inherited(Plan(workers=1, routers=[router]), inherited)
     assert planned.routers[0].servers[0].fds == [77]
-    assert close_unwanted(inherited, planned) == inherited[:1]
     assert "no server is configured for the socket on 127.0.0.1:4141" in caplog.text
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(unwanted)
+
+
+def test_our_copies_of_the_sockets_in_a_plan_are_closed_and_no_others() -> None:
+    first, second, other = os.dup(0), os.dup(0), os.dup(0)
+    servers = [ServerPlan(ip="127.0.0.1", port=1, fds=[first, second]), ServerPlan(ip="127.0.0.1", port=2)]
+    router = RouterPlan(label="http", protocol="http", dst_prefix="/svc", identifiers=[], servers=servers)
+    close_inherited(Plan(workers=1, routers=[router]))
+    for fd in (first, second):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+    os.close(other)
 
 
 def test_an_address_is_shown_as_urls_show_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 from collections import Counter
@@ -119,3 +120,18 @@ async def test_weighted_canary_sends_one_request_in_ten_to_the_next_version(exam
                     break
             rest = {body(await linker.get("web", router="canary")) for _ in range(60)}
             assert rest == {"web"}, "a version that nobody runs gets no requests"
+
+
+async def test_rate_limits_tell_who_asks_too_often_when_to_come_again(examples: Path) -> None:
+    async with origin("web") as web:
+        found_at(examples / "disco" / "web", web)
+        async with LinkerProcess(on_free_ports(examples / "rate-limits.yaml"), cwd=str(examples)) as linker:
+            ann, bob = "X-Api-Key: ann", "X-Api-Key: bob"
+            assert body(await linker.get("web", "/reports", ann, router="limited")) == "web"
+            refused = await linker.get("web", "/reports", bob, router="limited")
+            assert refused.startswith(b"HTTP/1.1 429 ")
+            assert re.search(rb"\r\nRetry-After: [12]\r\n", refused)
+            answers = await asyncio.gather(*(linker.get("web", "/", ann, router="limited") for _ in range(60)))
+            refused_to_ann = sum(answer.startswith(b"HTTP/1.1 429 ") for answer in answers)
+            assert 0 < refused_to_ann <= 41, "twenty at once, of which one was for the reports, and ten a second"
+            assert body(await linker.get("web", "/", bob, router="limited")) == "web"

@@ -162,6 +162,8 @@ async def test_a_socket_from_systemd_is_served_also_to_who_connected_before_the_
             linker = LinkerProcess(text, "--workers", "2", pass_fds=[listener.fileno()], program=program)
             async with linker:
                 assert linker.port() == port
+                handed = f"socket:[{os.fstat(listener.fileno()).st_ino}]"
+                assert os.readlink(f"/proc/{linker.pid}/fd/3") != handed, "only the engine's copies are open"
                 assert (await early).startswith(b"HTTP/1.1 200 OK\r\n")
                 for _ in range(10):
                     assert (await linker.get("web")).startswith(b"HTTP/1.1 200 OK\r\n")

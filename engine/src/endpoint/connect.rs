@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 use crate::mail::Outbox;
@@ -13,6 +14,12 @@ use crate::stats::ClientStats;
 use crate::stream::Stream;
 use crate::tls::client::ClientTlsPlan;
 use crate::tls::reloading::Reloading;
+
+/// When an end of which nothing is heard is asked whether it is still there, how often, and after how many questions without an
+/// answer the connection is given up: two minutes in all.
+const ALIVE_AFTER: Duration = Duration::from_secs(60);
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
+const ALIVE_TRIES: u32 = 6;
 
 /// A connection to an endpoint, counted for as long as it is open.
 #[derive(Debug)]
@@ -59,6 +66,9 @@ pub async fn connect(address: SocketAddr, timeout_ms: u64, options: &SocketOptio
         Err(_elapsed) => return Err(io::ErrorKind::TimedOut.into()),
     };
     apply(&stream, options)?;
+    if options.keep_alive.is_none() {
+        ask_if_alive(&SockRef::from(&stream))?;
+    }
     Ok(stream)
 }
 
@@ -83,13 +93,22 @@ pub async fn encrypt(
     }
 }
 
-/// Sets the options of an open connection.
+/// Has the kernel find out whether the other end is still there, on a connection or on those that a listening socket takes.
+///
+/// A body may be silent for hours, as server-sent events are, so that no timeout of ours can tell the silence of a host that is gone.
+pub fn ask_if_alive(socket: &SockRef<'_>) -> io::Result<()> {
+    let asking = TcpKeepalive::new().with_time(ALIVE_AFTER).with_interval(ALIVE_EVERY);
+    socket.set_tcp_keepalive(&asking.with_retries(ALIVE_TRIES))
+}
+
+/// Sets the options of an open connection that its listening socket has not.
 pub fn apply(stream: &TcpStream, options: &SocketOptions) -> io::Result<()> {
     if options.no_delay {
         stream.set_nodelay(true)?;
     }
-    if let Some(keep_alive) = options.keep_alive {
-        socket2::SockRef::from(stream).set_keepalive(keep_alive)?;
+    match options.keep_alive {
+        None => Ok(()),
+        Some(true) => ask_if_alive(&SockRef::from(stream)),
+        Some(false) => SockRef::from(stream).set_keepalive(false),
     }
-    Ok(())
 }

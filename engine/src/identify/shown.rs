@@ -7,7 +7,12 @@ pub(super) fn is_showable(byte: u8) -> bool {
 
 /// Appends `/` and one element; if any of its bytes cannot be shown, all are written as `\xHH`.
 pub(super) fn push_element(element: &[u8], out: &mut Vec<u8>) {
-    push_bytes(element.iter().copied(), out);
+    if element.iter().all(|&byte| is_showable(byte)) {
+        out.push(b'/');
+        out.extend_from_slice(element);
+    } else {
+        push_bytes(element.iter().copied(), out);
+    }
 }
 
 /// Appends `/` and one element in lower case.

@@ -86,17 +86,20 @@ impl Pulse {
     }
 
     /// Waits for `ready`, but no longer than until the deadline.
-    pub async fn until<T>(&self, ready: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Interrupt> {
-        self.until_by(&self.main, ready).await
+    pub fn until<T>(
+        &self,
+        ready: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> impl Future<Output = Result<T, Interrupt>> {
+        self.until_by(&self.main, ready)
     }
 
     /// As `until`, by one of our two deadlines.
-    pub async fn until_by<T>(
+    pub fn until_by<T>(
         &self,
         deadline: &Deadline,
         mut ready: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Result<T, Interrupt> {
-        poll_fn(|context| {
+    ) -> impl Future<Output = Result<T, Interrupt>> {
+        poll_fn(move |context| {
             if let Poll::Ready(value) = ready(context) {
                 return Poll::Ready(Ok(value));
             }
@@ -112,7 +115,6 @@ impl Pulse {
             }
             Poll::Pending
         })
-        .await
     }
 
     /// Called by the worker: wakes the connection if a deadline of its has passed.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::counter::{Counter, Gauge};
-use super::failures::{Failures, failed};
 use super::histogram::Histogram;
 use super::responses::Responses;
+use super::results::Results;
+use super::traffic::{Payloads, Traffic};
 use crate::balance::Balancer;
 use crate::endpoint::EndpointSet;
 use crate::failure::Cause;
@@ -17,8 +18,7 @@ const MICROSECONDS_PER_MILLISECOND: f64 = 1000.0;
 /// What one worker has counted for `rt/<router>/client/<bound id>` (reference/linker.md §8.6).
 #[derive(Debug, Default)]
 pub struct ClientStats {
-    pub success: Counter,
-    pub failures: Failures,
+    pub results: Results,
     /// Attempts under way.
     pub pending: Gauge,
     pub responses: Responses,
@@ -26,8 +26,7 @@ pub struct ClientStats {
     pub closes: Counter,
     pub received_bytes: Counter,
     pub sent_bytes: Counter,
-    pub request_payload_bytes: Histogram,
-    pub response_payload_bytes: Histogram,
+    pub payloads: Payloads,
     pub connect_latency: Histogram,
     pub failed_connect_latency: Histogram,
     /// Connections that could not be made.
@@ -47,47 +46,36 @@ impl ClientStats {
     /// Counts an attempt that is done. `status` is that of the response, 0 if there was none.
     #[inline]
     pub fn finish(&self, status: u16, latency_us: u64, cause: Option<Cause>) {
-        if failed(status, cause) {
-            self.failures.add(cause);
-        } else {
-            self.success.add(1);
-        }
+        self.results.add(status, cause);
         self.responses.record(status, latency_us);
     }
 
     /// The bytes that it takes.
     pub fn footprint(&self) -> usize {
         let histograms = [
-            &self.request_payload_bytes,
-            &self.response_payload_bytes,
             &self.connect_latency,
             &self.failed_connect_latency,
             &self.requeues_per_request,
         ];
-        let inside = histograms.len() * size_of::<Histogram>();
+        let inside = histograms.len() * size_of::<Histogram>() + size_of::<Payloads>();
         let histograms: usize = histograms.into_iter().map(Histogram::footprint).sum();
-        size_of::<Self>() - inside + histograms + self.failures.footprint() + self.responses.footprint()
+        let parts = self.payloads.footprint() + self.results.footprint() + self.responses.footprint();
+        size_of::<Self>() - inside + histograms + parts
     }
 
     /// Adds up the workers' blocks.
     pub fn collect(scope: &[&str], blocks: &[Arc<Self>]) -> Scope {
         let mut scope = Scope::new(scope);
-        scope.results(blocks, |block| &block.success, |block| &block.failures);
-        scope.level("pending", blocks, |block| &block.pending);
+        scope.results(blocks, |block| &block.results, |block| &block.pending);
         let responses = blocks.iter().map(|block| &block.responses);
         Responses::collect(&responses, &mut scope);
         scope.stat("request_latency_ms", Responses::latency(responses));
-        scope.sum("connects", blocks, |block| &block.connects);
-        scope.sum("closes", blocks, |block| &block.closes);
-        let open = scope.counters["connects"].saturating_sub(scope.counters["closes"]);
-        scope.gauge("connections", open as f64);
-        scope.sum("received_bytes", blocks, |block| &block.received_bytes);
-        scope.sum("sent_bytes", blocks, |block| &block.sent_bytes);
-        scope.merge("request_payload_bytes", blocks, 1.0, |block| {
-            &block.request_payload_bytes
-        });
-        scope.merge("response_payload_bytes", blocks, 1.0, |block| {
-            &block.response_payload_bytes
+        scope.traffic(blocks, |block| Traffic {
+            connects: &block.connects,
+            closes: &block.closes,
+            received_bytes: &block.received_bytes,
+            sent_bytes: &block.sent_bytes,
+            payloads: &block.payloads,
         });
         let in_ms = MICROSECONDS_PER_MILLISECOND;
         scope.merge("connect_latency_ms", blocks, in_ms, |block| &block.connect_latency);

@@ -39,7 +39,7 @@ fn index(cause: Option<Cause>) -> usize {
         Some(Cause::BadResponse) => 6,
         Some(Cause::AttemptTimeout) => 7,
         Some(Cause::TotalTimeout) => 8,
-        Some(Cause::Rejected) => 9,
+        Some(Cause::Rejected | Cause::RateLimited) => 9,
         Some(Cause::Cancelled) => 10,
         None => BY_STATUS,
     }
@@ -92,7 +92,7 @@ pub(super) fn failed(status: u16, cause: Option<Cause>) -> bool {
     match cause {
         _ if status >= 500 => true,
         None => status == 0,
-        Some(Cause::BadRequest | Cause::Unidentified) => false,
+        Some(Cause::BadRequest | Cause::Unidentified | Cause::RateLimited) => false,
         Some(_) => true,
     }
 }

@@ -10,10 +10,12 @@ mod failures;
 mod histogram;
 mod paths;
 mod responses;
+mod results;
 mod scope;
 mod server;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 pub use bind_cache::BindCacheStats;
 pub use client::{ClientStats, balancing};
@@ -22,4 +24,6 @@ pub use failures::Failures;
 pub use histogram::Histogram;
 pub use paths::{PathStats, ServiceStats};
 pub use responses::Responses;
+pub use results::Results;
 pub use server::ServerStats;
+pub use traffic::Payloads;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::counter::{Counter, Gauge};
-use super::failures::{Failures, failed};
 use super::histogram::Histogram;
+use super::results::Results;
 use crate::failure::Cause;
 use crate::tally::Scope;
 
@@ -13,8 +13,7 @@ const MICROSECONDS_PER_MILLISECOND: f64 = 1000.0;
 /// What one worker has counted for `rt/<router>/service/<path>` (reference/linker.md §8.6).
 #[derive(Debug, Default)]
 pub struct ServiceStats {
-    pub success: Counter,
-    pub failures: Failures,
+    pub results: Results,
     /// Requests under way.
     pub pending: Gauge,
     pub latency: Histogram,
@@ -22,17 +21,15 @@ pub struct ServiceStats {
     pub retries: Counter,
     pub retries_per_request: Histogram,
     pub retry_budget_exhausted: Counter,
+    /// Requests above the rate limit.
+    pub rate_limited: Counter,
 }
 
 impl ServiceStats {
     /// Counts a request that is done, retries included.
     #[inline]
     pub fn finish(&self, status: u16, latency_us: u64, cause: Option<Cause>) {
-        if failed(status, cause) {
-            self.failures.add(cause);
-        } else {
-            self.success.add(1);
-        }
+        self.results.add(status, cause);
         self.latency.record(latency_us);
     }
 
@@ -40,14 +37,13 @@ impl ServiceStats {
     pub fn footprint(&self) -> usize {
         let inside = 2 * size_of::<Histogram>();
         let histograms = self.latency.footprint() + self.retries_per_request.footprint();
-        size_of::<Self>() - inside + histograms + self.failures.footprint()
+        size_of::<Self>() - inside + histograms + self.results.footprint()
     }
 
     /// Adds up the workers' blocks.
     pub fn collect(scope: &[&str], blocks: &[Arc<Self>]) -> Scope {
         let mut scope = Scope::new(scope);
-        scope.results(blocks, |block| &block.success, |block| &block.failures);
-        scope.level("pending", blocks, |block| &block.pending);
+        scope.results(blocks, |block| &block.results, |block| &block.pending);
         scope.merge("request_latency_ms", blocks, MICROSECONDS_PER_MILLISECOND, |block| {
             &block.latency
         });
@@ -56,6 +52,7 @@ impl ServiceStats {
         scope.sum_if_any("retries/budget_exhausted", blocks, |block| {
             &block.retry_budget_exhausted
         });
+        scope.sum_if_any("rate_limited", blocks, |block| &block.rate_limited);
         scope
     }
 }
@@ -63,8 +60,7 @@ impl ServiceStats {
 /// What one worker has counted for `rt/<router>/client/<id>/service/<path>`.
 #[derive(Debug, Default)]
 pub struct PathStats {
-    pub success: Counter,
-    pub failures: Failures,
+    pub results: Results,
     /// Requests under way.
     pub pending: Gauge,
     pub latency: Histogram,
@@ -74,25 +70,20 @@ impl PathStats {
     /// Counts one attempt that is done.
     #[inline]
     pub fn finish(&self, status: u16, latency_us: u64, cause: Option<Cause>) {
-        if failed(status, cause) {
-            self.failures.add(cause);
-        } else {
-            self.success.add(1);
-        }
+        self.results.add(status, cause);
         self.latency.record(latency_us);
     }
 
     /// The bytes that it takes.
     pub fn footprint(&self) -> usize {
-        size_of::<Self>() - size_of::<Histogram>() + self.latency.footprint() + self.failures.footprint()
+        size_of::<Self>() - size_of::<Histogram>() + self.latency.footprint() + self.results.footprint()
     }
 
     /// Adds up the workers' blocks.
     pub fn collect<'a>(scope: &[&str], blocks: impl Iterator<Item = &'a Arc<Self>>) -> Scope {
         let blocks: Vec<Arc<Self>> = blocks.cloned().collect();
         let mut scope = Scope::new(scope);
-        scope.results(&blocks, |block| &block.success, |block| &block.failures);
-        scope.level("pending", &blocks, |block| &block.pending);
+        scope.results(&blocks, |block| &block.results, |block| &block.pending);
         scope.merge("request_latency_ms", &blocks, MICROSECONDS_PER_MILLISECOND, |block| {
             &block.latency
         });

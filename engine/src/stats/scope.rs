@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::counter::{Counter, Gauge};
-use super::failures::Failures;
 use super::histogram::Histogram;
 use crate::tally::{Name, Scope};
 
@@ -56,18 +55,5 @@ impl Scope {
     ) {
         let parts = blocks.iter().map(move |block| pick(block));
         self.stat(name, Histogram::merged(parts, unit));
-    }
-
-    /// `requests`, `success` and `failures…`.
-    pub(super) fn results<T>(
-        &mut self,
-        blocks: &[Arc<T>],
-        success: impl Fn(&T) -> &Counter,
-        failures: impl Fn(&T) -> &Failures,
-    ) {
-        let succeeded: u64 = blocks.iter().map(|block| success(block).get()).sum();
-        let failed = Failures::collect(blocks.iter().map(|block| failures(block)), "", self);
-        self.count("success", succeeded);
-        self.count("requests", succeeded + failed);
     }
 }

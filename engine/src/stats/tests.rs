@@ -137,8 +137,7 @@ fn blocks_with_traffic_stay_below_eight_kibibytes() {
         service.finish(status, latency_us, cause);
         client.finish(status, latency_us, cause);
         path.finish(status, latency_us, cause);
-        client.request_payload_bytes.record(0);
-        client.response_payload_bytes.record(1_024 + rng.u64(..500));
+        client.payloads.record(Some(0), Some(1_024 + rng.u64(..500)));
         if nth % 1_000 == 0 {
             client.connect_latency.record(rng.u64(80..300));
         }

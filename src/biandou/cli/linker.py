@@ -89,11 +89,10 @@ def run(arguments: Sequence[str]) -> int:
 
 def _serve(config: LinkerConfig, flags: LinkerFlags) -> int:
     """Run a linker until it is told to stop; gives the exit status."""
-    # Not above: --validate and --help need none of it.
-    import uvloop  # noqa: PLC0415
+    import uvloop  # noqa: PLC0415 - the loop of a linker that runs; --validate and --help need none
 
-    from biandou.cli.linker_admin import open_admin  # noqa: PLC0415
-    from biandou.linker.process import EXIT_FAILED, Linker  # noqa: PLC0415
+    from biandou.cli.linker_admin import open_admin  # noqa: PLC0415 - the same holds for the admin server
+    from biandou.linker.process import EXIT_FAILED, Linker  # noqa: PLC0415 - and for the process
 
     try:
         handler = start_logging(flags.log)

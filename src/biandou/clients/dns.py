@@ -37,6 +37,11 @@ MAX_THREADS: Final = 16
 MAX_FOREVER: Final = 16_000
 """So many hosts are kept for ever by a resolver that never asks again."""
 
+LOG_LINES: Final = 20
+"""So many lines about hosts that fail, or are resolved again, a resolver logs within `LOG_SECONDS`."""
+
+LOG_SECONDS: Final = 60.0
+
 _log = logging.getLogger(__name__)
 _UNKNOWN: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
@@ -59,6 +64,8 @@ class Resolver:
         self._hosts: WeakValueDictionary[str, Source[tuple[str, ...] | None]] = WeakValueDictionary()
         self._kept: dict[str, tuple[str, ...]] = {}
         self._free = asyncio.Semaphore(MAX_THREADS)
+        self._lines = 0
+        self._lines_since = 0.0
 
     def addresses(self, host: str) -> Live[tuple[str, ...] | None]:
         """Give the addresses of a host: an IP literal or `localhost` at once, a name as soon as it is resolved."""
@@ -110,11 +117,22 @@ class Resolver:
                     self._kept[host] = found
                     return
             if reason and reason != complaint:
-                _log.warning("cannot resolve %s: %s", host, reason)
+                self._tell_operator(logging.WARNING, "cannot resolve %s: %s", host, reason)
             elif complaint and not reason:
-                _log.info("%s is resolved again", host)
+                self._tell_operator(logging.INFO, "%s is resolved again", host)
             complaint = reason
             await asyncio.sleep(self._refresh * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load, no secret
+
+    def _tell_operator(self, level: int, message: str, *values: str) -> None:
+        """Log a change; when the name server is away for thousands of hosts, all but the first few at level DEBUG."""
+        now = time.monotonic()
+        if now - self._lines_since >= LOG_SECONDS:
+            self._lines, self._lines_since = 0, now
+        self._lines += 1
+        _log.log(level if self._lines <= LOG_LINES else logging.DEBUG, message, *values)
+        if self._lines == LOG_LINES:
+            seconds = LOG_SECONDS - (now - self._lines_since)
+            _log.warning("further hosts that fail, or are resolved again, have level DEBUG for %.0f s", seconds)
 
     async def _ask(self, host: str) -> tuple[str, ...]:
         async with asyncio.timeout(LOOKUP_SECONDS):

@@ -56,6 +56,14 @@ class ClientTlsPlan(Letter, frozen=True, kw_only=True):
     protocols: list[str] = []
 
 
+class RateLimitPlan(Letter, frozen=True, kw_only=True):
+    """A token bucket of `burst` requests, or one for each value of the header `by_header`."""
+
+    requests_per_second: float
+    burst: int
+    by_header: str | None = None
+
+
 class ServerPlan(Letter, frozen=True, kw_only=True):
     """One listening address of a router.
 
@@ -77,6 +85,7 @@ class ServerPlan(Letter, frozen=True, kw_only=True):
     request_timeout_ms: int | None = None
     max_connections: int = 65_536
     tls: ServerTlsPlan | None = None
+    rate_limit: RateLimitPlan | None = None
 
 
 class BindingCachePlan(Letter, frozen=True, kw_only=True):
@@ -170,6 +179,7 @@ class ServicePolicy(Letter, frozen=True, kw_only=True):
     """What holds for one service name; sent with its answer."""
 
     total_timeout_ms: int | None = None
+    rate_limit: RateLimitPlan | None = None
 
 
 class PoolPlan(Letter, frozen=True, kw_only=True):

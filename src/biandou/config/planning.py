@@ -81,11 +81,12 @@ def _access_log_plan(router: HttpRouter) -> AccessLogPlan | None:
 
 def service_policy(router: HttpRouter, service: str) -> ServicePolicy:
     """Give what holds for a service name (`/svc/web`): of the entries that match, the last that says something."""
-    timeout = None
+    timeout, rate_limit = None, None
     for keys in router.service.applying(_path(service)):
         if keys.total_timeout_ms is not None:
             timeout = keys.total_timeout_ms
-    return ServicePolicy(total_timeout_ms=_limit(timeout))
+        rate_limit = keys.rate_limit or rate_limit
+    return ServicePolicy(total_timeout_ms=_limit(timeout), rate_limit=rate_limit.plan if rate_limit else None)
 
 
 def client_policy(router: HttpRouter, client: str) -> ClientPolicy:
@@ -137,10 +138,13 @@ def _server_plan(server: HttpServer) -> ServerPlan:
         max_concurrent_requests=server.max_concurrent_requests,
         max_call_depth=server.max_call_depth,
         timestamp_header=server.timestamp_header,
+        head_timeout_ms=server.head_timeout_ms,
+        max_connections=server.max_connections,
         idle_timeout_ms=_DEFAULT_SERVER.idle_timeout_ms if idle is None else idle,
         life_timeout_ms=server.server_session.life_time_ms,
         request_timeout_ms=_limit(server.timeout_ms),
         tls=_server_tls(server.tls),
+        rate_limit=server.rate_limit.plan if server.rate_limit else None,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from biandou.config.rate_limit import RateLimit
 from biandou.config.values import Count, Ip, NotBuilt, PathText, Port, PositiveCount, Room
 from biandou.identifiers.http import HeaderName
 from biandou.policies import Keys, LabelerKind, Milliseconds, ServerTls
@@ -54,3 +55,6 @@ class HttpServer(Keys, frozen=True, kw_only=True):
     add_forwarded_header: Annotated[ForwardedHeader | None, NotBuilt()] = None
     timestamp_header: HeaderName | None = None
     max_call_depth: Count = 1000
+    rate_limit: RateLimit | None = None
+    head_timeout_ms: PositiveCount = 10_000
+    max_connections: PositiveCount = 65_536

@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from biandou.config.client import matches
+from biandou.config.rate_limit import RateLimit
 from biandou.config.values import NotBuilt, PrefixPattern, Room
 from biandou.dtab import Path
 from biandou.policies import Budget, ConstantBackoff, Keys, ResponseClassifierKind, Retries
@@ -25,6 +26,7 @@ class ServiceKeys(Keys, frozen=True, kw_only=True):
 
     total_timeout_ms: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     retries: Annotated[Retries | None, NotBuilt(_default_retries)] = None
+    rate_limit: RateLimit | None = None
     response_classifier: Annotated[ResponseClassifierKind | None, Room("response classifiers")] = None
 
 

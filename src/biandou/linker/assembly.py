@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 
 from biandou.config.linker import LinkerConfig
+from biandou.config.plan import ClientPolicy, ServicePolicy
 from biandou.config.planning import client_policy, service_policy
 from biandou.config.router import HttpRouter
 from biandou.dtab import Dtab, NameTree, Path
@@ -107,9 +109,17 @@ def _router(config: HttpRouter, dtab: Live[Dtab], namers: Namers, interpret: Int
         label=config.name,
         interpreter=config.interpreter.interpreter(dtab, namers),
         transformers=tuple(kind.transformer(interpret) for kind in config.interpreter.transformers),
-        service_policy=lambda path: service_policy(config, str(path)),
-        client_policy=lambda client: client_policy(config, str(client)),
+        service_policy=partial(_service_policy, config),
+        client_policy=partial(_client_policy, config),
     )
+
+
+def _service_policy(router: HttpRouter, service: Path) -> ServicePolicy:
+    return service_policy(router, str(service))
+
+
+def _client_policy(router: HttpRouter, client: Path) -> ClientPolicy:
+    return client_policy(router, str(client))
 
 
 def _renewed(made: Router, former: HttpRouter, config: HttpRouter) -> Router:
@@ -120,6 +130,6 @@ def _renewed(made: Router, former: HttpRouter, config: HttpRouter) -> Router:
         label=config.name,
         interpreter=made.interpreter,
         transformers=made.transformers,
-        service_policy=lambda path: service_policy(config, str(path)),
-        client_policy=lambda client: client_policy(config, str(client)),
+        service_policy=partial(_service_policy, config),
+        client_policy=partial(_client_policy, config),
     )

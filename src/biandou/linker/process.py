@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -90,7 +90,6 @@ class Linker:
         self._usual_workers = default_workers()
         self._open_admin = open_admin
         self._load = load
-        self._inherited: list[InheritedSocket] = []
         self._reloading = asyncio.Lock()
         self._asked_to_reload: asyncio.Task[None] | None = None
         self._grace_ms = config.admin.shutdown_grace_ms
@@ -111,9 +110,8 @@ class Linker:
         _log.info("%d workers, %d files may be open", self._workers, raise_file_limit())
         self._assembled = assemble(self._config)
         inherited = inherited_sockets(os.environ, os.getpid())
-        wanted = with_inherited(plan(self._config, self._workers), inherited)
-        self._inherited = close_unwanted(inherited, wanted)
-        self._door = EngineDoor(wanted)
+        self._door = EngineDoor(planned := with_inherited(plan(self._config, self._workers), inherited))
+        close_inherited(planned)
         self._binder = Binder(self._assembled.routers, self._door)
         self._admin = self._open_admin(self._parts(self._config, self._assembled))
         for line in await self._admin.start():
@@ -193,7 +191,7 @@ class Linker:
         assembled = assemble(config, self._assembled)
         follow = await self._admin.prepare(self._parts(config, assembled))
         try:
-            serving = self._door.replan(with_inherited(plan(config, self._workers), self._inherited))
+            serving = self._door.replan(plan(config, self._workers))
         except BaseException:
             await follow.drop()
             raise
@@ -260,8 +258,11 @@ class Linker:
         return True
 
 
-def with_inherited(plan: Plan, inherited: Sequence[InheritedSocket]) -> Plan:
-    """Give the plan with the listening sockets that were passed to us, each to the server of its address and port."""
+def with_inherited(plan: Plan, inherited: list[InheritedSocket]) -> Plan:
+    """Give the plan with the listening sockets that were passed to us, each to the server of its address and port.
+
+    One that no server wants is closed, and the log says so.
+    """
     left = list(inherited)
     routers = [
         msgspec.structs.replace(
@@ -273,18 +274,21 @@ def with_inherited(plan: Plan, inherited: Sequence[InheritedSocket]) -> Plan:
         )
         for router in plan.routers
     ]
+    for unwanted in left:
+        address = show_address(unwanted.ip, unwanted.port)
+        _log.warning("no server is configured for the socket on %s that systemd passed: it is closed", address)
+        os.close(unwanted.fd)
     return msgspec.structs.replace(plan, routers=routers)
 
 
-def close_unwanted(inherited: Sequence[InheritedSocket], plan: Plan) -> list[InheritedSocket]:
-    """Close each socket that no server of the plan wants, and say so in the log; gives those that are left."""
-    wanted = {fd for router in plan.routers for server in router.servers for fd in server.fds}
-    for unwanted in inherited:
-        if unwanted.fd not in wanted:
-            address = show_address(unwanted.ip, unwanted.port)
-            _log.warning("no server is configured for the socket on %s that systemd passed: it is closed", address)
-            os.close(unwanted.fd)
-    return [passed for passed in inherited if passed.fd in wanted]
+def close_inherited(plan: Plan) -> None:
+    """Close our copies of the sockets in a plan that the engine has: it holds its own.
+
+    A socket listens while any copy is open: callers would be left waiting on one that the engine has closed.
+    """
+    for server in (server for router in plan.routers for server in router.servers):
+        for fd in server.fds:
+            os.close(fd)
 
 
 def show_address(ip: str, port: int) -> str:

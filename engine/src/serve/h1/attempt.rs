@@ -92,6 +92,10 @@ impl H1Exchange<'_, '_> {
         path_stats.finish(status, latency_us, cause);
         match exchanged {
             Ok(relayed) => {
+                if relayed.broken.is_none() {
+                    let Scratch { request, response, .. } = &*self.scratch;
+                    stats.payloads.record(request.body.length(), response.body.length());
+                }
                 let policy = &hop.client.policy;
                 if relayed.reusable && !worker.is_draining() && !link.is_older_than(policy.life_timeout_ms) {
                     worker.pools.borrow_mut().put(
@@ -194,13 +198,13 @@ impl H1Exchange<'_, '_> {
             worker,
             pulse,
             deadline: &pulse.main,
-            stall_ms: shorter(server.plan.idle_timeout_ms, server.plan.socket.write_timeout_ms),
+            stall_ms: shorter(server.plan.stall_ms(), server.plan.socket.write_timeout_ms),
             silence_ms: hop.client.policy.socket.read_timeout_ms,
         };
         if let Some(log) = &server.router.access_log {
             log.note(access, request, input.bytes(), output, peer.ip());
         }
-        let upstream_stall_ms = shorter(server.plan.idle_timeout_ms, hop.client.policy.socket.write_timeout_ms);
+        let upstream_stall_ms = shorter(server.plan.stall_ms(), hop.client.policy.socket.write_timeout_ms);
         let mut body = Upload::of(request.body);
         let used = body
             .take(&input.bytes()[self.head_length..], output)

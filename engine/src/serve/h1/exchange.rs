@@ -194,6 +194,11 @@ impl Exchange for H1Exchange<'_, '_> {
             .collect()
     }
 
+    fn sole_value(&self, header: &str) -> Option<&[u8]> {
+        let Scratch { input, request, .. } = &*self.scratch;
+        request.sole_value(header, input.bytes())
+    }
+
     fn timeout_ms(&self) -> Option<u64> {
         self.server.plan.request_timeout_ms
     }

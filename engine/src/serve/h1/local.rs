@@ -36,6 +36,9 @@ pub(super) async fn answer_failure(
     if failure.cause == Cause::Rejected {
         fields.extend_from_slice(b"l5d-retryable: true\r\nfinagle-http-nack: true\r\nRetry-After: 0\r\n");
     }
+    if let Some(seconds) = failure.retry_after_s {
+        fields.extend_from_slice(format!("Retry-After: {seconds}\r\n").as_bytes());
+    }
     fields.extend_from_slice(b"Content-Type: text/plain\r\n");
     answer(
         connection,
@@ -98,7 +101,7 @@ async fn answer(
         worker,
         pulse,
         deadline: &pulse.main,
-        stall_ms: shorter(server.plan.idle_timeout_ms, server.plan.socket.write_timeout_ms),
+        stall_ms: shorter(server.plan.stall_ms(), server.plan.socket.write_timeout_ms),
         silence_ms: None,
     };
     match waits.write(&mut connection.stream, back).await {

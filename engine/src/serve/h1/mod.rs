@@ -170,13 +170,21 @@ pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, p
 struct Admitted<'a>(&'a Server, usize);
 
 impl<'a> Admitted<'a> {
-    /// Counts a request in, unless the server has its fill.
-    fn to(server: &'a Server, worker: usize) -> Option<Self> {
-        let admitted = server.admit_request();
-        admitted.then(|| {
-            server.stats[worker].pending.add(1);
-            Self(server, worker)
-        })
+    /// Counts a request in, unless the server has its fill, or had it lately.
+    fn to(server: &'a Server, worker: usize, scratch: &Scratch, now_us: u64) -> Result<Self, Failure> {
+        if !server.admit_request() {
+            return Err(Failure::overloaded());
+        }
+        let stats = &server.stats[worker];
+        stats.pending.add(1);
+        let admitted = Self(server, worker);
+        if let Some(limit) = &server.limit {
+            let value_of = |header: &str| scratch.request.sole_value(header, scratch.input.bytes());
+            limit
+                .take(now_us, value_of)
+                .inspect_err(|_| stats.rate_limited.add(1))?;
+        }
+        Ok(admitted)
     }
 }
 
@@ -255,6 +263,8 @@ impl Connection<'_> {
             if scratch.input.is_empty() {
                 return Next::Request;
             }
+            // Who sends many requests at once is not served before all others.
+            tokio::task::coop::consume_budget().await;
         }
     }
 
@@ -301,8 +311,9 @@ impl Connection<'_> {
         let started_us = self.worker.now_us();
         let (worker, server) = (self.worker, self.server);
         let stats = &*server.stats[worker.index];
-        let Some(admitted) = Admitted::to(server, worker.index) else {
-            return self.refuse(scratch, &Failure::overloaded(), Some(head_length)).await;
+        let admitted = match Admitted::to(server, worker.index, scratch, started_us) {
+            Ok(admitted) => admitted,
+            Err(failure) => return self.refuse(scratch, &failure, Some(head_length)).await,
         };
         let mut bound_to: Option<BoundTo> = None;
         let mut exchange = H1Exchange::new(self, scratch, head_length, started_us);
@@ -313,7 +324,19 @@ impl Connection<'_> {
         let progress = exchange.progress();
         let mut next = progress.next;
         let (status, latency_us, cause) = match routed {
-            Ok(Routed::Served(served)) => (served.status, served.latency_us, None),
+            Ok(Routed::Served(served)) => {
+                if served.whole {
+                    let response = scratch.response.body.length();
+                    stats.payloads.record(scratch.request.body.length(), response);
+                    if response.is_none() {
+                        let took_us = self.worker.now_us() - started_us;
+                        stats
+                            .response_stream_us
+                            .record(took_us.saturating_sub(served.latency_us));
+                    }
+                }
+                (served.status, served.latency_us, None)
+            }
             Ok(Routed::Status(status)) => {
                 next = local::answer_status(self, scratch, status, head_length).await;
                 (status, self.worker.now_us() - started_us, None)

@@ -4,9 +4,10 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::coop::consume_budget;
 
 use super::response::Framing;
 use crate::serve::buffer::Buffer;
@@ -59,27 +60,20 @@ impl Waits<'_> {
         bytes: &[u8],
     ) -> Result<(), (usize, io::Error)> {
         let mut done = 0;
-        while done < bytes.len() {
-            self.begin();
-            let written = self
-                .pulse
-                .until_by(self.deadline, |context| {
-                    Pin::new(&mut *sink).poll_write(context, &bytes[done..])
-                })
-                .await;
-            match written {
-                Ok(Ok(0)) => return Err((done, io::ErrorKind::WriteZero.into())),
-                Ok(Ok(count)) => done += count,
-                Ok(Err(error)) => return Err((done, error)),
-                Err(_late) => return Err((done, io::ErrorKind::TimedOut.into())),
+        self.begin();
+        let written = self.pulse.until_by(self.deadline, |context| {
+            while done < bytes.len() {
+                match ready!(Pin::new(&mut *sink).poll_write(context, &bytes[done..])) {
+                    Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Ok(count) => done += count,
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+                self.begin();
             }
-        }
-        // What TLS holds back goes out too; a plain socket holds nothing.
-        let flushed = self
-            .pulse
-            .until_by(self.deadline, |context| Pin::new(&mut *sink).poll_flush(context))
-            .await;
-        match flushed {
+            // What TLS holds back goes out too; a plain socket holds nothing.
+            Pin::new(&mut *sink).poll_flush(context)
+        });
+        match written.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err((done, error)),
             Err(_late) => Err((done, io::ErrorKind::TimedOut.into())),
@@ -178,6 +172,7 @@ where
     W: AsyncWrite + Unpin,
 {
     while !rest.body.is_done() {
+        consume_budget().await;
         if rest.input.is_empty() && waits.fill(rest.input, caller).await.map_err(Broken::Source)? == 0 {
             return Err(ended());
         }
@@ -220,6 +215,7 @@ where
             sent += out.len() as u64;
             out.clear();
             while left > 0 {
+                consume_budget().await;
                 if waits.fill_for(caller, reply, endpoint).await? == 0 {
                     return Err(ended());
                 }
@@ -245,6 +241,7 @@ where
                 if progress.done {
                     break;
                 }
+                consume_budget().await;
                 if waits.fill_for(caller, reply, endpoint).await? == 0 {
                     return Err(ended());
                 }
@@ -259,6 +256,7 @@ where
                 waits.write(caller, out).await.map_err(sink)?;
                 sent += out.len() as u64;
                 out.clear();
+                consume_budget().await;
                 if waits.fill_for(caller, reply, endpoint).await? == 0 {
                     break;
                 }

@@ -32,8 +32,9 @@ impl Framing {
     }
 }
 
-fn passes(header: &Header, clear_context: bool) -> bool {
+fn passes(header: &Header, length_passes: bool, clear_context: bool) -> bool {
     match header.known {
+        Known::ContentLength => length_passes,
         Known::Connection
         | Known::KeepAlive
         | Known::ProxyConnection
@@ -43,7 +44,6 @@ fn passes(header: &Header, clear_context: bool) -> bool {
         | Known::Trailer
         | Known::TransferEncoding
         | Known::Upgrade
-        | Known::ContentLength
         | Known::L5dSuccessClass => false,
         Known::Other => !header.named_by_connection,
         known => !(header.named_by_connection || clear_context && known.is_l5d()),
@@ -60,9 +60,13 @@ pub(super) fn push_head(
     keep_alive: bool,
     clear_context: bool,
 ) {
-    push_status_line(out, response.status, response.reason.get(bytes));
+    push_first_line(out, response, bytes);
     let keep_length = framing == Framing::None && (request.method == Method::Head || response.status == 304);
-    push_passing(out, &response.headers, bytes, |header| passes(header, clear_context));
+    let sent = response.content_length.map(Framing::Exact);
+    let length_passes = response.plain_length && (keep_length || sent == Some(framing));
+    push_passing(out, &response.headers, bytes, |header| {
+        passes(header, length_passes, clear_context)
+    });
     if !clear_context {
         out.extend_from_slice(if response.status < 500 {
             b"l5d-success-class: 1.0\r\n"
@@ -75,6 +79,7 @@ pub(super) fn push_head(
         Version::Http11 => b"Via: 1.1 linkerd\r\n",
     });
     match framing {
+        _ if length_passes => {}
         Framing::None => {
             // Where there is no body the length is information (HEAD, 304); several that agree become one.
             if keep_length {
@@ -106,14 +111,24 @@ pub(super) fn push_interim(
     upgrade: Option<&[u8]>,
     clear_context: bool,
 ) {
-    push_status_line(out, response.status, response.reason.get(bytes));
-    push_passing(out, &response.headers, bytes, |header| passes(header, clear_context));
+    push_first_line(out, response, bytes);
+    push_passing(out, &response.headers, bytes, |header| {
+        passes(header, false, clear_context)
+    });
     if let Some(protocol) = upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\nUpgrade: ");
         out.extend_from_slice(protocol);
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");
+}
+
+fn push_first_line(out: &mut Vec<u8>, response: &ResponseHead, bytes: &[u8]) {
+    if response.line.is_empty() {
+        push_status_line(out, response.status, response.reason.get(bytes));
+    } else {
+        out.extend_from_slice(response.line.get(bytes));
+    }
 }
 
 /// Writes `HTTP/1.1 <status> <reason>`.

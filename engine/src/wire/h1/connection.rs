@@ -2,7 +2,7 @@
 
 use super::error::HeadErrorKind;
 use super::fields::Header;
-use super::known::Known;
+use super::known::{Known, is_same};
 use super::request::Version;
 use super::scan::elements;
 
@@ -23,6 +23,12 @@ pub(super) struct Options {
 impl Options {
     /// Takes in the value of a `Connection` line.
     pub(super) fn note(&mut self, value: &[u8]) -> Result<(), HeadErrorKind> {
+        // By far the most frequent.
+        if is_same(b"keep-alive", value) && self.count < MAX_OPTIONS {
+            self.count += 1;
+            self.keep_alive = true;
+            return Ok(());
+        }
         for option in elements(value) {
             self.count += 1;
             if self.count > MAX_OPTIONS {

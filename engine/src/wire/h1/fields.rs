@@ -104,16 +104,80 @@ enum Line {
     Partial,
 }
 
-/// Reads the line at `start`. A header is built in its place: handing it around costs as much as finding it.
+/// Reads the line at `start`: `name: value CRLF` as nearly all are written, at once; any other with the care that it needs.
 fn read_line(buf: &[u8], start: usize, headers: &mut Vec<Header>) -> Result<Line, HeadErrorKind> {
     let line = &buf[start..];
-    let name_length = scan::run(line, &TOKEN);
-    match line.get(name_length) {
-        None => return Ok(Line::Partial),
-        Some(b':') if name_length > 0 => {}
-        Some(_) => return read_odd_line(line, name_length),
+    if line.starts_with(b"\r\n") {
+        return Ok(Line::End);
     }
-    let mut at = name_length + 1;
+    match read_plain_line(line) {
+        Some(plain) => {
+            headers.push(plain.at(start));
+            Ok(Line::Header(start + plain.end))
+        }
+        None => read_any_line(line, start, headers),
+    }
+}
+
+/// The parts of a line, from its start.
+struct Parts {
+    known: Known,
+    name_end: usize,
+    value_start: usize,
+    value_end: usize,
+    end: usize,
+}
+
+impl Parts {
+    fn at(&self, start: usize) -> Header {
+        Header {
+            line: Span::new(start, start + self.end),
+            name: Span::new(start, start + self.name_end),
+            value: Span::new(start + self.value_start, start + self.value_end),
+            known: self.known,
+            named_by_connection: false,
+        }
+    }
+}
+
+/// Reads a line that has at most one space before its value, none after it and no tab; none if it is not such a line.
+#[inline]
+fn read_plain_line(line: &[u8]) -> Option<Parts> {
+    if line.first() == Some(&b'\r') {
+        return None;
+    }
+    let (name, rest) = scan::split_at_colon(line)?;
+    let known = Known::of(name);
+    // A name that we know is a token.
+    if known == Known::Other && !scan::is_token(name) {
+        return None;
+    }
+    let value_start = name.len() + 1 + usize::from(rest.first() == Some(&b' '));
+    let value_end = value_start + scan::control(line.get(value_start..)?);
+    let [first, ..] = line.get(value_start..value_end)? else {
+        return None;
+    };
+    let last = line.get(value_end.wrapping_sub(1))?;
+    let bare = *first != b' ' && *last != b' ';
+    (bare && line.get(value_end..value_end + 2)? == b"\r\n").then_some(Parts {
+        known,
+        name_end: name.len(),
+        value_start,
+        value_end,
+        end: value_end + 2,
+    })
+}
+
+/// Reads a line in any form.
+#[cold]
+fn read_any_line(line: &[u8], start: usize, headers: &mut Vec<Header>) -> Result<Line, HeadErrorKind> {
+    let name_end = scan::run(line, &TOKEN);
+    match line.get(name_end) {
+        None => return Ok(Line::Partial),
+        Some(b':') if name_end > 0 => {}
+        Some(_) => return read_odd_line(line, name_end),
+    }
+    let mut at = name_end + 1;
     while let Some(b' ' | b'\t') = line.get(at) {
         at += 1;
     }
@@ -137,18 +201,18 @@ fn read_line(buf: &[u8], start: usize, headers: &mut Vec<Header>) -> Result<Line
     while value_end > value_start && matches!(line[value_end - 1], b' ' | b'\t') {
         value_end -= 1;
     }
-    headers.push(Header {
-        line: Span::new(start, start + at + 2),
-        name: Span::new(start, start + name_length),
-        value: Span::new(start + value_start, start + value_end),
-        known: Known::of(&line[..name_length]),
-        named_by_connection: false,
-    });
-    Ok(Line::Header(start + at + 2))
+    let parts = Parts {
+        known: Known::of(&line[..name_end]),
+        name_end,
+        value_start,
+        value_end,
+        end: at + 2,
+    };
+    headers.push(parts.at(start));
+    Ok(Line::Header(start + parts.end))
 }
 
 /// The line that ends the head, or one that is wrong at `name_length`.
-#[cold]
 fn read_odd_line(line: &[u8], name_length: usize) -> Result<Line, HeadErrorKind> {
     Err(match (name_length, line[name_length]) {
         (0, b'\r') => match line.get(1) {

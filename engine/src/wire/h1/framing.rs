@@ -16,16 +16,35 @@ pub enum Body {
     UntilClose,
 }
 
+impl Body {
+    /// How many bytes it has, if that is known before it comes.
+    pub fn length(self) -> Option<u64> {
+        match self {
+            Self::None => Some(0),
+            Self::Exact(length) => Some(length),
+            Self::Chunked | Self::UntilClose => None,
+        }
+    }
+}
+
 /// The framing fields that were seen so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Framing {
     pub content_length: Option<u64>,
+    /// There is one `Content-Length` line, written as we would write it.
+    pub plain_length: bool,
     pub chunked: bool,
 }
 
 impl Framing {
     /// Takes in the value of a `Content-Length` line; several values must be the same number (RFC 9112 §6.3).
     pub(super) fn content_length(&mut self, value: &[u8]) -> Result<(), HeadErrorKind> {
+        if self.content_length.is_none() && is_plain(value) {
+            self.content_length = decimal(value);
+            self.plain_length = true;
+            return self.content_length.map(drop).ok_or(HeadErrorKind::InvalidContentLength);
+        }
+        self.plain_length = false;
         for element in value.split(|&byte| byte == b',') {
             let length = decimal(trim(element)).ok_or(HeadErrorKind::InvalidContentLength)?;
             if *self.content_length.get_or_insert(length) != length {
@@ -72,9 +91,22 @@ impl Framing {
     }
 }
 
+/// Whether this is a number, and its shortest form; it may still be too large.
+fn is_plain(digits: &[u8]) -> bool {
+    matches!(digits, [b'0'] | [b'1'..=b'9', ..]) && digits.iter().all(u8::is_ascii_digit)
+}
+
 fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
+    }
+    // Up to nineteen digits fit for certain.
+    if digits.len() < 20 && digits.iter().all(u8::is_ascii_digit) {
+        return Some(
+            digits
+                .iter()
+                .fold(0, |number, &digit| number * 10 + u64::from(digit - b'0')),
+        );
     }
     digits.iter().try_fold(0u64, |number, &digit| {
         let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;

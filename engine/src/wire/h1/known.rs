@@ -118,13 +118,16 @@ fn find(candidates: &[(&[u8], Known)], name: &[u8]) -> Option<Known> {
 }
 
 /// Whether a token is this name in any case. The candidates hold small letters, digits and `-`; setting bit 5 of a token's byte
-/// gives one of these from nothing but itself and, of a letter, its capital.
-fn is_same(candidate: &[u8], token: &[u8]) -> bool {
-    let difference = candidate
-        .iter()
-        .zip(token)
-        .fold(0, |difference, (one, other)| difference | (one ^ (other | 0x20)));
-    candidate.len() == token.len() && difference == 0
+/// gives one of these from nothing but itself and, of a letter, its capital. (Of bytes that no token has, a carriage return would
+/// give a `-`: field values have none.)
+pub(super) fn is_same(candidate: &[u8], token: &[u8]) -> bool {
+    let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+    let (words, rest) = candidate.as_chunks();
+    let (token_words, token_rest) = token.as_chunks();
+    let mut words = words.iter().zip(token_words);
+    candidate.len() == token.len()
+        && words.all(|(one, other)| word(one) == word(other) | 0x2020_2020_2020_2020)
+        && rest.iter().zip(token_rest).all(|(one, other)| *one == other | 0x20)
 }
 
 #[cfg(test)]

@@ -132,6 +132,18 @@ impl RequestHead {
         self.absolute.map(|absolute| absolute.authority).or(self.host)
     }
 
+    /// The value of a header that the request has in one line and no more. That of `Host` is what goes on: the target's host, if it
+    /// names one.
+    pub fn sole_value<'a>(&self, name: &str, buf: &'a [u8]) -> Option<&'a [u8]> {
+        if name.eq_ignore_ascii_case("host") {
+            return self.authority().map(|host| host.get(buf));
+        }
+        let named = |header: &&Header| header.name.get(buf).eq_ignore_ascii_case(name.as_bytes());
+        let mut headers = self.headers.iter().filter(named);
+        let header = headers.next()?;
+        headers.next().is_none().then(|| header.value.get(buf))
+    }
+
     fn advance(&mut self, buf: &[u8], limits: &Limits) -> Result<bool, HeadErrorKind> {
         if self.scan.fields.is_none() && !self.read_request_line(buf, limits)? {
             return Ok(false);

@@ -15,6 +15,8 @@ const PREFIX: usize = "HTTP/1.1 200".len();
 pub struct ResponseHead {
     pub version: Version,
     pub status: u16,
+    /// The whole first line with its CRLF, if it is written as we would write it; else empty.
+    pub line: Span,
     /// The reason phrase, which may be empty.
     pub reason: Span,
     /// In the order in which they came.
@@ -22,6 +24,8 @@ pub struct ResponseHead {
     pub body: Body,
     /// What `Content-Length` says, which in answer to HEAD and in 304 is not the length of this message's body.
     pub content_length: Option<u64>,
+    /// Whether one `Content-Length` line, in its shortest form, says so.
+    pub plain_length: bool,
     /// Whether the next response can follow on this connection.
     pub keep_alive: bool,
     /// The protocols in `Upgrade`, if `Connection` lists it and the version is 1.1.
@@ -132,7 +136,10 @@ impl ResponseHead {
             Some(_) => return Err(HeadErrorKind::BareCr),
         }
         self.reason = Span::new(PREFIX + reason_start, PREFIX + at);
-        Ok(Some(PREFIX + at + 2))
+        let end = PREFIX + at + 2;
+        let ours = self.version == Version::Http11 && reason_start == 1;
+        self.line = if ours { Span::new(0, end) } else { Span::default() };
+        Ok(Some(end))
     }
 
     /// Finds the body's framing (RFC 9112 §6.3) and what becomes of the connection.
@@ -140,6 +147,7 @@ impl ResponseHead {
         let facts = &self.facts;
         let framed = facts.framing.body(self.version)?;
         self.content_length = facts.framing.content_length;
+        self.plain_length = facts.framing.plain_length;
         self.keep_alive = facts.options.persistent(self.version);
         self.l5d_err = facts.l5d_err;
         self.upgrade = facts

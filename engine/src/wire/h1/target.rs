@@ -62,6 +62,9 @@ pub(super) fn check(method: Method, span: Span, buf: &[u8]) -> Result<Option<Abs
 
 /// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2) without user information, or nothing at all.
 pub(super) fn is_authority(authority: &[u8]) -> bool {
+    if authority.iter().all(|&byte| HOST[usize::from(byte)]) {
+        return true;
+    }
     let (host, port) = split_port(authority);
     is_host(host) && (port.is_none() || !host.is_empty())
 }
