@@ -143,7 +143,13 @@ impl Engine {
     /// Takes in where a client name is now.
     pub fn endpoints(&self, letter: Endpoints) {
         if let Some(router) = self.roster.labelled(&letter.router) {
-            router.clients.update(letter);
+            let grown = router.clients.update(letter);
+            // Python tells that a client is gone once it knows that no name leads there any more.
+            if grown.is_some_and(|clients| clients > router.plan.binding_cache.clients)
+                && router.names.give_up_for_client(self.epoch.elapsed().as_secs())
+            {
+                router.clients.stats.evicts.add(1);
+            }
         }
     }
 

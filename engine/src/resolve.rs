@@ -11,7 +11,7 @@ use crate::balance::Balancer;
 use crate::endpoint::{AccrualShared, EndpointSet, Treatment};
 use crate::mail::{Endpoints, EndpointsState, lock};
 use crate::plan::ClientPolicy;
-use crate::stats::ClientStats;
+use crate::stats::{BindCacheStats, ClientStats};
 use crate::tls::client::ClientTlsPlan;
 use crate::tls::reloading::Reloading;
 
@@ -164,6 +164,8 @@ fn treatment(policy: &ClientPolicy, accrual: Arc<AccrualShared>) -> Treatment {
 pub struct Clients {
     by_id: Mutex<HashMap<Box<str>, Arc<Client>>>,
     workers: usize,
+    /// Counted by whoever tells of clients, one after the other.
+    pub stats: BindCacheStats,
 }
 
 impl Clients {
@@ -172,12 +174,14 @@ impl Clients {
         Self {
             by_id: Mutex::new(HashMap::new()),
             workers,
+            stats: BindCacheStats::default(),
         }
     }
 
     /// Takes in a letter; a name that is new is added. One whose policy is another is made anew for the answers to come, while
-    /// those that were given before go on as they began.
-    pub fn update(&self, letter: Endpoints) {
+    /// those that were given before go on as they began. Gives how many clients there are if there is one more.
+    pub fn update(&self, letter: Endpoints) -> Option<usize> {
+        let mut grown = None;
         let client = {
             let mut by_id = lock(&self.by_id);
             let known = by_id.get(letter.client.as_str());
@@ -188,18 +192,23 @@ impl Clients {
                         Some(former) => Client::renewed(former, letter.policy),
                         None => Client::new(&letter.client, letter.policy, self.workers),
                     });
-                    by_id.insert(client.id.clone(), client.clone());
+                    if by_id.insert(client.id.clone(), client.clone()).is_none() {
+                        self.stats.misses.add(1);
+                        grown = Some(by_id.len());
+                    }
                     client
                 }
             }
         };
         client.update(letter.state);
+        grown
     }
 
     /// Drops a client that no answer names any more.
     pub fn forget(&self, id: &str) {
         let client = lock(&self.by_id).remove(id);
         if let Some(client) = client {
+            self.stats.expires.add(1);
             client.retire();
         }
     }
