@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from biandou.policies import (
+    AllSuccessful,
     Budget,
     ClientAuth,
     ClientTls,
@@ -15,6 +16,9 @@ from biandou.policies import (
     JitteredBackoff,
     NoFailureAccrual,
     NonRetryable5xx,
+    RetryableAll5xx,
+    RetryableIdempotent5xx,
+    RetryableRead5xx,
 )
 
 
@@ -27,7 +31,10 @@ def test_defaults_are_linkerds() -> None:
         "backoff": None,
     }
     assert msgspec.to_builtins(NoFailureAccrual()) == {"kind": "none", "backoff": None}
-    assert msgspec.to_builtins(NonRetryable5xx()) == {"kind": "io.l5d.http.nonRetryable5XX"}
+    classifiers = (NonRetryable5xx, RetryableRead5xx, RetryableIdempotent5xx, RetryableAll5xx, AllSuccessful)
+    names = ("nonRetryable5XX", "retryableRead5XX", "retryableIdempotent5XX", "retryableAll5XX", "allSuccessful")
+    for classifier, name in zip(classifiers, names, strict=True):
+        assert msgspec.to_builtins(classifier()) == {"kind": f"io.l5d.http.{name}"}
     assert msgspec.to_builtins(DefaultTracePropagator()) == {"kind": "io.l5d.default"}
 
 

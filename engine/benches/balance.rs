@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use biandou_engine::balance::{Balancer, Kind};
 use biandou_engine::endpoint::{AccrualShared, EndpointSet, Outcome, Policy, Treatment};
-use biandou_engine::stats::{ClientStats, Counter, Histogram};
+use biandou_engine::stats::{ClientStats, Counted, Counter, Histogram};
 
 const ROUNDS: u64 = 100_000;
 
@@ -87,6 +87,6 @@ fn main() {
         black_box(&histogram).record(500 + nth % 4_000);
     });
     measure("client: finish", |nth| {
-        black_box(&client).finish(200, 500 + nth % 4_000, None);
+        black_box(&client).finish(200, 500 + nth % 4_000, Counted::Success);
     });
 }

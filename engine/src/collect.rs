@@ -39,7 +39,7 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
             scope.counters.insert("dropped".into(), log.dropped());
             tally.scopes.push(scope);
         }
-        if let Some(forgotten) = router.names.limits_forgotten() {
+        if let Some(forgotten) = router.names.limits.forgotten() {
             let mut scope = Scope::new(&["rt", label, "rate_limit"]);
             scope.counters.insert("forgotten".into(), forgotten);
             tally.scopes.push(scope);
@@ -55,7 +55,11 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
         for service in router.names.services() {
             let path = service.path.trim_start_matches('/');
             let scope = ["rt", label, "service", path];
-            tally.scopes.push(ServiceStats::collect(&scope, &service.stats));
+            let mut scope = ServiceStats::collect(&scope, &service.stats);
+            if let Some(left) = service.retries_left(now_us / 1000) {
+                scope.gauges.insert("retries/budget".into(), left as f64);
+            }
+            tally.scopes.push(scope);
             for (client, stats) in service.through() {
                 let client = client.trim_start_matches('/').to_owned();
                 let scope = ["rt", label, "client", &client, "service", path];
@@ -73,6 +77,8 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
 fn client_scope(label: &str, client: &Client, now_us: u64) -> Scope {
     let scope = ["rt", label, "client", client.id.trim_start_matches('/')];
     let mut scope = crate::stats::ClientStats::collect(&scope, &client.stats);
+    let left = client.requeue_budget.balance(now_us / 1000);
+    scope.gauges.insert("retries/budget".into(), left as f64);
     if let Resolved::Endpoints(set) = &**client.resolved.load() {
         balancing(&mut scope, set, &client.balancer, now_us);
     }

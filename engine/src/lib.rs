@@ -6,6 +6,8 @@
 pub mod access_log;
 pub mod balance;
 pub mod bind;
+pub mod budget;
+pub mod classify;
 mod collect;
 pub mod context;
 pub mod endpoint;

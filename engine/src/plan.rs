@@ -7,7 +7,10 @@ use serde::Deserialize;
 
 use crate::access_log::RollPolicy;
 use crate::balance::Kind;
+use crate::budget::BudgetPlan;
+use crate::classify::Classifier;
 use crate::endpoint::Policy;
+use crate::endpoint::backoff::Backoff;
 use crate::identify::Identifier;
 use crate::limit::RateLimit;
 use crate::tls::client::ClientTlsPlan;
@@ -68,6 +71,13 @@ pub struct HttpLimits {
     pub max_line_bytes: usize,
     pub max_header_count: usize,
     pub max_error_body_bytes: usize,
+    /// A body up to this length is kept until its response has come, so that its request can be sent again.
+    #[serde(default = "replay_body_bytes")]
+    pub replay_body_bytes: u64,
+}
+
+fn replay_body_bytes() -> u64 {
+    5 * 1024
 }
 
 /// One listening address.
@@ -126,11 +136,33 @@ impl Default for SocketOptions {
 }
 
 /// What holds for one service name.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct ServicePolicy {
     pub total_timeout_ms: Option<u64>,
     #[serde(default)]
     pub rate_limit: Option<RateLimit>,
+    #[serde(default)]
+    pub classifier: Classifier,
+    #[serde(default = "no_wait")]
+    pub retry_backoff: Backoff,
+    #[serde(default)]
+    pub retry_budget: BudgetPlan,
+}
+
+fn no_wait() -> Backoff {
+    Backoff::Constant { ms: 0 }
+}
+
+impl Default for ServicePolicy {
+    fn default() -> Self {
+        Self {
+            total_timeout_ms: None,
+            rate_limit: None,
+            classifier: Classifier::default(),
+            retry_backoff: no_wait(),
+            retry_budget: BudgetPlan::default(),
+        }
+    }
 }
 
 /// Connections kept per endpoint (`hostConnectionPool`).
@@ -152,6 +184,8 @@ pub struct ClientPolicy {
     pub connect_timeout_ms: u64,
     pub request_attempt_timeout_ms: Option<u64>,
     #[serde(default)]
+    pub requeue_budget: BudgetPlan,
+    #[serde(default)]
     pub tls: Option<ClientTlsPlan>,
     pub idle_timeout_ms: Option<u64>,
     pub life_timeout_ms: Option<u64>,
@@ -159,15 +193,16 @@ pub struct ClientPolicy {
 
 impl ClientPolicy {
     /// Whether endpoints and the connections to them may stay when this policy replaces `former`: the two differ, if at all,
-    /// in times that are looked at anew for each request.
+    /// in what is looked at anew for each request.
     pub fn treats_endpoints_as(&self, former: &Self) -> bool {
-        let with_own_times = Self {
+        let as_former = Self {
             connect_timeout_ms: self.connect_timeout_ms,
             request_attempt_timeout_ms: self.request_attempt_timeout_ms,
             idle_timeout_ms: self.idle_timeout_ms,
             life_timeout_ms: self.life_timeout_ms,
+            requeue_budget: self.requeue_budget,
             ..former.clone()
         };
-        *self == with_own_times
+        *self == as_former
     }
 }

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::balance::Balancer;
+use crate::budget::Budget;
 use crate::endpoint::{AccrualShared, EndpointSet, Treatment};
 use crate::mail::{Endpoints, EndpointsState, lock};
 use crate::plan::ClientPolicy;
@@ -39,6 +40,7 @@ pub struct Client {
     pub policy: ClientPolicy,
     pub tls: Option<Arc<Reloading<ClientTlsPlan>>>,
     treatment: Treatment,
+    pub requeue_budget: Arc<Budget>,
     /// One block a worker.
     pub stats: Box<[Arc<ClientStats>]>,
     /// This client under the policy that it had before, while a request or an answer still goes by that.
@@ -54,6 +56,7 @@ impl Client {
             balancer: Arc::new(Balancer::new(policy.balancer.clone())),
             tls: policy.tls.clone().map(|plan| Arc::new(Reloading::new(plan))),
             treatment: treatment(&policy, AccrualShared::new(policy.failure_accrual.clone())),
+            requeue_budget: Arc::new(Budget::new(policy.requeue_budget, workers)),
             policy,
             stats: (0..workers).map(|_| Arc::new(ClientStats::default())).collect(),
             former: None,
@@ -78,6 +81,11 @@ impl Client {
             Some(tls) if policy.tls == former.policy.tls => Some(tls.clone()),
             _ => policy.tls.clone().map(|plan| Arc::new(Reloading::new(plan))),
         };
+        let requeue_budget = if policy.requeue_budget == former.policy.requeue_budget {
+            former.requeue_budget.clone()
+        } else {
+            Arc::new(Budget::new(policy.requeue_budget, former.stats.len()))
+        };
         let resolved = former.resolved.load_full();
         let resolved = match &*resolved {
             Resolved::Endpoints(set) if !alike => {
@@ -95,6 +103,7 @@ impl Client {
             balancer,
             tls,
             treatment,
+            requeue_budget,
             policy,
             stats: former.stats.clone(),
             former: Some(Arc::downgrade(former)),

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use biandou_engine::access_log::RollPolicy;
 use biandou_engine::balance::Kind;
+use biandou_engine::budget::BudgetPlan;
+use biandou_engine::classify::Classifier;
 use biandou_engine::endpoint::Policy;
 use biandou_engine::endpoint::backoff::Backoff;
 use biandou_engine::identify::Identifier;
@@ -102,6 +104,10 @@ fn a_plan_arrives_with_every_key() {
         ),
         (65_536, 16_384, 64, 1_024)
     );
+    assert_eq!(
+        (http.replay_body_bytes, incoming.http.replay_body_bytes),
+        (100, 5 * 1024)
+    );
     assert_eq!((incoming.label.as_str(), incoming.servers[0].port), ("incoming", 4141));
 }
 
@@ -195,14 +201,6 @@ fn every_outcome_arrives() {
     );
     assert_eq!(full.context, "/svc/web=>/svc/web-v2;/a=>/b");
     assert_eq!(full.override_dentries, ["/svc/web => /svc/web-v2", "/a => /b"]);
-    assert_eq!(full.policy.total_timeout_ms, Some(500));
-    let limit = RateLimit {
-        requests_per_second: 1000.0,
-        burst: 1,
-        by_header: None,
-    };
-    assert_eq!(full.policy.rate_limit, Some(limit));
-    assert_eq!(answers["bound"].policy, ServicePolicy::default());
     assert!(matches!(answers["negative"].outcome, Outcome::Negative));
     let Outcome::Failed { message } = &answers["failed"].outcome else {
         panic!("{:?}", answers["failed"].outcome);
@@ -212,7 +210,40 @@ fn every_outcome_arrives() {
         panic!("{:?}", answers["invalid"].outcome);
     };
     assert_eq!(message, "'=>' expected at line 1, column 3");
-    assert_eq!(answers.len(), 5);
+    assert_eq!(answers.len(), 9);
+}
+
+#[test]
+fn every_policy_of_a_service_arrives() {
+    let answers: BTreeMap<String, Answer> = taken("answers");
+    let expected = ServicePolicy {
+        total_timeout_ms: Some(500),
+        rate_limit: Some(RateLimit {
+            requests_per_second: 1000.0,
+            burst: 1,
+            by_header: None,
+        }),
+        classifier: Classifier::RetryableRead5xx,
+        retry_backoff: Backoff::Jittered {
+            min_ms: 10,
+            max_ms: 200,
+        },
+        retry_budget: BudgetPlan {
+            min_retries_per_sec: 5,
+            percent_can_retry: 0.5,
+            ttl_ms: 15_000,
+        },
+    };
+    assert_eq!(answers["bound, every key"].policy, expected);
+    assert_eq!(answers["bound"].policy, ServicePolicy::default());
+    for (name, classifier) in [
+        ("nonRetryable5XX", Classifier::NonRetryable5xx),
+        ("retryableIdempotent5XX", Classifier::RetryableIdempotent5xx),
+        ("retryableAll5XX", Classifier::RetryableAll5xx),
+        ("allSuccessful", Classifier::AllSuccessful),
+    ] {
+        assert_eq!(answers[&format!("classified by {name}")].policy.classifier, classifier);
+    }
 }
 
 #[test]
@@ -271,6 +302,12 @@ fn every_policy_of_a_client_arrives() {
         (full.connect_timeout_ms, full.request_attempt_timeout_ms),
         (200, Some(300))
     );
+    let budget = BudgetPlan {
+        min_retries_per_sec: 1,
+        percent_can_retry: 2.0,
+        ttl_ms: 1_000,
+    };
+    assert_eq!(full.requeue_budget, budget);
     assert_eq!((full.idle_timeout_ms, full.life_timeout_ms), (Some(400), Some(500)));
     assert_eq!((full.socket.no_delay, full.socket.keep_alive), (false, Some(false)));
 
@@ -314,6 +351,7 @@ fn every_policy_of_a_client_arrives() {
     assert_eq!(bare.failure_accrual, Policy::Never {});
     // What Python leaves out of a letter is not what it leaves out of a policy: a policy always has every key.
     assert_eq!(bare.balancer, Kind::default());
+    assert_eq!(bare.requeue_budget, BudgetPlan::default());
     assert_eq!(
         (bare.pool.max_size, bare.connect_timeout_ms, bare.life_timeout_ms),
         (None, 1_000, None)

@@ -19,10 +19,14 @@ from biandou.namers.fs import FsNamerKind
 from biandou.namers.rewrite import RewriteNamerKind
 from biandou.plugins import PluggableRegister
 from biandou.policies import (
+    AllSuccessful,
     ConsecutiveFailures,
     DefaultTracePropagator,
     NoFailureAccrual,
     NonRetryable5xx,
+    RetryableAll5xx,
+    RetryableIdempotent5xx,
+    RetryableRead5xx,
 )
 from biandou.telemeters.prometheus import PrometheusTelemeter
 from biandou.transformers.const import ConstTransformerKind
@@ -127,12 +131,12 @@ FAILURE_ACCRUALS: Final[Register[Any]] = Register(
 
 RESPONSE_CLASSIFIERS: Final[Register[Any]] = Register(
     "response classifiers",
-    (NonRetryable5xx,),
-    planned=(
-        "io.l5d.http.allSuccessful",
-        "io.l5d.http.retryableAll5XX",
-        "io.l5d.http.retryableIdempotent5XX",
-        "io.l5d.http.retryableRead5XX",
+    (
+        NonRetryable5xx,
+        RetryableRead5xx,
+        RetryableIdempotent5xx,
+        RetryableAll5xx,
+        AllSuccessful,
     ),
 )
 

@@ -37,6 +37,7 @@ from biandou.boundary import (
 from biandou.config.plan import (
     AccessLogPlan,
     BindingCachePlan,
+    BudgetPlan,
     ClientPolicy,
     DailyRoll,
     HourlyRoll,
@@ -109,7 +110,11 @@ PLANS: Final = {
                 binding_timeout_ms=2_500,
                 binding_cache=BindingCachePlan(paths=10, trees=20, bounds=30, clients=40, idle_ttl_ms=50_000),
                 http=HttpLimits(
-                    max_head_bytes=65_536, max_line_bytes=16_384, max_header_count=64, max_error_body_bytes=1_024
+                    max_head_bytes=65_536,
+                    max_line_bytes=16_384,
+                    max_header_count=64,
+                    max_error_body_bytes=1_024,
+                    replay_body_bytes=100,
                 ),
                 originator=True,
                 access_log=AccessLogPlan(
@@ -156,8 +161,20 @@ ANSWERS: Final = {
         ),
         context="/svc/web=>/svc/web-v2;/a=>/b",
         override_dentries=["/svc/web => /svc/web-v2", "/a => /b"],
-        policy=ServicePolicy(total_timeout_ms=500, rate_limit=RateLimitPlan(requests_per_second=1000.0, burst=1)),
+        policy=ServicePolicy(
+            total_timeout_ms=500,
+            rate_limit=RateLimitPlan(requests_per_second=1000.0, burst=1),
+            classifier={"kind": "io.l5d.http.retryableRead5XX"},
+            retry_backoff={"kind": "jittered", "minMs": 10, "maxMs": 200},
+            retry_budget=BudgetPlan(min_retries_per_sec=5, percent_can_retry=0.5, ttl_ms=15_000),
+        ),
     ),
+    **{
+        f"classified by {name}": Answer(
+            outcome=NegativeTree(), policy=ServicePolicy(classifier={"kind": f"io.l5d.http.{name}"})
+        )
+        for name in ("nonRetryable5XX", "retryableIdempotent5XX", "retryableAll5XX", "allSuccessful")
+    },
     "negative": Answer(outcome=NegativeTree()),
     "failed": Answer(outcome=BindFailure(message="Unknown namer: böse for path: /$/böse")),
     "invalid": Answer(outcome=BadOverride(message="'=>' expected at line 1, column 3")),
@@ -182,6 +199,7 @@ ENDPOINTS: Final = {
         socket=SocketOptions(no_delay=False, keep_alive=False, read_timeout_ms=10, write_timeout_ms=20),
         connect_timeout_ms=200,
         request_attempt_timeout_ms=300,
+        requeue_budget=BudgetPlan(min_retries_per_sec=1, percent_can_retry=2, ttl_ms=1_000),
         idle_timeout_ms=400,
         life_timeout_ms=500,
     ),

@@ -13,6 +13,7 @@ import pytest
 
 from biandou.testing.linker_process import LinkerProcess
 from biandou.testing.origin import Origin
+from tests.mesh.callers import saying, status_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -56,6 +57,22 @@ async def test_namerless_inet_sends_every_name_to_the_address_in_its_dtab(exampl
         async with LinkerProcess(config) as linker:
             assert body(await linker.get("web", router="inet")) == "the one"
             assert body(await linker.get("anything", router="inet")) == "the one"
+
+
+async def test_retries_save_a_read_that_fails_once(examples: Path) -> None:
+    broken = True
+
+    async def answer(_request: bytes) -> bytes:
+        nonlocal broken
+        broken = not broken
+        return saying("good") if broken else b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"
+
+    async with Origin(answer) as one:
+        for name in ("web", "my-db"):
+            found_at(examples / "disco" / name, one)
+        async with LinkerProcess(on_free_ports(examples / "retries.yaml"), cwd=str(examples)) as linker:
+            assert body(await linker.get("web", router="retries")) == "good"
+            assert status_of(await linker.get("my-db", router="retries")) == 500, "its budget is empty at first"
 
 
 async def test_fs_follows_the_file_of_a_name_while_it_runs(examples: Path) -> None:

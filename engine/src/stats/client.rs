@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::counter::{Counter, Gauge};
+use super::failures::Counted;
 use super::histogram::Histogram;
 use super::responses::Responses;
 use super::results::Results;
 use super::traffic::{Payloads, Traffic};
 use crate::balance::Balancer;
 use crate::endpoint::EndpointSet;
-use crate::failure::Cause;
 use crate::tally::Scope;
 
 const MICROSECONDS_PER_MILLISECOND: f64 = 1000.0;
@@ -35,7 +35,11 @@ pub struct ClientStats {
     pub requeues: Counter,
     pub requeues_per_request: Histogram,
     pub requeue_budget_exhausted: Counter,
+    /// Requests that had used up their share of the budget.
     pub requeue_limit: Counter,
+    /// Requests that every endpoint has lost, and those that none took a connection for.
+    pub cannot_retry: Counter,
+    pub not_open: Counter,
     /// Connections of this worker, those of them that are idle, and requests that wait for one.
     pub pool_size: Gauge,
     pub pool_cached: Gauge,
@@ -45,8 +49,8 @@ pub struct ClientStats {
 impl ClientStats {
     /// Counts an attempt that is done. `status` is that of the response, 0 if there was none.
     #[inline]
-    pub fn finish(&self, status: u16, latency_us: u64, cause: Option<Cause>) {
-        self.results.add(status, cause);
+    pub fn finish(&self, status: u16, latency_us: u64, counted: Counted) {
+        self.results.add(counted);
         self.responses.record(status, latency_us);
     }
 
@@ -87,10 +91,12 @@ impl ClientStats {
         scope.merge("retries/requeues_per_request", blocks, 1.0, |block| {
             &block.requeues_per_request
         });
-        scope.sum_if_any("retries/budget_exhausted", blocks, |block| {
+        scope.sum("retries/budget_exhausted", blocks, |block| {
             &block.requeue_budget_exhausted
         });
-        scope.sum_if_any("retries/request_limit", blocks, |block| &block.requeue_limit);
+        scope.sum("retries/request_limit", blocks, |block| &block.requeue_limit);
+        scope.sum("retries/cannot_retry", blocks, |block| &block.cannot_retry);
+        scope.sum("retries/not_open", blocks, |block| &block.not_open);
         scope.level("pool_size", blocks, |block| &block.pool_size);
         scope.level("pool_cached", blocks, |block| &block.pool_cached);
         scope.level("pool_waiters", blocks, |block| &block.pool_waiters);

@@ -20,7 +20,7 @@ mod traffic;
 pub use bind_cache::BindCacheStats;
 pub use client::{ClientStats, balancing};
 pub use counter::{Counter, Gauge};
-pub use failures::Failures;
+pub use failures::{Counted, Failures};
 pub use histogram::Histogram;
 pub use paths::{PathStats, ServiceStats};
 pub use responses::Responses;

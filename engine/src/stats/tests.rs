@@ -21,11 +21,11 @@ fn a_server_counts_over_all_its_workers() {
     blocks[0].connects.add(2);
     blocks[1].connects.add(1);
     blocks[0].closes.add(1);
-    blocks[0].finish(200, 1_000, None);
-    blocks[1].finish(204, 3_000, None);
-    blocks[1].finish(502, 50, Some(Cause::NoBrokers));
-    blocks[0].finish(400, 50, Some(Cause::Unidentified));
-    blocks[0].finish(499, 50, Some(Cause::Cancelled));
+    blocks[0].finish(200, 1_000, Counted::of(200, None));
+    blocks[1].finish(204, 3_000, Counted::of(204, None));
+    blocks[1].finish(502, 50, Counted::of(502, Some(Cause::NoBrokers)));
+    blocks[0].finish(400, 50, Counted::of(400, Some(Cause::Unidentified)));
+    blocks[0].finish(499, 50, Counted::of(499, Some(Cause::Cancelled)));
     blocks[0].pending.add(3);
     blocks[1].pending.sub(1);
     let scope = ServerStats::collect(&["rt", "http", "server", "127.0.0.1/4140"], &blocks);
@@ -58,11 +58,11 @@ fn a_server_counts_over_all_its_workers() {
 #[test]
 fn failures_count_at_each_level_of_their_names() {
     let blocks: [Arc<ClientStats>; 2] = Default::default();
-    blocks[0].finish(0, 50, Some(Cause::ConnectFailed));
-    blocks[1].finish(0, 50, Some(Cause::ConnectFailed));
-    blocks[1].finish(0, 50, Some(Cause::Binding));
-    blocks[1].finish(500, 50, None);
-    blocks[1].finish(200, 50, Some(Cause::ChannelClosed));
+    blocks[0].finish(0, 50, Counted::of(0, Some(Cause::ConnectFailed)));
+    blocks[1].finish(0, 50, Counted::of(0, Some(Cause::ConnectFailed)));
+    blocks[1].finish(0, 50, Counted::of(0, Some(Cause::Binding)));
+    blocks[1].finish(500, 50, Counted::of(500, None));
+    blocks[1].finish(200, 50, Counted::of(200, Some(Cause::ChannelClosed)));
     let scope = ClientStats::collect(&["rt", "http", "client", "#/io.l5d.fs/web"], &blocks);
     let failures: Vec<(&str, u64)> = scope
         .counters
@@ -88,6 +88,19 @@ fn requests_success_and_failures_are_there_before_the_first_request() {
     let scope = ServiceStats::collect(&["rt", "http", "service", "svc/web"], &blocks);
     assert_eq!(counters(&scope, &["requests", "success", "failures"]), [Some(0); 3]);
     assert!(scope.stats.is_empty(), "a distribution without values is absent");
+}
+
+#[test]
+fn requests_that_were_never_retried_count_as_such() {
+    let blocks: [Arc<ServiceStats>; 2] = Default::default();
+    for block in [0, 1, 1, 1] {
+        blocks[block].finish(50, Counted::of(200, None));
+    }
+    blocks[0].retries_per_request.record(2);
+    let scope = ServiceStats::collect(&["rt", "http", "service", "svc/web"], &blocks);
+    let retries = &scope.stats["retries/per_request"];
+    assert_eq!((retries.count, retries.sum), (4, 2.0));
+    assert_eq!(retries.buckets, [(0.0, 3), (2.0, 1)]);
 }
 
 #[test]
@@ -134,9 +147,10 @@ fn blocks_with_traffic_stay_below_eight_kibibytes() {
             2 => (404, None),
             _ => (200, None),
         };
-        service.finish(status, latency_us, cause);
-        client.finish(status, latency_us, cause);
-        path.finish(status, latency_us, cause);
+        let counted = Counted::of(status, cause);
+        service.finish(latency_us, counted);
+        client.finish(status, latency_us, counted);
+        path.finish(latency_us, counted);
         client.payloads.record(Some(0), Some(1_024 + rng.u64(..500)));
         if nth % 1_000 == 0 {
             client.connect_latency.record(rng.u64(80..300));

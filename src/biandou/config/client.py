@@ -16,10 +16,6 @@ from biandou.dtab import Path
 from biandou.policies import Budget, ClientTls, FailureAccrualKind, Keys, Milliseconds, RequestAuthorizerKind
 
 
-def _default_budget(budget: Budget) -> bool:
-    return budget == Budget()
-
-
 class HostConnectionPool(Keys, frozen=True, kw_only=True):
     """Connections per endpoint: `minSize` are kept when idle, those above it for `idleTimeMs`."""
 
@@ -38,7 +34,7 @@ class ClientKeys(Keys, frozen=True, kw_only=True):
     fail_fast: Annotated[bool | None, NotBuilt(operator.not_)] = None
     failure_accrual: Annotated[FailureAccrualKind | None, Room("failure accruals")] = None
     request_attempt_timeout_ms: Milliseconds | None = None
-    requeue_budget: Annotated[Budget | None, NotBuilt(_default_budget)] = None
+    requeue_budget: Budget | None = None
     client_session: Session | None = None
     socket_options: SocketOptions | None = None
     forward_client_cert: Annotated[bool | None, NotBuilt(operator.not_)] = None

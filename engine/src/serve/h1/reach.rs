@@ -36,7 +36,7 @@ impl H1Exchange<'_, '_> {
     /// A connection to the endpoint: an idle one, or a new one.
     pub(super) async fn connect(&self, hop: &Hop<'_>) -> Result<Link, Unsent> {
         let stats = &hop.client.stats[self.worker.index];
-        if self.attempts <= 1
+        if !hop.fresh
             && let Some(link) = self.worker.pools.borrow_mut().take(hop.endpoint)
         {
             return Ok(link);
