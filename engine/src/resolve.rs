@@ -44,7 +44,7 @@ pub struct Client {
     /// One block a worker.
     pub stats: Box<[Arc<ClientStats>]>,
     /// This client under the policy that it had before, while a request or an answer still goes by that.
-    former: Option<Weak<Self>>,
+    former: Option<Former>,
 }
 
 impl Client {
@@ -106,15 +106,33 @@ impl Client {
             requeue_budget,
             policy,
             stats: former.stats.clone(),
-            former: Some(Arc::downgrade(former)),
+            former: Some(Former {
+                client: Arc::downgrade(former),
+                alike,
+            }),
         }
     }
 
     /// Takes in what the registry says. A failure or silence after a good set changes nothing: the stale set stays in use.
     fn update(&self, state: EndpointsState) {
-        if let Some(former) = self.former.as_ref().and_then(Weak::upgrade) {
-            former.update(state.clone());
+        let told = self.former.is_some().then(|| state.clone());
+        self.take_in(state);
+        if let (Some(former), Some(state)) = (&self.former, told)
+            && let Some(client) = former.client.upgrade()
+        {
+            let waits = matches!(**client.resolved.load(), Resolved::Pending);
+            if former.alike {
+                client.resolved.store(self.resolved.load_full());
+                client.changed.notify_waiters();
+            } else if waits {
+                client.update(state);
+                // Connections that are made under the former policy are used once.
+                client.retire();
+            }
         }
+    }
+
+    fn take_in(&self, state: EndpointsState) {
         let former = self.resolved.load();
         let known = matches!(**former, Resolved::Endpoints(_) | Resolved::Status(_));
         let next = match state {
@@ -157,6 +175,14 @@ impl Client {
             }
         }
     }
+}
+
+/// A client under the policy that it had before.
+#[derive(Debug)]
+struct Former {
+    client: Weak<Client>,
+    /// Whether it has the same endpoints.
+    alike: bool,
 }
 
 fn treatment(policy: &ClientPolicy, accrual: Arc<AccrualShared>) -> Treatment {

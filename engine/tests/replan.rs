@@ -237,22 +237,22 @@ fn an_endpoint_that_failed_is_not_trusted_again_because_its_policy_changed() {
 
 #[test]
 fn a_request_that_waits_for_endpoints_hears_of_them_also_when_the_policy_changes_meanwhile() {
-    let origin = Origin::replying(HELLO);
-    let mut pending = endpoints(WEB, &[], &json!({}));
-    pending["state"] = json!({"type": "pending"});
-    let mesh = Mesh::start(
-        &plan(&json!({}), &json!({})),
-        &[pending.clone()],
-        &[("/svc/web", bound(WEB))],
-    );
-    let mut caller = mesh.connect();
-    caller.send(GET);
-    eventually("it is bound", || mesh.gauge("service", "pending") == 1);
-    pending["policy"]["connect_timeout_ms"] = json!(77);
-    tell(&mesh, &pending);
-    tell(
-        &mesh,
-        &endpoints(WEB, &[origin.address], &json!({"connect_timeout_ms": 77})),
-    );
-    assert!(caller.head().starts_with("HTTP/1.1 200 "));
+    for policy in [
+        json!({"connect_timeout_ms": 77}),
+        json!({"balancer": {"kind": "roundRobin", "maxEffort": 5}}),
+    ] {
+        let origin = Origin::replying(HELLO);
+        let mut pending = endpoints(WEB, &[], &json!({}));
+        pending["state"] = json!({"type": "pending"});
+        let letters = [pending.clone()];
+        let mesh = Mesh::start(&plan(&json!({}), &json!({})), &letters, &[("/svc/web", bound(WEB))]);
+        let mut caller = mesh.connect();
+        caller.send(GET);
+        eventually("it is bound", || mesh.gauge("service", "pending") == 1);
+        let known = endpoints(WEB, &[origin.address], &policy);
+        pending["policy"] = known["policy"].clone();
+        tell(&mesh, &pending);
+        tell(&mesh, &known);
+        assert!(caller.head().starts_with("HTTP/1.1 200 "), "{policy}");
+    }
 }

@@ -12,6 +12,8 @@ import pytest
 from biandou.testing.linker_process import LinkerProcess
 from biandou.testing.origin import Origin, get
 from tests.mesh.callers import Caller, Traffic, body_of, saying, status_of
+from tests.mesh.observing import becomes, descriptors, resident_kib
+from tests.mesh.programs import run
 
 
 def free_port() -> int:
@@ -214,3 +216,82 @@ async def test_the_admin_server_moves_and_shows_the_new_configuration() -> None:
             assert b"prometheus" in await linker.admin("/config.json")
             answer = await linker.reload(second + "usage: {enabled: false}\n")
             assert body_of(answer).startswith(b"nothing differs; kept router in")
+
+
+async def test_another_access_log_gets_the_lines_from_the_next_request_on(tmp_path: Path) -> None:
+    async with Origin(saying("web")) as origin:
+        port = free_port()
+
+        def logging_to(name: str, *keys: str) -> str:
+            return config(router("in", [port], to(origin), f"httpAccessLog: {tmp_path / name}", *keys))
+
+        async def lines(name: str, count: int) -> None:
+            async with asyncio.timeout(5):
+                while not (tmp_path / name).exists() or (tmp_path / name).read_text().count("\n") < count:
+                    await asyncio.sleep(0.01)
+            assert (tmp_path / name).read_text().count("\n") == count
+
+        async with LinkerProcess(logging_to("a")) as linker, Caller(port) as caller:
+            await caller.ask(get("web"))
+            await linker.reload(logging_to("b"))
+            await caller.ask(get("web"))
+            await lines("a", 1)
+            # What a kept file holds is not begun anew, whatever holds for a start.
+            await linker.reload(logging_to("b", "httpAccessLogAppend: false"))
+            await caller.ask(get("web"))
+            await lines("b", 2)
+            answer = await linker.reload(logging_to("b/c"))
+            assert status_of(answer) == 409
+            assert b"/b/c: " in body_of(answer)
+            await caller.ask(get("web"))
+            await lines("b", 3)
+
+
+async def test_new_certificates_are_for_new_connections(tmp_path: Path) -> None:
+    async with Origin(saying("web")) as origin:
+        port = free_port()
+        plain = config(router("in", [port], to(origin)))
+        cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+        request = (
+            f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {key} -out {cert} -days 1"
+        )
+        made = await run(*request.split(), "-subj", "/CN=web", "-addext", "subjectAltName=DNS:web")
+        assert made.status == 0, made.errors
+        secret = plain.replace(f"port: {port}", f"port: {port}\n    tls: {{certPath: {cert}, keyPath: {key}}}")
+        async with LinkerProcess(plain) as linker, Caller(port) as caller:
+            assert status_of(await caller.ask(get("web"))) == 200
+            assert f"changed server 127.0.0.1:{port}".encode() in await linker.reload(secret)
+            assert status_of(await caller.ask(get("web"))) == 200, "what was opened without TLS goes on"
+            flags = f"-sS --cacert {cert} --connect-to web:443:127.0.0.1:{port} https://web/"
+            asked = await run("curl", *flags.split())
+            assert (asked.output, asked.errors) == (b"web", "")
+            cert.write_text("no certificate")
+            answer = await linker.reload(secret.replace("keyPath", "protocols: [TLSv1.3], keyPath"))
+            assert status_of(answer) == 409
+            assert str(cert).encode() in body_of(answer)
+
+
+async def test_of_many_reloads_nothing_is_left_over() -> None:
+    async with Origin(saying("web")) as origin:
+        stays = free_port()
+        pools = (f"client: {{hostConnectionPool: {{maxSize: {most}}}}}" for most in (10, 20))
+        both = [
+            config(router("in", [stays], to(origin), pool), router(name, [0], ""))
+            for name, pool in zip(("odd", "even"), pools, strict=True)
+        ]
+        async with LinkerProcess(both[0]) as linker, Traffic(stays) as traffic:
+            for nth in range(10):
+                await linker.reload(both[nth % 2])
+            opened, resident = descriptors(linker.pid), resident_kib(linker.pid)
+            for nth in range(100):
+                assert status_of(await linker.reload(both[nth % 2])) == 200
+            await becomes("files are closed", lambda: as_it_is(descriptors(linker.pid)), lambda now: now <= opened)
+            assert resident_kib(linker.pid) - resident < 6 * 1024
+            assert set(await traffic.more(50)) == {"web"}
+            assert traffic.failed == []
+            assert (await linker.metrics())[f"rt/in/server/127.0.0.1/{stays}/connects"] == 8
+            assert not [line for line in linker.log if "panic" in line or line.startswith(("E ", "W "))]
+
+
+async def as_it_is(count: int) -> int:
+    return count
