@@ -19,6 +19,8 @@ from biandou.policies import (
     RetryableAll5xx,
     RetryableIdempotent5xx,
     RetryableRead5xx,
+    SuccessRate,
+    SuccessRateWindowed,
 )
 
 
@@ -28,6 +30,18 @@ def test_defaults_are_linkerds() -> None:
     assert msgspec.to_builtins(ConsecutiveFailures(failures=5)) == {
         "kind": "io.l5d.consecutiveFailures",
         "failures": 5,
+        "backoff": None,
+    }
+    assert msgspec.to_builtins(SuccessRate(success_rate=0.9, requests=20)) == {
+        "kind": "io.l5d.successRate",
+        "successRate": 0.9,
+        "requests": 20,
+        "backoff": None,
+    }
+    assert msgspec.to_builtins(SuccessRateWindowed(success_rate=0.9, window=60)) == {
+        "kind": "io.l5d.successRateWindowed",
+        "successRate": 0.9,
+        "window": 60,
         "backoff": None,
     }
     assert msgspec.to_builtins(NoFailureAccrual()) == {"kind": "none", "backoff": None}

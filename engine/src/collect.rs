@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::endpoint::Status;
 use crate::resolve::{Client, Resolved};
 use crate::router::{Router, Server};
 use crate::stats::{PathStats, ServerStats, ServiceStats, balancing};
-use crate::tally::{ClientView, EndpointView, Scope, Tally};
+use crate::tally::{Scope, Tally};
 
 /// Gives the metrics of all servers, services and clients, under the names of reference/linker.md §8.6.
 pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant) -> Tally {
@@ -68,7 +67,6 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
         }
         for client in router.clients.all() {
             tally.scopes.push(client_scope(label, &client, now_us));
-            tally.clients.push(client_view(label, &client, now_us));
         }
     }
     tally
@@ -83,33 +81,4 @@ fn client_scope(label: &str, client: &Client, now_us: u64) -> Scope {
         balancing(&mut scope, set, &client.balancer, now_us);
     }
     scope
-}
-
-fn client_view(label: &str, client: &Client, now_us: u64) -> ClientView {
-    let (state, endpoints) = match &**client.resolved.load() {
-        Resolved::Pending => ("Pending".to_owned(), Vec::new()),
-        Resolved::Failed(message) => (format!("Failed: {message}"), Vec::new()),
-        Resolved::Status(code) => (format!("status {code}"), Vec::new()),
-        Resolved::Endpoints(set) => {
-            let endpoints = set
-                .weighted()
-                .map(|(endpoint, weight)| EndpointView {
-                    address: endpoint.text.to_string(),
-                    weight,
-                    pending: endpoint.pending(),
-                    state: match endpoint.status(now_us) {
-                        Status::Open => "open".to_owned(),
-                        Status::Busy => "busy".to_owned(),
-                    },
-                })
-                .collect();
-            ("bound".to_owned(), endpoints)
-        }
-    };
-    ClientView {
-        router: label.to_owned(),
-        client: client.id.to_string(),
-        state,
-        endpoints,
-    }
 }

@@ -12,6 +12,7 @@ mod collect;
 pub mod context;
 pub mod endpoint;
 mod engine;
+mod fail_fast;
 pub mod failure;
 pub mod identify;
 pub mod letters;
@@ -29,6 +30,7 @@ pub mod stats;
 pub mod stream;
 pub mod tally;
 pub mod tls;
+pub mod view;
 pub mod wire;
 mod worker;
 

@@ -174,11 +174,38 @@ pub struct PoolPlan {
     pub max_waiters: Option<usize>,
 }
 
+/// How endpoints that fail are treated, beyond what `failure_accrual` says of each.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct OutlierPlan {
+    /// An endpoint that cannot be connected to is left alone until a connection of our own succeeds.
+    pub fail_fast: bool,
+    /// No more than this share may be out of use at a time.
+    pub max_ejected_percent: u32,
+    /// When a smaller share is healthy, all are used.
+    pub panic_threshold_percent: u32,
+    /// How long the share of a new or revived endpoint grows; 0 for not at all.
+    pub warm_up_ms: u64,
+}
+
+impl Default for OutlierPlan {
+    fn default() -> Self {
+        Self {
+            fail_fast: false,
+            max_ejected_percent: 90,
+            panic_threshold_percent: 10,
+            warm_up_ms: 0,
+        }
+    }
+}
+
 /// What holds for one client name.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct ClientPolicy {
     pub balancer: Kind,
     pub failure_accrual: Policy,
+    #[serde(default)]
+    pub outliers: OutlierPlan,
     pub pool: PoolPlan,
     pub socket: SocketOptions,
     pub connect_timeout_ms: u64,

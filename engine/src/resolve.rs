@@ -49,13 +49,15 @@ pub struct Client {
 
 impl Client {
     fn new(id: &str, policy: ClientPolicy, workers: usize) -> Self {
+        let balancer = Balancer::new(policy.balancer.clone());
+        let accrual = AccrualShared::new(policy.failure_accrual.clone(), policy.outliers.clone());
         Self {
             id: id.into(),
             resolved: ArcSwap::from_pointee(Resolved::Pending),
             changed: Notify::new(),
-            balancer: Arc::new(Balancer::new(policy.balancer.clone())),
+            treatment: treatment(&policy, accrual, &balancer, None),
+            balancer: Arc::new(balancer),
             tls: policy.tls.clone().map(|plan| Arc::new(Reloading::new(plan))),
-            treatment: treatment(&policy, AccrualShared::new(policy.failure_accrual.clone())),
             requeue_budget: Arc::new(Budget::new(policy.requeue_budget, workers)),
             policy,
             stats: (0..workers).map(|_| Arc::new(ClientStats::default())).collect(),
@@ -67,15 +69,17 @@ impl Client {
     /// those, and then keep their health as far as it is told by the same kind.
     fn renewed(former: &Arc<Self>, policy: ClientPolicy) -> Self {
         let alike = policy.treats_endpoints_as(&former.policy);
-        let treatment = if alike {
-            former.treatment.clone()
-        } else {
-            treatment(&policy, former.treatment.accrual.renewed(&policy.failure_accrual))
-        };
         let balancer = if policy.balancer == former.policy.balancer {
             former.balancer.clone()
         } else {
             Arc::new(Balancer::new(policy.balancer.clone()))
+        };
+        let treatment = if alike {
+            former.treatment.clone()
+        } else {
+            let accrual = &former.treatment.accrual;
+            let accrual = accrual.renewed(policy.failure_accrual.clone(), policy.outliers.clone());
+            treatment(&policy, accrual, &balancer, former.treatment.shuffle)
         };
         let tls = match &former.tls {
             Some(tls) if policy.tls == former.policy.tls => Some(tls.clone()),
@@ -185,12 +189,22 @@ struct Former {
     alike: bool,
 }
 
-fn treatment(policy: &ClientPolicy, accrual: Arc<AccrualShared>) -> Treatment {
+/// How endpoints are treated by a policy; `shuffle` is the order that they have already, if they have one.
+fn treatment(
+    policy: &ClientPolicy,
+    accrual: Arc<AccrualShared>,
+    balancer: &Balancer,
+    shuffle: Option<u64>,
+) -> Treatment {
     Treatment {
         accrual,
         decay_us: policy.balancer.decay_us(),
         probation: policy.balancer.probation(),
         pool: policy.pool.clone(),
+        load_needs: balancer.load_needs(),
+        shuffle: balancer
+            .aperture()
+            .map(|_| shuffle.unwrap_or_else(|| fastrand::u64(..))),
     }
 }
 

@@ -14,8 +14,8 @@ use biandou_engine::identify::Identifier;
 use biandou_engine::letters::{read, write};
 use biandou_engine::limit::RateLimit;
 use biandou_engine::mail::{Answer, Endpoints, EndpointsState, Level, Outcome, Outgoing};
-use biandou_engine::plan::{Plan, ServicePolicy};
-use biandou_engine::tally::{ClientView, EndpointView, Scope, Stat, Tally};
+use biandou_engine::plan::{OutlierPlan, Plan, ServicePolicy};
+use biandou_engine::tally::{ClientView, ClientsView, EndpointView, Scope, Stat, Tally};
 use serde::de::DeserializeOwned;
 
 #[derive(serde::Deserialize)]
@@ -271,7 +271,7 @@ fn every_state_of_endpoints_arrives() {
         panic!("{:?}", state("failed, round robin, no backoff"));
     };
     assert_eq!(message, "malformed address: 127.0.0.1");
-    assert_eq!(letters.len(), 6);
+    assert_eq!(letters.len(), 8);
 }
 
 #[test]
@@ -347,7 +347,36 @@ fn every_policy_of_a_client_arrives() {
             backoff: None
         }
     );
+    let aperture = policy("negative, aperture, outliers");
+    assert_eq!(
+        aperture.balancer,
+        Kind::Aperture {
+            smooth_window_ms: 1_000,
+            max_effort: 3,
+            low_load: 0.25,
+            high_load: 4.0,
+            min_aperture: 2,
+            enable_probation: true
+        }
+    );
+    assert_eq!(
+        aperture.outliers,
+        OutlierPlan {
+            fail_fast: true,
+            max_ejected_percent: 50,
+            panic_threshold_percent: 20,
+            warm_up_ms: 30_000
+        }
+    );
+    let heap = policy("negative, heap");
+    assert_eq!(
+        heap.balancer,
+        Kind::Heap {
+            enable_probation: false
+        }
+    );
     let bare = policy("pending, never dead");
+    assert_eq!(bare.outliers, OutlierPlan::default());
     assert_eq!(bare.failure_accrual, Policy::Never {});
     // What Python leaves out of a letter is not what it leaves out of a policy: a policy always has every key.
     assert_eq!(bare.balancer, Kind::default());
@@ -422,18 +451,6 @@ fn a_tally_leaves_with_these_bytes() {
         buckets: vec![(0.5, 1), (3.5, 2)],
     };
     let strings = |parts: &[&str]| parts.iter().copied().map(str::to_owned).collect();
-    let endpoint = |address: &str, weight, pending, state: &str| EndpointView {
-        address: address.to_owned(),
-        weight,
-        pending,
-        state: state.to_owned(),
-    };
-    let client = |client: &str, state: &str, endpoints| ClientView {
-        router: "http".to_owned(),
-        client: client.to_owned(),
-        state: state.to_owned(),
-        endpoints,
-    };
     let full = Tally {
         scopes: vec![
             Scope {
@@ -447,21 +464,59 @@ fn a_tally_leaves_with_these_bytes() {
                 ..Scope::default()
             },
         ],
-        clients: vec![
-            client(
-                "/#/io.l5d.fs/web",
-                "bound",
-                vec![
-                    endpoint("[::1]:80", 0.5, 2, "open"),
-                    endpoint("127.0.0.1:8080", 1.0, 0, "busy"),
-                ],
-            ),
-            client("/$/inet/nowhere/80", "pending", vec![]),
-        ],
     };
     assert_written(
         "tallies",
         &BTreeMap::from([("full", full), ("empty", Tally::default())]),
+    );
+}
+
+#[test]
+fn what_is_known_of_clients_leaves_with_these_bytes() {
+    let ejected = EndpointView {
+        address: "[::1]:80".to_owned(),
+        weight: 0.5,
+        pending: 2,
+        state: "ejected".to_owned(),
+        failures_in_a_row: Some(5),
+        success_rate: None,
+        ejected_for_ms: Some(100_000),
+        next_probe_ms: Some(2_500),
+        times_ejected: 3,
+        latency_ms: Some(1.5),
+        connections: 4,
+        idle: 3,
+        waiting: 1,
+    };
+    let in_use = EndpointView {
+        address: "127.0.0.1:8080".to_owned(),
+        weight: 1.0,
+        state: "in use".to_owned(),
+        success_rate: Some(0.75),
+        ..EndpointView::default()
+    };
+    let web = ClientView {
+        router: "http".to_owned(),
+        client: "/#/io.l5d.fs/web".to_owned(),
+        state: "bound".to_owned(),
+        balancer: "ewma".to_owned(),
+        panic: true,
+        endpoints: vec![ejected, in_use],
+        left_out: 70_000,
+    };
+    let nowhere = ClientView {
+        router: "http".to_owned(),
+        client: "/$/inet/nowhere/80".to_owned(),
+        state: "pending".to_owned(),
+        balancer: "p2c".to_owned(),
+        ..ClientView::default()
+    };
+    let full = ClientsView {
+        clients: vec![web, nowhere],
+    };
+    assert_written(
+        "clients",
+        &BTreeMap::from([("full", full), ("empty", ClientsView::default())]),
     );
 }
 

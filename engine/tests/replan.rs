@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use biandou_engine::listen::Inherited;
 use biandou_engine::mail::Outgoing;
+use biandou_engine::view::Wanted;
 use serde_json::{Value, json};
 use support::{Mesh, Origin, Peer, bound, endpoints, eventually, plan};
 
@@ -127,7 +128,7 @@ fn a_removed_router_gives_up_its_names_and_one_that_comes_back_begins_anew() {
     });
     answer_again(&mesh);
     assert!(
-        mesh.engine.tally().clients.is_empty(),
+        mesh.engine.clients(Wanted::default()).clients.is_empty(),
         "an answer that comes too late does nothing"
     );
     let back = replan(&mesh, &plan(&json!({}), &json!({}))).expect("a change");
@@ -196,6 +197,7 @@ fn a_client_keeps_its_connections_unless_its_new_policy_touches_them() {
         assert!(ask(&mut caller).ends_with("hello"));
         assert_eq!(origin.accepted(), connections, "{policy}");
     }
+    mesh.settle();
     assert_eq!(mesh.asks(), 1);
     assert_eq!(
         mesh.counter("client", "requests"),
@@ -215,9 +217,9 @@ fn an_endpoint_that_failed_is_not_trusted_again_because_its_policy_changed() {
     };
     let mesh = Mesh::start(&plan(&json!({}), &json!({})), &[policy(1)], &[("/svc/web", bound(WEB))]);
     let busy = || {
-        let clients = mesh.engine.tally().clients;
+        let clients = mesh.engine.clients(Wanted::default()).clients;
         let endpoints = clients.iter().flat_map(|client| &client.endpoints);
-        endpoints.filter(|endpoint| endpoint.state == "busy").count()
+        endpoints.filter(|endpoint| endpoint.state == "ejected").count()
     };
     let mut caller = mesh.connect();
     eventually("the bad one has failed", || {

@@ -61,6 +61,24 @@ class ConsecutiveFailures(FailureAccrualKind, frozen=True, kw_only=True, tag="io
     failures: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
 
 
+SuccessShare = Annotated[float, Meta(ge=0, le=1)]
+"""The least share of requests that must succeed: 0.9 is 90 %."""
+
+
+class SuccessRate(FailureAccrualKind, frozen=True, kw_only=True, tag="io.l5d.successRate"):
+    """Dead when less than `successRate` of about the last `requests` requests succeeded."""
+
+    success_rate: SuccessShare
+    requests: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
+class SuccessRateWindowed(FailureAccrualKind, frozen=True, kw_only=True, tag="io.l5d.successRateWindowed"):
+    """Dead when less than `successRate` of the requests of the last `window` seconds succeeded, and there were five."""
+
+    success_rate: SuccessShare
+    window: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
 class NoFailureAccrual(FailureAccrualKind, frozen=True, kw_only=True, tag="none"):
     """Never dead."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from biandou.balancers import EwmaBalancer, P2cBalancer, RoundRobinBalancer
+from biandou.balancers import ApertureBalancer, EwmaBalancer, HeapBalancer, P2cBalancer, RoundRobinBalancer
 from biandou.identifiers import http
 from biandou.interpreters.fs import FsInterpreterKind
 from biandou.interpreters.local import DefaultInterpreterKind
@@ -27,7 +27,11 @@ from biandou.policies import (
     RetryableAll5xx,
     RetryableIdempotent5xx,
     RetryableRead5xx,
+    SuccessRate,
+    SuccessRateWindowed,
 )
+from biandou.stores.in_memory import InMemoryStoreKind
+from biandou.stores.sqlite import SqliteStoreKind
 from biandou.telemeters.prometheus import PrometheusTelemeter
 from biandou.transformers.const import ConstTransformerKind
 from biandou.transformers.localhost import LocalhostTransformerKind
@@ -109,11 +113,9 @@ BALANCERS: Final[Register[Any]] = Register(
     (
         P2cBalancer,
         EwmaBalancer,
+        ApertureBalancer,
+        HeapBalancer,
         RoundRobinBalancer,
-    ),
-    planned=(
-        "aperture",
-        "heap",
     ),
 )
 
@@ -121,11 +123,9 @@ FAILURE_ACCRUALS: Final[Register[Any]] = Register(
     "failure accruals",
     (
         ConsecutiveFailures,
+        SuccessRate,
+        SuccessRateWindowed,
         NoFailureAccrual,
-    ),
-    planned=(
-        "io.l5d.successRate",
-        "io.l5d.successRateWindowed",
     ),
 )
 
@@ -174,6 +174,20 @@ TELEMETERS: Final[Register[Any]] = PluggableRegister(
     ),
 )
 
+STORES: Final[Register[Any]] = PluggableRegister(
+    "stores",
+    (
+        SqliteStoreKind,
+        InMemoryStoreKind,
+    ),
+    planned=(
+        "io.l5d.consul",
+        "io.l5d.etcd",
+        "io.l5d.k8s",
+        "io.l5d.zk",
+    ),
+)
+
 ROOMS: Final[Mapping[str, Register[Any]]] = {
     register.room: register
     for register in (
@@ -189,6 +203,7 @@ ROOMS: Final[Mapping[str, Register[Any]]] = {
         ANNOUNCERS,
         LABELERS,
         TELEMETERS,
+        STORES,
     )
 }
 """Every register by its room's name."""

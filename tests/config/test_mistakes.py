@@ -172,6 +172,24 @@ BAD: list[tuple[str, list[str]]] = [
         [f"l.yaml:4:26: routers[0].client.loadBalancer: missing key `kind`; allowed: {allowed('balancers')}"],
     ),
     (
+        in_router("client: {loadBalancer: {kind: aperture, lowLoad: 3, minAperture: 0}, maxEjectedPercent: 101}"),
+        [
+            "l.yaml:4:68: routers[0].client.loadBalancer.minAperture: expected a whole number >= 1, found `0`",
+            "l.yaml:4:91: routers[0].client.maxEjectedPercent: expected a whole number <= 100, found `101`",
+        ],
+    ),
+    (
+        in_router("client: {loadBalancer: {kind: aperture, lowLoad: 3}}"),
+        ["l.yaml:4:52: routers[0].client.loadBalancer.lowLoad: lowLoad must be below highLoad, found 3.0 and 2.0"],
+    ),
+    (
+        in_router("client: {failureAccrual: {kind: io.l5d.successRate, successRate: 1.5}}"),
+        [
+            "l.yaml:4:28: routers[0].client.failureAccrual.requests: missing: 'requests' must be specified",
+            "l.yaml:4:68: routers[0].client.failureAccrual.successRate: expected a number <= 1.0, found `1.5`",
+        ],
+    ),
+    (
         in_router("client: {failureAccrual: {kind: none, backoff: {ms: 1}}}"),
         ["l.yaml:4:50: routers[0].client.failureAccrual.backoff: missing key `kind`; allowed: constant, jittered"],
     ),
@@ -364,19 +382,11 @@ UNBUILT = [
     (in_router("compressionLevel: 5"), "routers[0].compressionLevel", "compressionLevel"),
     (in_router("tracePropagator: {kind: io.l5d.zipkin}"), "routers[0].tracePropagator.kind", "io.l5d.zipkin"),
     (in_router("announcers: [{kind: io.l5d.serversets}]"), "routers[0].announcers[0].kind", "io.l5d.serversets"),
-    (in_router("client: {failFast: true}"), "routers[0].client.failFast", "failFast"),
     (in_router("client: {forwardClientCert: true}"), "routers[0].client.forwardClientCert", "forwardClientCert"),
     (
         in_router("client: {requestAuthorizers: [{kind: io.l5d.k8s.istio}]}"),
         "routers[0].client.requestAuthorizers[0].kind",
         "io.l5d.k8s.istio",
-    ),
-    (in_router("client: {loadBalancer: {kind: aperture}}"), "routers[0].client.loadBalancer.kind", "aperture"),
-    (in_router("client: {loadBalancer: {kind: heap}}"), "routers[0].client.loadBalancer.kind", "heap"),
-    (
-        in_router("client: {failureAccrual: {kind: io.l5d.successRate}}"),
-        "routers[0].client.failureAccrual.kind",
-        "io.l5d.successRate",
     ),
     (in_server("announce: [/#/io.l5d.serversets/web]"), "routers[0].servers[0].announce", "announce"),
     (in_server("addForwardedHeader: {}"), "routers[0].servers[0].addForwardedHeader", "addForwardedHeader"),

@@ -128,6 +128,10 @@ def test_every_setting_of_a_client_reaches_its_policy() -> None:
   clientSession: {lifeTimeMs: 7, idleTimeMs: 8}
   socketOptions: {keepAlive: false, writeTimeoutMs: 9}
   tls: {commonName: n, trustCertsBundle: b, clientAuth: {certPath: c, keyPath: k}}
+  maxEjectedPercent: 40
+  panicThresholdPercent: 30
+  warmUpMs: 20000
+  failFast: true
   connectTimeoutMs: 10"""
         ),
         "/#/a",
@@ -138,6 +142,12 @@ def test_every_setting_of_a_client_reaches_its_policy() -> None:
             "kind": "io.l5d.consecutiveFailures",
             "backoff": {"kind": "constant", "ms": 5},
             "failures": 3,
+        },
+        "outliers": {
+            "fail_fast": True,
+            "max_ejected_percent": 40,
+            "panic_threshold_percent": 30,
+            "warm_up_ms": 20_000,
         },
         "pool": {"min_size": 1, "max_size": 2, "idle_time_ms": 3, "max_waiters": 4},
         "socket": {

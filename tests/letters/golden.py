@@ -16,6 +16,7 @@ from biandou.boundary import (
     BindFailure,
     BoundTree,
     Branch,
+    ClientsView,
     ClientView,
     Drained,
     Endpoints,
@@ -44,6 +45,7 @@ from biandou.config.plan import (
     HttpLimits,
     Letter,
     NeverRoll,
+    OutlierPlan,
     Plan,
     PoolPlan,
     RateLimitPlan,
@@ -219,6 +221,20 @@ ENDPOINTS: Final = {
         failure_accrual={"kind": "io.l5d.successRateWindowed", "successRate": 0.9, "window": 60},
     ),
     "pending, never dead": _endpoints(EndpointsPending(), failure_accrual={"kind": "none"}),
+    "negative, aperture, outliers": _endpoints(
+        EndpointsNegative(),
+        balancer={
+            "kind": "aperture",
+            "smoothWindowMs": 1_000,
+            "maxEffort": 3,
+            "lowLoad": 0.25,
+            "highLoad": 4.0,
+            "minAperture": 2,
+            "enableProbation": True,
+        },
+        outliers=OutlierPlan(fail_fast=True, max_ejected_percent=50, panic_threshold_percent=20, warm_up_ms=30_000),
+    ),
+    "negative, heap": _endpoints(EndpointsNegative(), balancer={"kind": "heap", "enableProbation": False}),
     "status": _endpoints(EndpointsStatus(code=404)),
 }
 
@@ -252,20 +268,44 @@ TALLIES: Final = {
             ),
             Scope(scope=["rt", "http", "bindcache"]),
         ],
+    ),
+    "empty": Tally(scopes=[]),
+}
+
+CLIENTS: Final = {
+    "full": ClientsView(
         clients=[
             ClientView(
                 router="http",
                 client="/#/io.l5d.fs/web",
                 state="bound",
+                balancer="ewma",
+                panic=True,
                 endpoints=[
-                    EndpointView(address="[::1]:80", weight=0.5, pending=2, state="open"),
-                    EndpointView(address="127.0.0.1:8080", weight=1.0, pending=0, state="busy"),
+                    EndpointView(
+                        address="[::1]:80",
+                        weight=0.5,
+                        pending=2,
+                        state="ejected",
+                        failures_in_a_row=5,
+                        ejected_for_ms=100_000,
+                        next_probe_ms=2_500,
+                        times_ejected=3,
+                        latency_ms=1.5,
+                        connections=4,
+                        idle=3,
+                        waiting=1,
+                    ),
+                    EndpointView(address="127.0.0.1:8080", weight=1.0, pending=0, state="in use", success_rate=0.75),
                 ],
+                left_out=70_000,
             ),
-            ClientView(router="http", client="/$/inet/nowhere/80", state="pending", endpoints=[]),
-        ],
+            ClientView(
+                router="http", client="/$/inet/nowhere/80", state="pending", balancer="p2c", panic=False, endpoints=[]
+            ),
+        ]
     ),
-    "empty": Tally(scopes=[], clients=[]),
+    "empty": ClientsView(clients=[]),
 }
 
 FAMILIES: Final[Mapping[str, Mapping[str, Letter | Sequence[Letter]]]] = {
@@ -274,6 +314,7 @@ FAMILIES: Final[Mapping[str, Mapping[str, Letter | Sequence[Letter]]]] = {
     "endpoints": ENDPOINTS,
     "mail": MAIL,
     "tallies": TALLIES,
+    "clients": CLIENTS,
 }
 """Every golden letter, by the file that holds it and its name there; mail comes in lists."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 from collections import Counter
@@ -152,3 +153,14 @@ async def test_rate_limits_tell_who_asks_too_often_when_to_come_again(examples: 
             refused_to_ann = sum(answer.startswith(b"HTTP/1.1 429 ") for answer in answers)
             assert 0 < refused_to_ann <= 41, "twenty at once, of which one was for the reports, and ten a second"
             assert body(await linker.get("web", "/", bob, router="limited")) == "web"
+
+
+async def test_outliers_are_left_alone_and_the_admin_page_tells_which(examples: Path) -> None:
+    async with origin("well") as well, origin("gone") as gone:
+        found_at(examples / "disco" / "web", well, gone)
+        await gone.close()
+        async with LinkerProcess(on_free_ports(examples / "outliers.yaml"), cwd=str(examples)) as linker:
+            assert {body(await linker.get("web", router="guarded")) for _ in range(20)} == {"well"}
+            page = json.loads(await linker.admin("/admin/endpoints.json"))["guarded"]["/#/io.l5d.fs/web"]
+            states = {endpoint["address"]: endpoint["state"] for endpoint in page["endpoints"]}
+            assert states == {well.address: "in use", gone.address: "ejected"}

@@ -101,7 +101,6 @@ pub struct AccrualCounters {
 impl AccrualCounters {
     /// What was counted so far, to be counted on.
     pub(super) fn copied(&self) -> Self {
-        let copied = |count: &AtomicU64| AtomicU64::new(count.load(Relaxed));
         Self {
             removals: copied(&self.removals),
             revivals: copied(&self.revivals),
@@ -109,6 +108,27 @@ impl AccrualCounters {
             removed_for_ms: copied(&self.removed_for_ms),
         }
     }
+}
+
+/// The same for `failFast`.
+#[derive(Debug, Default)]
+pub struct FailFastCounters {
+    pub marked_dead: AtomicU64,
+    pub marked_available: AtomicU64,
+}
+
+impl FailFastCounters {
+    /// What was counted so far, to be counted on.
+    pub(super) fn copied(&self) -> Self {
+        Self {
+            marked_dead: copied(&self.marked_dead),
+            marked_available: copied(&self.marked_available),
+        }
+    }
+}
+
+fn copied(count: &AtomicU64) -> AtomicU64 {
+    AtomicU64::new(count.load(Relaxed))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The metrics of one client name.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::counter::{Counter, Gauge};
 use super::failures::Counted;
@@ -9,8 +8,6 @@ use super::histogram::Histogram;
 use super::responses::Responses;
 use super::results::Results;
 use super::traffic::{Payloads, Traffic};
-use crate::balance::Balancer;
-use crate::endpoint::EndpointSet;
 use crate::tally::Scope;
 
 const MICROSECONDS_PER_MILLISECOND: f64 = 1000.0;
@@ -44,6 +41,9 @@ pub struct ClientStats {
     pub pool_size: Gauge,
     pub pool_cached: Gauge,
     pub pool_waiters: Gauge,
+    /// Requests that had to wait, and those that were refused because too many did.
+    pub pool_num_waited: Counter,
+    pub pool_num_too_many_waiters: Counter,
 }
 
 impl ClientStats {
@@ -100,32 +100,10 @@ impl ClientStats {
         scope.level("pool_size", blocks, |block| &block.pool_size);
         scope.level("pool_cached", blocks, |block| &block.pool_cached);
         scope.level("pool_waiters", blocks, |block| &block.pool_waiters);
+        scope.sum("pool_num_waited", blocks, |block| &block.pool_num_waited);
+        scope.sum("pool_num_too_many_waiters", blocks, |block| {
+            &block.pool_num_too_many_waiters
+        });
         scope
     }
-}
-
-/// Adds `loadbalancer/…`, `failure_accrual/…` and `available` as of `now_us` to a client's scope.
-pub fn balancing(scope: &mut Scope, set: &EndpointSet, balancer: &Balancer, now_us: u64) {
-    let size = set.endpoints.len();
-    let available = set.available(now_us);
-    scope.gauge("loadbalancer/size", size as f64);
-    scope.gauge("loadbalancer/available", available as f64);
-    scope.gauge("loadbalancer/busy", (size - available) as f64);
-    scope.gauge("loadbalancer/closed", 0.0);
-    scope.gauge("loadbalancer/load", set.load() as f64);
-    scope.gauge("loadbalancer/num_weight_classes", set.classes.len() as f64);
-    scope.gauge("loadbalancer/meanweight", set.mean_weight());
-    scope.gauge(format!("loadbalancer/algorithm/{}", balancer.kind().algorithm()), 1.0);
-    scope.gauge("available", f64::from(u8::from(available > 0)));
-    scope.count("loadbalancer/adds", set.adds);
-    scope.count("loadbalancer/removes", set.removes);
-    scope.count("loadbalancer/updates", set.updates);
-    // Ours are built anew at each update, and at no other time.
-    scope.count("loadbalancer/rebuilds", set.updates);
-    scope.count("loadbalancer/max_effort_exhausted", balancer.max_effort_exhausted());
-    let counters = &set.treatment().accrual.counters;
-    scope.count("failure_accrual/removals", counters.removals.load(Relaxed));
-    scope.count("failure_accrual/revivals", counters.revivals.load(Relaxed));
-    scope.count("failure_accrual/probes", counters.probes.load(Relaxed));
-    scope.count("failure_accrual/removed_for_ms", counters.removed_for_ms.load(Relaxed));
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::balance::{Balancer, Kind};
-use crate::endpoint::{EndpointSet, Outcome, Treatment};
+use crate::endpoint::{AccrualShared, EndpointSet, Outcome, Policy, Treatment};
 use crate::failure::Cause;
+use crate::plan::OutlierPlan;
 use crate::tally::Scope;
 
 fn counters(scope: &Scope, names: &[&str]) -> Vec<Option<u64>> {
@@ -131,6 +132,62 @@ fn a_client_shows_its_balancer_and_its_dead() {
     assert_eq!(names.map(|name| scope.counters[name.as_str()]), [3, 1, 2]);
     let names = ["removals", "probes", "removed_for_ms"].map(|name| format!("failure_accrual/{name}"));
     assert_eq!(names.map(|name| scope.counters[name.as_str()]), [1, 0, 5_000]);
+}
+
+/// The names that Linkerd gives to what we have too (reference/linker.md §8.6).
+#[test]
+fn a_client_shows_every_figure_of_its_balancer_and_of_failures() {
+    let outliers = OutlierPlan {
+        fail_fast: true,
+        ..OutlierPlan::default()
+    };
+    let balancer = Balancer::new(Kind::Aperture {
+        smooth_window_ms: 5_000,
+        max_effort: 5,
+        low_load: 0.5,
+        high_load: 2.0,
+        min_aperture: 1,
+        enable_probation: false,
+    });
+    let treatment = Treatment {
+        accrual: AccrualShared::new(Policy::default(), outliers),
+        load_needs: balancer.load_needs(),
+        ..Treatment::default()
+    };
+    let set = EndpointSet::new(&[(SocketAddr::from(([127, 0, 0, 1], 1)), 1.0)], treatment);
+    set.endpoints[0].break_down(1_000_000, &mut fastrand::Rng::with_seed(1));
+    let mut scope = Scope::new(&["rt"]);
+    balancing(&mut scope, &set, &balancer, 3_000_000);
+    let loadbalancer = "size available busy closed load num_weight_classes meanweight algorithm/aperture_least_loaded \
+                        logical_aperture physical_aperture use_deterministic_ordering eager_connections \
+                        loadband/offered_load_ema";
+    for name in loadbalancer.split_whitespace() {
+        assert!(
+            scope.gauges.contains_key(format!("loadbalancer/{name}").as_str()),
+            "{name}"
+        );
+    }
+    let loadbalancer = "adds removes rebuilds updates max_effort_exhausted busy_weight_classes coordinate_updates \
+                        loadband/widen loadband/narrow";
+    for name in loadbalancer.split_whitespace() {
+        assert!(
+            scope.counters.contains_key(format!("loadbalancer/{name}").as_str()),
+            "{name}"
+        );
+    }
+    for name in ["removals", "revivals", "probes", "removed_for_ms"] {
+        assert_eq!(scope.counters[format!("failure_accrual/{name}").as_str()], 0);
+    }
+    let down = ["is_marked_dead", "unhealthy_num_tries", "unhealthy_for_ms"];
+    assert_eq!(
+        down.map(|name| scope.gauges[format!("failfast/{name}").as_str()]),
+        [1.0, 1.0, 2_000.0]
+    );
+    let counted = ["marked_dead", "marked_available"];
+    assert_eq!(
+        counted.map(|name| scope.counters[format!("failfast/{name}").as_str()]),
+        [1, 0]
+    );
 }
 
 #[test]

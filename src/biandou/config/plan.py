@@ -206,6 +206,15 @@ class PoolPlan(Letter, frozen=True, kw_only=True):
     max_waiters: int | None = None
 
 
+class OutlierPlan(Letter, frozen=True, kw_only=True):
+    """How endpoints that fail are treated, beyond what the failure accrual says of each."""
+
+    fail_fast: bool = False
+    max_ejected_percent: int = 90
+    panic_threshold_percent: int = 10
+    warm_up_ms: int = 0
+
+
 class ClientPolicy(Letter, frozen=True, kw_only=True):
     """What holds for one client name; sent with its endpoints.
 
@@ -216,6 +225,7 @@ class ClientPolicy(Letter, frozen=True, kw_only=True):
     failure_accrual: dict[str, Any] = msgspec.field(
         default_factory=lambda: {"kind": "io.l5d.consecutiveFailures", "failures": 5}
     )
+    outliers: OutlierPlan = OutlierPlan()
     pool: PoolPlan = PoolPlan()
     socket: SocketOptions = SocketOptions()
     connect_timeout_ms: int = 1000

@@ -17,6 +17,7 @@ from biandou.config.plan import (
     ClientPolicy,
     ClientTlsPlan,
     HttpLimits,
+    OutlierPlan,
     Plan,
     PoolPlan,
     RouterPlan,
@@ -114,6 +115,7 @@ def client_policy(router: HttpRouter, client: str) -> ClientPolicy:
     keys = _merge(router.client.applying(_path(client)))
     session = keys.client_session or Session()
     policy = ClientPolicy(
+        outliers=_outliers(keys),
         pool=_pool(keys.host_connection_pool or HostConnectionPool()),
         socket=_socket(keys.socket_options or WrittenSocketOptions()),
         request_attempt_timeout_ms=_limit(keys.request_attempt_timeout_ms),
@@ -209,6 +211,12 @@ def _socket(options: WrittenSocketOptions) -> SocketOptions:
         read_timeout_ms=_limit(options.read_timeout_ms),
         write_timeout_ms=_limit(options.write_timeout_ms),
     )
+
+
+def _outliers(keys: ClientKeys) -> OutlierPlan:
+    names = OutlierPlan.__struct_fields__
+    said = {name: value for name in names if (value := getattr(keys, name)) is not None}
+    return OutlierPlan(**said)
 
 
 def _pool(pool: HostConnectionPool) -> PoolPlan:

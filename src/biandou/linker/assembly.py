@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-
-import msgspec
 
 from biandou.config.linker import LinkerConfig
 from biandou.config.plan import ClientPolicy, ServicePolicy
 from biandou.config.planning import client_policy, service_policy
 from biandou.config.router import HttpRouter
-from biandou.dtab import Dtab, NameTree, Path
-from biandou.dtab.bound import Bound
-from biandou.dtab.evaluation import Evaluator
+from biandou.dtab import Dtab, Path
 from biandou.linker.router import Router
 from biandou.live import Live, Source
-from biandou.namers.all import Namers
-from biandou.namers.interface import Namer, NamerKind
-from biandou.transformers.interface import Interpret, TransformedNamer, Transformer
+from biandou.namers.interface import Namer
+from biandou.transformers.assembly import AssembledNamers, assemble_namers
 
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """What binds names in one linker; `namers` are those that were configured, in their order, without transformers.
-
-    The rest is for the next configuration, which keeps what it has in common with this one.
-    """
+    """What binds names in one linker, and what the next configuration needs to keep what it has in common with this."""
 
     config: LinkerConfig
     routers: tuple[Router, ...]
-    namers: tuple[Namer, ...]
-    all_namers: Namers
-    interpret: Interpret
+    names: AssembledNamers
     dtabs: dict[str, Source[Dtab]] = field(default_factory=dict)
+
+    @property
+    def namers(self) -> tuple[Namer, ...]:
+        """Those that were configured, in their order, without transformers."""
+        return self.names.configured
 
     def enact(self) -> None:
         """Put the dtabs in force: until now the routers that are kept went by what they had."""
@@ -49,77 +43,34 @@ def assemble(config: LinkerConfig, former: Assembled | None = None) -> Assembled
     made.
     """
     if former is not None and former.config.namers == config.namers:
-        configured, namers, interpret = former.namers, former.all_namers, former.interpret
+        names = former.names
+        known = {router.name: router for router in former.config.routers}
     else:
-        configured = _namers(config.namers, former)
-        namers, interpret = _with_all_transformers(config.namers, configured)
-    same_namers = former is not None and former.all_namers is namers
-    known = {router.name: router for router in former.config.routers} if former is not None and same_namers else {}
+        names = assemble_namers(config.namers, former.names if former is not None else None)
+        known = {}
     made = {router.label: router for router in former.routers} if former is not None else {}
     routers: list[Router] = []
     dtabs: dict[str, Source[Dtab]] = {}
     for router in config.routers:
-        same = router.name in known and known[router.name].interpreter == router.interpreter
-        if former is not None and same:
+        if former is not None and router.name in known and known[router.name].interpreter == router.interpreter:
             dtabs[router.name] = former.dtabs[router.name]
             routers.append(_renewed(made[router.name], known[router.name], router))
         else:
             dtab: Source[Dtab] = Source()
             dtab.set(router.dtab)
             dtabs[router.name] = dtab
-            routers.append(_router(router, dtab, namers, interpret))
-    return Assembled(config, tuple(routers), configured, namers, interpret, dtabs)
+            routers.append(_router(router, dtab, names))
+    return Assembled(config, tuple(routers), names, dtabs)
 
 
-def _namers(kinds: Sequence[NamerKind], former: Assembled | None) -> tuple[Namer, ...]:
-    """Make the namers, without transformers; one that is configured as before is the one from before."""
-    known = list(zip(map(_bare, former.config.namers), former.namers, strict=True)) if former is not None else []
-    namers: list[Namer] = []
-    for kind in kinds:
-        place = next((place for place, (other, _) in enumerate(known) if other == _bare(kind)), None)
-        namers.append(kind.namer() if place is None else known.pop(place)[1])
-    return tuple(namers)
-
-
-def _bare(kind: NamerKind) -> NamerKind:
-    return msgspec.structs.replace(kind, transformers=())
-
-
-def _with_all_transformers(kinds: Sequence[NamerKind], configured: Sequence[Namer]) -> tuple[Namers, Interpret]:
-    def lookup(path: Path) -> Live[NameTree[Path | Bound]]:
-        return namers.lookup(path)
-
-    # What `replace` and `const` name is bound by the namers alone.
-    interpret: Interpret = Evaluator(Live.ok(Dtab()), lookup).bind
-    namers = Namers(
-        [
-            _with_transformers(namer, [transformer.transformer(interpret) for transformer in kind.transformers])
-            for namer, kind in zip(configured, kinds, strict=True)
-        ]
-    )
-    return namers, interpret
-
-
-def _with_transformers(namer: Namer, transformers: Sequence[Transformer]) -> Namer:
-    return TransformedNamer(namer, tuple(transformers)) if transformers else namer
-
-
-def _router(config: HttpRouter, dtab: Live[Dtab], namers: Namers, interpret: Interpret) -> Router:
+def _router(config: HttpRouter, dtab: Live[Dtab], names: AssembledNamers) -> Router:
     return Router(
         label=config.name,
-        interpreter=config.interpreter.interpreter(dtab, namers),
-        transformers=tuple(kind.transformer(interpret) for kind in config.interpreter.transformers),
+        interpreter=config.interpreter.interpreter(dtab, names.all),
+        transformers=tuple(kind.transformer(names.interpret) for kind in config.interpreter.transformers),
         service_policy=partial(_service_policy, config),
         client_policy=partial(_client_policy, config),
     )
-
-
-def _service_policy(router: HttpRouter, service: Path) -> ServicePolicy:
-    return service_policy(router, str(service))
-
-
-def _client_policy(router: HttpRouter, client: Path) -> ClientPolicy:
-    return client_policy(router, str(client))
 
 
 def _renewed(made: Router, former: HttpRouter, config: HttpRouter) -> Router:
@@ -133,3 +84,11 @@ def _renewed(made: Router, former: HttpRouter, config: HttpRouter) -> Router:
         service_policy=partial(_service_policy, config),
         client_policy=partial(_client_policy, config),
     )
+
+
+def _service_policy(router: HttpRouter, service: Path) -> ServicePolicy:
+    return service_policy(router, str(service))
+
+
+def _client_policy(router: HttpRouter, client: Path) -> ClientPolicy:
+    return client_policy(router, str(client))
