@@ -127,11 +127,11 @@ impl Roster {
     /// Lets go of what was removed and has no connection any more.
     pub fn tidy(&self) {
         let mut lists = lock(&self.lists);
-        if lists.leaving.iter().all(|server| server.has_connections()) {
+        if lists.leaving.is_empty() {
             return;
         }
         let former = lists.all_routers();
-        lists.leaving.retain(|server| server.has_connections());
+        lists.leaving.retain(|server| !server.is_left());
         let left = lists.all_routers();
         for router in former {
             if left.iter().all(|other| other.index != router.index) {

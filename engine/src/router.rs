@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::access_log::AccessLog;
 use crate::bind::Names;
@@ -95,6 +95,7 @@ pub struct Server {
 struct Load {
     connections: AtomicUsize,
     requests: AtomicU32,
+    was_empty: AtomicBool,
 }
 
 /// A connection that counts at its server.
@@ -147,9 +148,11 @@ impl Server {
         }
     }
 
-    /// Whether a connection is open.
-    pub fn has_connections(&self) -> bool {
-        self.load.connections.load(Relaxed) > 0
+    /// Whether a removed server has no connection, nor had one when this was asked before: a worker may be about to take those that
+    /// the kernel had accepted when it was removed.
+    pub fn is_left(&self) -> bool {
+        let empty = self.load.connections.load(Relaxed) == 0;
+        self.load.was_empty.swap(empty, Relaxed) && empty
     }
 
     /// Counts a new connection in, unless there are too many.

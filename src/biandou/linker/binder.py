@@ -27,7 +27,7 @@ from biandou.boundary import (
     NegativeTree,
     Release,
 )
-from biandou.config.plan import ServicePolicy
+from biandou.config.plan import ClientPolicy, ServicePolicy
 from biandou.dtab import Dtab, DtabSyntaxError, NameTree, Path
 from biandou.dtab.bound import Addresses, Bound
 from biandou.errors import reason
@@ -321,12 +321,17 @@ class _Client:
 
     def treat(self, router: Router) -> bool:
         """Go by the policy of another router of the same label; says whether that is another policy."""
-        policy = router.client_policy(self._client)
-        if policy == self._policy:
+        try:
+            policy = router.client_policy(self._client)
+            if policy == self._policy:
+                return False
+            if self._sent is not None:
+                self._tell(self._sent, policy)
+        except Exception:
+            # The other clients must not suffer from that, nor the rest of the reload.
+            _log.exception("%s keeps the policy that it had", self.text)
             return False
         self._policy = policy
-        if self._sent is not None:
-            self._tell(self._sent)
         return True
 
     def _resolved(self, state: State[Addresses]) -> None:
@@ -346,10 +351,10 @@ class _Client:
                 # The engine goes on with these, so that no request would tell anybody.
                 _log.warning("%s keeps the endpoints that it had: %s", self.text, state.message)
             self._sent = state
-            self._tell(state)
+            self._tell(state, self._policy)
 
-    def _tell(self, state: EndpointsState) -> None:
-        self._engine.endpoints(Endpoints(router=self._router, client=self.text, state=state, policy=self._policy))
+    def _tell(self, state: EndpointsState, policy: ClientPolicy) -> None:
+        self._engine.endpoints(Endpoints(router=self._router, client=self.text, state=state, policy=policy))
 
     def close(self) -> None:
         """Stop observing."""
