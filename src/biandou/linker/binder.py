@@ -37,7 +37,7 @@ from biandou.live import Failed, Ok, State, Watch
 
 _log = logging.getLogger(__name__)
 
-NAMES_AT_ONCE: Final = 100
+NAMES_AT_ONCE: Final = 20
 """So many names are bound by new routers before others, who ask meanwhile, have their turn."""
 
 
