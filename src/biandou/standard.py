@@ -14,6 +14,7 @@ from biandou.balancers import EwmaBalancer, P2cBalancer, RoundRobinBalancer
 from biandou.identifiers import http
 from biandou.interpreters.fs import FsInterpreterKind
 from biandou.interpreters.local import DefaultInterpreterKind
+from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
 from biandou.kinds import Register
 from biandou.namers.fs import FsNamerKind
 from biandou.namers.rewrite import RewriteNamerKind
@@ -55,10 +56,10 @@ INTERPRETERS: Final[Register[Any]] = PluggableRegister(
     (
         DefaultInterpreterKind,
         FsInterpreterKind,
+        NamerdHttpInterpreterKind,
     ),
     planned=(
         "io.l5d.namerd",
-        "io.l5d.namerd.http",
         "io.l5d.mesh",
         "io.l5d.k8s.configMap",
         "io.l5d.consul.interpreter",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from biandou.testing.linker_process import LinkerProcess
-from biandou.testing.origin import exchange
+from biandou.testing.origin import Origin, exchange
 from tests.mesh.programs import run
 
 HTTP = "io.l5d.httpController interface"
@@ -107,6 +107,36 @@ async def test_a_changed_dtab_is_told_at_once_and_kill_9_loses_nothing(tmp_path:
         assert (body, again["ETag"]) == (b"/a=>/c\n", headers["ETag"])
         history = json.loads((await ask(program, "GET /api/1/history/web"))[2])
         assert [revision["dtab"] for revision in history] == ["/a=>/c", "/a=>/b"]
+
+
+async def test_a_linker_binds_by_namerd_and_goes_on_while_namerd_is_away(tmp_path: Path) -> None:
+    config = (
+        f"storage: {{kind: io.biandou.sqlite, path: {tmp_path}/namerd.db}}\n"
+        "interfaces: [{kind: io.l5d.httpController, port: PORT}]\n"
+    )
+    old, new = (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + word for word in (b"old", b"new"))
+    async with Origin(old) as one, Origin(new) as other:
+        dtab = "Content-Type: text/plain"
+        async with namerd(config.replace("PORT", "0")) as control:
+            port = control.port(HTTP)
+            await ask(control, "POST /api/1/dtabs/default", f"/svc=>/$/inet/127.0.0.1/{one.port}".encode(), dtab)
+            linker = LinkerProcess(
+                "admin: {port: 0}\nrouters: [{protocol: http, servers: [{port: 0}], interpreter: {kind: "
+                f"io.l5d.namerd.http, dst: /$/inet/127.0.0.1/{port}, retry: {{baseSeconds: 1, maxSeconds: 1}}}}}}]"
+            )
+            await linker.start()
+            try:
+                assert (await linker.get("web")).endswith(b"old")
+                await control.kill()
+                for _ in range(5):
+                    assert (await linker.get("web")).endswith(b"old")
+                async with namerd(config.replace("PORT", str(port))) as again:
+                    await ask(again, "PUT /api/1/dtabs/default", f"/svc=>/$/inet/127.0.0.1/{other.port}".encode(), dtab)
+                    async with asyncio.timeout(10):
+                        while not (await linker.get("web")).endswith(b"new"):
+                            await asyncio.sleep(0.05)
+            finally:
+                await linker.stop()
 
 
 async def test_only_who_shows_a_token_gets_in(tmp_path: Path) -> None:
