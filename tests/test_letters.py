@@ -14,11 +14,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biandou.boundary import Answer, Endpoints, Mail, decode_mail, decode_tally, encode
+from biandou.boundary import Answer, Endpoints, Mail, decode_clients, decode_mail, decode_tally, encode
 from biandou.config.plan import Letter, Plan
 from biandou.kinds import Register, kind_name
 from biandou.standard import BALANCERS, FAILURE_ACCRUALS, IDENTIFIERS
-from tests.letters.golden import ANSWERS, ENDPOINTS, FAMILIES, LATENCY, MAIL, PLANS, TALLIES, file, shown, stored
+from tests.letters.golden import (
+    ANSWERS,
+    CLIENTS,
+    ENDPOINTS,
+    FAMILIES,
+    LATENCY,
+    MAIL,
+    PLANS,
+    TALLIES,
+    file,
+    shown,
+    stored,
+)
 
 _engine = pytest.importorskip("biandou._engine", reason="the engine is not built (make build)")
 
@@ -46,6 +58,10 @@ def test_a_letter_that_goes_out_is_the_same_when_it_is_read_again(family: str) -
 def test_mail_is_read_as_what_the_engine_meant() -> None:
     assert {name: decode_mail(data) for name, data in stored("mail").items()} == MAIL
     assert {type(letter) for mail in MAIL.values() for letter in mail} == set(Mail.__args__)
+
+
+def test_what_is_known_of_clients_is_read() -> None:
+    assert {name: decode_clients(data) for name, data in stored("clients").items()} == CLIENTS
 
 
 def test_a_tally_is_read_as_what_the_engine_counted() -> None:
@@ -188,7 +204,7 @@ def test_a_damaged_letter_is_taken_or_refused_and_never_a_panic(
 
 @given(data=st.binary(max_size=200))
 def test_random_mail_is_a_decode_error(data: bytes) -> None:
-    for read in (decode_mail, decode_tally):
+    for read in (decode_mail, decode_tally, decode_clients):
         try:
             read(data)
         except msgspec.DecodeError:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from biandou.policies import (
+    AllSuccessful,
     Budget,
     ClientAuth,
     ClientTls,
@@ -15,6 +16,11 @@ from biandou.policies import (
     JitteredBackoff,
     NoFailureAccrual,
     NonRetryable5xx,
+    RetryableAll5xx,
+    RetryableIdempotent5xx,
+    RetryableRead5xx,
+    SuccessRate,
+    SuccessRateWindowed,
 )
 
 
@@ -26,8 +32,23 @@ def test_defaults_are_linkerds() -> None:
         "failures": 5,
         "backoff": None,
     }
+    assert msgspec.to_builtins(SuccessRate(success_rate=0.9, requests=20)) == {
+        "kind": "io.l5d.successRate",
+        "successRate": 0.9,
+        "requests": 20,
+        "backoff": None,
+    }
+    assert msgspec.to_builtins(SuccessRateWindowed(success_rate=0.9, window=60)) == {
+        "kind": "io.l5d.successRateWindowed",
+        "successRate": 0.9,
+        "window": 60,
+        "backoff": None,
+    }
     assert msgspec.to_builtins(NoFailureAccrual()) == {"kind": "none", "backoff": None}
-    assert msgspec.to_builtins(NonRetryable5xx()) == {"kind": "io.l5d.http.nonRetryable5XX"}
+    classifiers = (NonRetryable5xx, RetryableRead5xx, RetryableIdempotent5xx, RetryableAll5xx, AllSuccessful)
+    names = ("nonRetryable5XX", "retryableRead5XX", "retryableIdempotent5XX", "retryableAll5XX", "allSuccessful")
+    for classifier, name in zip(classifiers, names, strict=True):
+        assert msgspec.to_builtins(classifier()) == {"kind": f"io.l5d.http.{name}"}
     assert msgspec.to_builtins(DefaultTracePropagator()) == {"kind": "io.l5d.default"}
 
 

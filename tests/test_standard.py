@@ -33,8 +33,7 @@ def test_every_kind_of_the_reference_is_built_or_known(room: str, names: str) ->
 
 
 def test_kinds_without_a_prefix_are_built_or_known() -> None:
-    assert {"p2c", "ewma", "roundRobin"} == set(standard.BALANCERS.names)
-    assert standard.BALANCERS.planned == {"aperture", "heap"}
+    assert {"p2c", "ewma", "aperture", "heap", "roundRobin"} == set(standard.BALANCERS.names)
     assert "none" in standard.FAILURE_ACCRUALS.names
     assert "default" in {kind_name(kind) for kind in standard.INTERPRETERS}
 
@@ -54,7 +53,12 @@ def test_what_the_issue_asks_for_is_built() -> None:
     assert {"io.l5d.const", "io.l5d.localhost", "io.l5d.port", "io.l5d.replace", "io.l5d.specificHost"} <= built[
         "transformers"
     ]
-    assert {"io.l5d.consecutiveFailures", "none"} <= built["failure accruals"]
+    assert {
+        "io.l5d.consecutiveFailures",
+        "io.l5d.successRate",
+        "io.l5d.successRateWindowed",
+        "none",
+    } == built["failure accruals"]
 
 
 def test_looking_at_the_list_loads_nothing_of_third_parties() -> None:

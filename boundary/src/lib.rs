@@ -15,6 +15,7 @@ mod _engine {
     use biandou_engine::listen::Inherited;
     use biandou_engine::mail::{Answer, Endpoints};
     use biandou_engine::plan::Plan;
+    use biandou_engine::view::Wanted;
     use pyo3::exceptions::{PyOSError, PyValueError};
     use pyo3::prelude::*;
     use pyo3::types::PyBytes;
@@ -84,6 +85,11 @@ mod _engine {
         fn tally<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
             let tally = py.detach(|| self.engine.tally());
             write(py, &tally)
+        }
+
+        fn clients<'py>(&self, py: Python<'py>, router: &str, client: &str) -> PyResult<Bound<'py, PyBytes>> {
+            let clients = py.detach(|| self.engine.clients(Wanted { router, client }));
+            write(py, &clients)
         }
 
         fn stop(&self, grace_ms: u64) {

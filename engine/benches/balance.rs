@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use biandou_engine::balance::{Balancer, Kind};
 use biandou_engine::endpoint::{AccrualShared, EndpointSet, Outcome, Policy, Treatment};
-use biandou_engine::stats::{ClientStats, Counter, Histogram};
+use biandou_engine::plan::OutlierPlan;
+use biandou_engine::stats::{ClientStats, Counted, Counter, Histogram};
 
 const ROUNDS: u64 = 100_000;
 
@@ -24,7 +25,7 @@ fn measure(name: &str, mut call: impl FnMut(u64)) {
     println!("{name:40} {least:6.1} ns");
 }
 
-fn set(kind: &Kind, size: u32, classes: u32) -> EndpointSet {
+fn set(balancer: &Balancer, size: u32, classes: u32) -> EndpointSet {
     let addresses: Vec<(SocketAddr, f64)> = (0..size)
         .map(|nth| {
             let [_, _, high, low] = nth.to_be_bytes();
@@ -35,9 +36,9 @@ fn set(kind: &Kind, size: u32, classes: u32) -> EndpointSet {
         })
         .collect();
     let treatment = Treatment {
-        accrual: AccrualShared::new(Policy::default()),
-        decay_us: kind.decay_us(),
-        probation: kind.probation(),
+        accrual: AccrualShared::new(Policy::default(), OutlierPlan::default()),
+        decay_us: balancer.kind().decay_us(),
+        load_needs: balancer.load_needs(),
         ..Treatment::default()
     };
     EndpointSet::new(&addresses, treatment)
@@ -55,6 +56,23 @@ fn main() {
             },
         ),
         (
+            "aperture",
+            Kind::Aperture {
+                smooth_window_ms: 5_000,
+                max_effort: 5,
+                low_load: 0.5,
+                high_load: 2.0,
+                min_aperture: 1,
+                enable_probation: false,
+            },
+        ),
+        (
+            "heap",
+            Kind::Heap {
+                enable_probation: false,
+            },
+        ),
+        (
             "roundRobin",
             Kind::RoundRobin {
                 max_effort: 5,
@@ -65,17 +83,24 @@ fn main() {
     let mut rng = fastrand::Rng::with_seed(1);
     for (name, kind) in kinds {
         for (size, classes) in [(1, 1), (10, 1), (10, 3), (1_000, 1)] {
-            let set = set(&kind, size, classes);
+            let balancer = Balancer::new(kind.clone());
+            let set = set(&balancer, size, classes);
             for endpoint in &set.endpoints {
                 let latency_us = rng.u64(500..2_000);
                 endpoint.begin(0).record(Outcome::Success, latency_us, &mut rng);
             }
-            let balancer = Balancer::new(kind.clone());
             measure(&format!("{name}: pick of {size}, {classes} weights"), |now_us| {
                 black_box(balancer.pick(black_box(&set), &[], now_us, &mut rng));
             });
         }
-        let set = set(&kind, 10, 1);
+        let balancer = Balancer::new(kind.clone());
+        let set = set(&balancer, 10, 1);
+        let loaded = self::set(&balancer, 1_000, 1);
+        let load: Vec<_> = (0..10_000).map(|nth| loaded.endpoints[nth % 1_000].begin(0)).collect();
+        measure(&format!("{name}: pick of 1000, ten under way to each"), |now_us| {
+            black_box(balancer.pick(black_box(&loaded), &[], now_us, &mut rng));
+        });
+        drop(load);
         measure(&format!("{name}: begin, record, drop"), |now_us| {
             let mut request = set.endpoints[now_us as usize % 10].begin(now_us);
             request.record(Outcome::Success, now_us + 900, &mut rng);
@@ -87,6 +112,6 @@ fn main() {
         black_box(&histogram).record(500 + nth % 4_000);
     });
     measure("client: finish", |nth| {
-        black_box(&client).finish(200, 500 + nth % 4_000, None);
+        black_box(&client).finish(200, 500 + nth % 4_000, Counted::Success);
     });
 }

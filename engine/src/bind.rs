@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
-use crate::limit::{Limit, Table as LimitTable};
+use crate::budget::{Budget, BudgetPlan};
+use crate::limit::{Limit, ServiceLimits};
 use crate::mail::{Answer, Level, Outbox, Outcome, Outgoing, lock};
 use crate::plan::{RouterPlan, ServicePolicy};
 use crate::resolve::{Client, Clients};
@@ -75,7 +76,8 @@ pub struct Service {
     pub stats: Box<[Arc<ServiceStats>]>,
     /// The metrics of this path through each client.
     through: Mutex<HashMap<Box<str>, PathBlocks>>,
-    limit: Mutex<Option<Arc<Limit>>>,
+    /// What its retries cost, whatever dtabs they brought; none before its first answer.
+    budget: Mutex<Option<Arc<Budget>>>,
 }
 
 /// One block a worker.
@@ -87,8 +89,22 @@ impl Service {
             path: path.into(),
             stats: (0..workers).map(|_| Arc::new(ServiceStats::default())).collect(),
             through: Mutex::default(),
-            limit: Mutex::default(),
+            budget: Mutex::default(),
         }
+    }
+
+    /// The budget for retries, made anew when the operator has changed it.
+    fn budget_of(&self, plan: BudgetPlan) -> Arc<Budget> {
+        let mut budget = lock(&self.budget);
+        match &*budget {
+            Some(budget) if *budget.plan() == plan => budget.clone(),
+            _ => budget.insert(Arc::new(Budget::new(plan, self.stats.len()))).clone(),
+        }
+    }
+
+    /// How many requests may be retried now; none before the first answer.
+    pub fn retries_left(&self, now_ms: u64) -> Option<u64> {
+        lock(&self.budget).as_ref().map(|budget| budget.balance(now_ms))
     }
 
     fn through_client(&self, client: &str) -> PathBlocks {
@@ -105,14 +121,6 @@ impl Service {
         let blocks: PathBlocks = self.stats.iter().map(|_| Arc::new(PathStats::default())).collect();
         through.insert(client.into(), blocks.clone());
         blocks
-    }
-
-    /// The rate limit that the policy asks for; the one there is if it is the same.
-    fn limit(&self, policy: &ServicePolicy, table: impl FnOnce() -> Arc<LimitTable>) -> Option<Arc<Limit>> {
-        let mut limit = lock(&self.limit);
-        let kept = |plan| Limit::kept_or_new(limit.as_ref(), plan, &self.path, table);
-        *limit = policy.rate_limit.as_ref().map(kept);
-        limit.clone()
     }
 
     /// Drops the metrics of clients that no answer names any more: dtabs of requests can name any number of them.
@@ -139,6 +147,8 @@ pub struct Answered {
     pub override_dentries: Vec<String>,
     pub policy: ServicePolicy,
     pub limit: Option<Arc<Limit>>,
+    /// What retries cost.
+    pub budget: Arc<Budget>,
 }
 
 /// What a name is bound to.
@@ -230,8 +240,7 @@ pub struct Names {
     outbox: Arc<Outbox>,
     /// Counted under the table's lock.
     pub stats: BindCacheStats,
-    /// Buckets of all services whose limits count the values of a header.
-    limits: OnceLock<Arc<LimitTable>>,
+    pub limits: ServiceLimits,
     /// Grows whenever a name is retired, so that workers know when to look through their maps.
     pub retirements: AtomicU64,
 }
@@ -251,7 +260,7 @@ impl Names {
             workers,
             outbox,
             stats: BindCacheStats::default(),
-            limits: OnceLock::new(),
+            limits: ServiceLimits::default(),
             retirements: AtomicU64::new(0),
         }
     }
@@ -313,9 +322,8 @@ impl Names {
             bound,
             context: answer.context.into(),
             override_dentries: answer.override_dentries,
-            limit: name
-                .service
-                .limit(&answer.policy, || self.limits.get_or_init(Arc::default).clone()),
+            limit: self.limits.of(&name.service.path, answer.policy.rate_limit.as_ref()),
+            budget: name.service.budget_of(answer.policy.retry_budget),
             policy: answer.policy,
         })));
         name.changed.notify_waiters();
@@ -325,6 +333,7 @@ impl Names {
 
     /// Retires every name that no request has used for `idle_s` seconds.
     pub fn expire(&self, now_s: u64, idle_s: u64) {
+        self.limits.forget_unused(now_s.saturating_mul(1_000_000));
         let mut table = lock(&self.table);
         let mut index = 0;
         while let Some(name) = table.slots.get(index) {
@@ -345,11 +354,6 @@ impl Names {
     /// All names, for the tally.
     pub fn all(&self) -> Vec<Arc<Name>> {
         lock(&self.table).slots.clone()
-    }
-
-    /// How many buckets of the services' rate limits were given up for others, if any counts the values of a header.
-    pub fn limits_forgotten(&self) -> Option<u64> {
-        self.limits.get().map(|table| table.forgotten())
     }
 
     /// The metrics of every live logical path.

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::endpoint::Status;
 use crate::resolve::{Client, Resolved};
 use crate::router::{Router, Server};
 use crate::stats::{PathStats, ServerStats, ServiceStats, balancing};
-use crate::tally::{ClientView, EndpointView, Scope, Tally};
+use crate::tally::{Scope, Tally};
 
 /// Gives the metrics of all servers, services and clients, under the names of reference/linker.md §8.6.
 pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant) -> Tally {
@@ -39,7 +38,7 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
             scope.counters.insert("dropped".into(), log.dropped());
             tally.scopes.push(scope);
         }
-        if let Some(forgotten) = router.names.limits_forgotten() {
+        if let Some(forgotten) = router.names.limits.forgotten() {
             let mut scope = Scope::new(&["rt", label, "rate_limit"]);
             scope.counters.insert("forgotten".into(), forgotten);
             tally.scopes.push(scope);
@@ -50,7 +49,11 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
         for service in router.names.services() {
             let path = service.path.trim_start_matches('/');
             let scope = ["rt", label, "service", path];
-            tally.scopes.push(ServiceStats::collect(&scope, &service.stats));
+            let mut scope = ServiceStats::collect(&scope, &service.stats);
+            if let Some(left) = service.retries_left(now_us / 1000) {
+                scope.gauges.insert("retries/budget".into(), left as f64);
+            }
+            tally.scopes.push(scope);
             for (client, stats) in service.through() {
                 let client = client.trim_start_matches('/').to_owned();
                 let scope = ["rt", label, "client", &client, "service", path];
@@ -59,7 +62,6 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
         }
         for client in router.clients.all() {
             tally.scopes.push(client_scope(label, &client, now_us));
-            tally.clients.push(client_view(label, &client, now_us));
         }
     }
     tally
@@ -68,37 +70,10 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
 fn client_scope(label: &str, client: &Client, now_us: u64) -> Scope {
     let scope = ["rt", label, "client", client.id.trim_start_matches('/')];
     let mut scope = crate::stats::ClientStats::collect(&scope, &client.stats);
+    let left = client.requeue_budget.balance(now_us / 1000);
+    scope.gauges.insert("retries/budget".into(), left as f64);
     if let Resolved::Endpoints(set) = &**client.resolved.load() {
         balancing(&mut scope, set, &client.balancer, now_us);
     }
     scope
-}
-
-fn client_view(label: &str, client: &Client, now_us: u64) -> ClientView {
-    let (state, endpoints) = match &**client.resolved.load() {
-        Resolved::Pending => ("Pending".to_owned(), Vec::new()),
-        Resolved::Failed(message) => (format!("Failed: {message}"), Vec::new()),
-        Resolved::Status(code) => (format!("status {code}"), Vec::new()),
-        Resolved::Endpoints(set) => {
-            let endpoints = set
-                .weighted()
-                .map(|(endpoint, weight)| EndpointView {
-                    address: endpoint.text.to_string(),
-                    weight,
-                    pending: endpoint.pending(),
-                    state: match endpoint.status(now_us) {
-                        Status::Open => "open".to_owned(),
-                        Status::Busy => "busy".to_owned(),
-                    },
-                })
-                .collect();
-            ("bound".to_owned(), endpoints)
-        }
-    };
-    ClientView {
-        router: label.to_owned(),
-        client: client.id.to_string(),
-        state,
-        endpoints,
-    }
 }

@@ -18,7 +18,8 @@ use crate::listen::{self, Inherited};
 use crate::mail::{Answer, Endpoints, Level, Outbox, Outgoing, lock};
 use crate::plan::Plan;
 use crate::router::{Router, Server};
-use crate::tally::Tally;
+use crate::tally::{ClientsView, Tally};
+use crate::view::{self, Wanted};
 use crate::worker;
 
 /// Threads at the most: more than any machine this runs on has.
@@ -138,6 +139,11 @@ impl Engine {
     /// Counts up all that was counted.
     pub fn tally(&self) -> Tally {
         collect::collect(&self.routers, &lock(&self.servers), self.epoch)
+    }
+
+    /// Shows clients and their endpoints as they are now.
+    pub fn clients(&self, wanted: Wanted<'_>) -> ClientsView {
+        view::clients(&self.routers, wanted, self.epoch.elapsed().as_micros() as u64)
     }
 
     /// Stops taking connections and lets requests finish within `grace_ms`; returns at once. `Drained` is posted when

@@ -27,6 +27,8 @@ pub struct Failure {
     pub cause: Cause,
     /// After so many seconds the same request would be taken.
     pub retry_after_s: Option<u64>,
+    /// The caller may send the request again: nobody has acted on it.
+    pub retryable: bool,
 }
 
 /// What kind of thing went wrong: the metric `failures/<cause>`, named as Linkerd's dashboards know them.
@@ -64,6 +66,7 @@ impl Failure {
             room,
             status,
             message: message.into(),
+            retryable: cause == Cause::Rejected,
             cause,
             retry_after_s: None,
         }

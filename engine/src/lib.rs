@@ -6,10 +6,13 @@
 pub mod access_log;
 pub mod balance;
 pub mod bind;
+pub mod budget;
+pub mod classify;
 mod collect;
 pub mod context;
 pub mod endpoint;
 mod engine;
+mod fail_fast;
 pub mod failure;
 pub mod identify;
 pub mod letters;
@@ -26,6 +29,7 @@ pub mod stats;
 pub mod stream;
 pub mod tally;
 pub mod tls;
+pub mod view;
 pub mod wire;
 mod worker;
 

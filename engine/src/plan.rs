@@ -7,7 +7,10 @@ use serde::Deserialize;
 
 use crate::access_log::RollPolicy;
 use crate::balance::Kind;
+use crate::budget::BudgetPlan;
+use crate::classify::Classifier;
 use crate::endpoint::Policy;
+use crate::endpoint::backoff::Backoff;
 use crate::identify::Identifier;
 use crate::limit::RateLimit;
 use crate::tls::client::ClientTlsPlan;
@@ -68,6 +71,13 @@ pub struct HttpLimits {
     pub max_line_bytes: usize,
     pub max_header_count: usize,
     pub max_error_body_bytes: usize,
+    /// A body up to this length is kept until its response has come, so that its request can be sent again.
+    #[serde(default = "replay_body_bytes")]
+    pub replay_body_bytes: u64,
+}
+
+fn replay_body_bytes() -> u64 {
+    5 * 1024
 }
 
 /// One listening address.
@@ -126,11 +136,33 @@ impl Default for SocketOptions {
 }
 
 /// What holds for one service name.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct ServicePolicy {
     pub total_timeout_ms: Option<u64>,
     #[serde(default)]
     pub rate_limit: Option<RateLimit>,
+    #[serde(default)]
+    pub classifier: Classifier,
+    #[serde(default = "no_wait")]
+    pub retry_backoff: Backoff,
+    #[serde(default)]
+    pub retry_budget: BudgetPlan,
+}
+
+fn no_wait() -> Backoff {
+    Backoff::Constant { ms: 0 }
+}
+
+impl Default for ServicePolicy {
+    fn default() -> Self {
+        Self {
+            total_timeout_ms: None,
+            rate_limit: None,
+            classifier: Classifier::default(),
+            retry_backoff: no_wait(),
+            retry_budget: BudgetPlan::default(),
+        }
+    }
 }
 
 /// Connections kept per endpoint (`hostConnectionPool`).
@@ -142,15 +174,44 @@ pub struct PoolPlan {
     pub max_waiters: Option<usize>,
 }
 
+/// How endpoints that fail are treated, beyond what `failure_accrual` says of each.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct OutlierPlan {
+    /// An endpoint that cannot be connected to is left alone until a connection of our own succeeds.
+    pub fail_fast: bool,
+    /// No more than this share may be out of use at a time.
+    pub max_ejected_percent: u32,
+    /// When a smaller share is healthy, all are used.
+    pub panic_threshold_percent: u32,
+    /// How long the share of a new or revived endpoint grows; 0 for not at all.
+    pub warm_up_ms: u64,
+}
+
+impl Default for OutlierPlan {
+    fn default() -> Self {
+        Self {
+            fail_fast: false,
+            max_ejected_percent: 90,
+            panic_threshold_percent: 10,
+            warm_up_ms: 0,
+        }
+    }
+}
+
 /// What holds for one client name.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ClientPolicy {
     pub balancer: Kind,
     pub failure_accrual: Policy,
+    #[serde(default)]
+    pub outliers: OutlierPlan,
     pub pool: PoolPlan,
     pub socket: SocketOptions,
     pub connect_timeout_ms: u64,
     pub request_attempt_timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub requeue_budget: BudgetPlan,
     #[serde(default)]
     pub tls: Option<ClientTlsPlan>,
     pub idle_timeout_ms: Option<u64>,

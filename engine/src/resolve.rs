@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::balance::Balancer;
+use crate::budget::Budget;
 use crate::endpoint::{AccrualShared, EndpointSet, Treatment};
 use crate::mail::{Endpoints, EndpointsState, lock};
 use crate::plan::ClientPolicy;
@@ -39,24 +40,29 @@ pub struct Client {
     pub policy: ClientPolicy,
     pub tls: Option<Reloading<ClientTlsPlan>>,
     treatment: Treatment,
+    pub requeue_budget: Budget,
     /// One block a worker.
     pub stats: Box<[Arc<ClientStats>]>,
 }
 
 impl Client {
     fn new(id: &str, policy: ClientPolicy, workers: usize) -> Self {
+        let balancer = Balancer::new(policy.balancer.clone());
         let treatment = Treatment {
-            accrual: AccrualShared::new(policy.failure_accrual.clone()),
+            accrual: AccrualShared::new(policy.failure_accrual.clone(), policy.outliers.clone()),
             decay_us: policy.balancer.decay_us(),
             probation: policy.balancer.probation(),
             pool: policy.pool.clone(),
+            load_needs: balancer.load_needs(),
+            shuffle: balancer.aperture().map(|_| fastrand::u64(..)),
         };
         Self {
             id: id.into(),
             resolved: ArcSwap::from_pointee(Resolved::Pending),
             changed: Notify::new(),
-            balancer: Balancer::new(policy.balancer.clone()),
+            balancer,
             tls: policy.tls.clone().map(Reloading::new),
+            requeue_budget: Budget::new(policy.requeue_budget, workers),
             policy,
             treatment,
             stats: (0..workers).map(|_| Arc::new(ClientStats::default())).collect(),

@@ -9,11 +9,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::bind::{Answered, Bound, Leaf, Name};
-use crate::endpoint::Endpoint;
+use crate::classify::{Class, Classifier};
+use crate::endpoint::{Endpoint, EndpointSet};
 use crate::failure::{Cause, Failure};
 use crate::resolve::{Client, Resolved};
-use crate::retry::Tried;
+use crate::retry::{self, Again, Retries, Tried};
 use crate::router::Router;
+use crate::stats::Counted;
 use crate::worker::Worker;
 
 /// One request, whatever its protocol: what the road has to know of it, and how it is sent.
@@ -36,8 +38,14 @@ pub trait Exchange {
     /// How long the server lets a request take.
     fn timeout_ms(&self) -> Option<u64>;
 
-    /// Sends the request to one endpoint and passes the response on to the caller.
-    async fn send(&mut self, hop: &Hop<'_>) -> Result<Served, Unsent>;
+    /// Sends the request to one endpoint and passes the response on to the caller, or withholds one that is retried.
+    async fn send(&mut self, hop: &Hop<'_>) -> Result<Sent, Unsent>;
+
+    /// Whether an attempt that was lost for this cause may be retried.
+    fn may_retry(&self, classifier: Classifier, cause: Cause) -> bool;
+
+    /// Waits before a retry; fails if the caller is gone afterwards.
+    async fn pause(&mut self, wait_ms: u64) -> Result<(), Failure>;
 }
 
 /// Where one attempt goes.
@@ -49,12 +57,53 @@ pub struct Hop<'a> {
     pub endpoint: &'a Arc<Endpoint>,
     /// By when the response must have begun, and how many milliseconds that was from the start.
     pub deadline: Option<(Instant, u64)>,
+    /// A new connection is to be made, since an idle one may be as old as the one that was lost.
+    pub fresh: bool,
+    pub resend: Resend<'a>,
+}
+
+/// What decides whether the request of an attempt may be sent again.
+#[derive(Clone, Copy, Debug)]
+pub struct Resend<'a> {
+    pub bound_to: &'a BoundTo,
+    /// There are endpoints that were not tried.
+    pub room: bool,
+}
+
+impl Hop<'_> {
+    /// Takes a retry out of the service's budget; false if there is none, or no time left for one.
+    pub fn take_retry(&self, worker: &Worker) -> bool {
+        let BoundTo { name, retries, .. } = self.resend.bound_to;
+        let stats = &name.service.stats[worker.index];
+        retries.take_retry(worker, self.answered, self.deadline.map(|(by, _)| by), stats)
+    }
+
+    /// Takes a requeue, for a request that cannot have been acted on or may be acted on twice; false if there is none.
+    pub fn take_requeue(&self, worker: &Worker, cause: Cause) -> bool {
+        let stats = &self.client.stats[worker.index];
+        if !self.resend.room {
+            retry::count_stranded(cause, stats);
+            return false;
+        }
+        let taken = !retry::costs_budget(cause) || self.resend.bound_to.retries.take_requeue(worker, self.client);
+        stats.requeues.add(u64::from(taken));
+        taken
+    }
+}
+
+/// How an attempt that brought a response ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    Served(Served),
+    /// The caller saw nothing of the response: what it costs to send the request again is paid.
+    Withheld(Again),
 }
 
 /// A response that was passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Served {
     pub status: u16,
+    pub class: Class,
     /// From the request's head to the response's head.
     pub latency_us: u64,
     /// Whether all of it was passed on; otherwise the caller's connection is cut.
@@ -75,7 +124,7 @@ pub enum Routed {
     /// An endpoint answered.
     Served(Served),
     /// The name is bound to a status that we answer ourselves.
-    Status(u16),
+    Status(u16, Class),
 }
 
 /// The service name that a request was bound to, for its metrics; counted as under way for as long as this lives.
@@ -83,17 +132,27 @@ pub enum Routed {
 pub struct BoundTo {
     name: Arc<Name>,
     worker: usize,
+    retries: Retries,
 }
 
 impl BoundTo {
     fn new(name: Arc<Name>, worker: usize) -> Self {
         name.service.stats[worker].pending.add(1);
-        Self { name, worker }
+        Self {
+            name,
+            worker,
+            retries: Retries::default(),
+        }
     }
 
     /// Counts the request as done.
-    pub fn finish(self, status: u16, latency_us: u64, cause: Option<Cause>) {
-        self.name.service.stats[self.worker].finish(status, latency_us, cause);
+    pub fn finish(self, latency_us: u64, counted: Counted) {
+        let stats = &self.name.service.stats[self.worker];
+        stats.finish(latency_us, counted);
+        let retries = self.retries.count();
+        if retries > 0 {
+            stats.retries_per_request.record(retries);
+        }
     }
 }
 
@@ -110,17 +169,18 @@ pub async fn route<E: Exchange>(
     exchange: &mut E,
     bound_to: &mut Option<BoundTo>,
 ) -> Result<Routed, Failure> {
-    let started = worker.tick_ms();
+    let mut started = worker.tick_ms();
     let began_us = worker.recent_us();
     exchange.identify()?;
     let (name, answered) = bind(worker, router, exchange).await?;
-    let name = &*bound_to.insert(BoundTo::new(name, worker.index)).name;
+    let bound_to = &*bound_to.insert(BoundTo::new(name, worker.index));
+    let name = &*bound_to.name;
     if let Some(limit) = &answered.limit {
         let taken = limit.take(worker.recent_us(), |header| exchange.sole_value(header));
         taken.inspect_err(|_| name.service.stats[worker.index].rate_limited.add(1))?;
     }
-    let leaf = match &answered.bound {
-        Bound::Tree(tree) => tree.choose(&mut worker.random.borrow_mut()),
+    let tree = match &answered.bound {
+        Bound::Tree(tree) => Some(tree),
         Bound::Negative => None,
         Bound::Failed(message) => return Err(Failure::binding(message)),
         Bound::Invalid(message) => return Err(Failure::bad_override(message)),
@@ -131,16 +191,6 @@ pub async fn route<E: Exchange>(
             &router.plan.base_dentries,
             &answered.override_dentries,
         )
-    };
-    let Some((leaf, client)) = leaf.and_then(|leaf| Some((leaf, leaf.client.as_deref()?))) else {
-        return Err(no_brokers());
-    };
-    let resolved = resolve(worker, router, client, name, started).await?;
-    let set = match &*resolved {
-        Resolved::Endpoints(set) => set,
-        Resolved::Status(status) => return Ok(Routed::Status(*status)),
-        Resolved::Failed(message) => return Err(Failure::resolution(message)),
-        Resolved::Pending => return Err(no_brokers()),
     };
     let timeout_ms = answered
         .policy
@@ -154,33 +204,69 @@ pub async fn route<E: Exchange>(
         let left = Duration::from_millis(timeout_ms).saturating_sub(used);
         (Instant::now() + left, timeout_ms)
     });
+    answered.budget.deposit(worker.index, worker.tick_ms());
     let mut tried = Tried::default();
+    // Once for each retry; requeues are inside.
     loop {
-        let picked = {
-            let mut random = worker.random.borrow_mut();
-            client.balancer.pick(set, tried.ids(), worker.recent_us(), &mut random)
+        let leaf = tree.and_then(|tree| tree.choose(&mut worker.random.borrow_mut()));
+        let Some((leaf, client)) = leaf.and_then(|leaf| Some((leaf, leaf.client.as_deref()?))) else {
+            return Err(no_brokers());
         };
-        let endpoint = picked.ok_or_else(no_brokers)?;
-        let hop = Hop {
-            answered: &answered,
-            leaf,
-            client,
-            endpoint,
-            deadline,
-        };
-        match exchange.send(&hop).await {
-            Ok(served) => {
-                client.stats[worker.index]
-                    .requeues_per_request
-                    .record(tried.ids().len() as u64);
-                return Ok(Routed::Served(served));
+        let resolved = resolve(worker, router, client, name, started).await?;
+        let set = match &*resolved {
+            Resolved::Endpoints(set) => set,
+            Resolved::Status(status) => {
+                // It would be the same again, whatever the method.
+                let class = answered.policy.classifier.constant(*status);
+                return Ok(Routed::Status(*status, class));
             }
-            Err(unsent) => {
-                if !tried.may_go_on(&unsent, endpoint.id, set.endpoints.len()) {
-                    return Err(told(unsent.failure, name, client, set, endpoint));
+            Resolved::Failed(message) => return Err(Failure::resolution(message)),
+            Resolved::Pending => return Err(no_brokers()),
+        };
+        loop {
+            let picked = {
+                let mut random = worker.random.borrow_mut();
+                client.balancer.pick(set, tried.ids(), worker.recent_us(), &mut random)
+            };
+            let endpoint = picked.ok_or_else(no_brokers)?;
+            let room = tried.leaves_room(set.endpoints.len());
+            let hop = Hop {
+                answered: &answered,
+                leaf,
+                client,
+                endpoint,
+                deadline,
+                fresh: tried.lost_connection(),
+                resend: Resend { bound_to, room },
+            };
+            let sent = exchange.send(&hop).await;
+            let lost = sent.is_err();
+            let again = match sent {
+                Ok(Sent::Served(served)) => {
+                    let stats = &client.stats[worker.index];
+                    stats.requeues_per_request.record(tried.requeues());
+                    return Ok(Routed::Served(served));
                 }
-                client.stats[worker.index].requeues.add(1);
+                Ok(Sent::Withheld(again)) => again,
+                Err(unsent) => {
+                    let cause = unsent.failure.cause;
+                    if unsent.repeatable && hop.take_requeue(worker, cause) {
+                        Again::Requeue
+                    } else if exchange.may_retry(answered.policy.classifier, cause) && hop.take_retry(worker) {
+                        Again::Retry
+                    } else {
+                        return Err(told(worker, unsent.failure, &hop, set));
+                    }
+                }
+            };
+            if again == Again::Requeue {
+                tried.note(endpoint.id, lost);
+                continue;
             }
+            tried = Tried::after(endpoint.id, lost);
+            exchange.pause(bound_to.retries.wait_ms()).await?;
+            started = worker.now_us() / 1000;
+            break;
         }
     }
 }
@@ -262,17 +348,16 @@ async fn resolve(
     resolved.map_err(|_elapsed| Failure::binding_timeout(timeout_ms, &name.service.path))
 }
 
-/// A failure to connect is told with all that an operator needs to find out why.
-fn told(
-    failure: Failure,
-    name: &Name,
-    client: &Client,
-    set: &crate::endpoint::EndpointSet,
-    endpoint: &Endpoint,
-) -> Failure {
+/// A failure to connect is told with all that an operator needs to find out why. While no endpoint is known to be alive, the
+/// caller may know of another one.
+fn told(worker: &Worker, failure: Failure, hop: &Hop<'_>, set: &EndpointSet) -> Failure {
     if failure.cause != Cause::ConnectFailed {
         return failure;
     }
     let addresses: Vec<String> = set.endpoints.iter().map(|endpoint| endpoint.text.to_string()).collect();
-    Failure::connect(&name.service.path, &client.id, &addresses, &endpoint.text)
+    let path = &hop.resend.bound_to.name.service.path;
+    Failure {
+        retryable: set.available(worker.now_us()) == 0,
+        ..Failure::connect(path, &hop.client.id, &addresses, &hop.endpoint.text)
+    }
 }

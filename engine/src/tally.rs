@@ -26,26 +26,50 @@ pub struct Scope {
 }
 
 /// One endpoint as the engine sees it now.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct EndpointView {
     pub address: String,
     pub weight: f64,
     pub pending: u32,
+    /// `in use`, `ejected`, `probing`, `spared`, `warming up`, `busy` or `on probation`.
     pub state: String,
+    /// These two as far as the client's failure accrual looks at them.
+    pub failures_in_a_row: Option<u32>,
+    pub success_rate: Option<f64>,
+    /// While it is closed.
+    pub ejected_for_ms: Option<u64>,
+    pub next_probe_ms: Option<u64>,
+    pub times_ejected: u32,
+    /// If the client's balancer looks at it.
+    pub latency_ms: Option<f64>,
+    pub connections: u32,
+    pub idle: u32,
+    /// Requests that wait for a connection.
+    pub waiting: u32,
 }
 
 /// One client name as the engine sees it now.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ClientView {
     pub router: String,
     pub client: String,
     pub state: String,
+    pub balancer: String,
+    /// So few endpoints are healthy that all are used.
+    pub panic: bool,
     pub endpoints: Vec<EndpointView>,
+    /// So many more are not shown.
+    pub left_out: usize,
 }
 
-/// All that the engine has counted, cumulative, and what it holds.
+/// All clients, or those that were asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ClientsView {
+    pub clients: Vec<ClientView>,
+}
+
+/// All that the engine has counted, cumulative.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Tally {
     pub scopes: Vec<Scope>,
-    pub clients: Vec<ClientView>,
 }

@@ -6,14 +6,16 @@ use std::path::PathBuf;
 
 use biandou_engine::access_log::RollPolicy;
 use biandou_engine::balance::Kind;
+use biandou_engine::budget::BudgetPlan;
+use biandou_engine::classify::Classifier;
 use biandou_engine::endpoint::Policy;
 use biandou_engine::endpoint::backoff::Backoff;
 use biandou_engine::identify::Identifier;
 use biandou_engine::letters::{read, write};
 use biandou_engine::limit::RateLimit;
 use biandou_engine::mail::{Answer, Endpoints, EndpointsState, Level, Outcome, Outgoing};
-use biandou_engine::plan::{Plan, ServicePolicy};
-use biandou_engine::tally::{ClientView, EndpointView, Scope, Stat, Tally};
+use biandou_engine::plan::{OutlierPlan, Plan, ServicePolicy};
+use biandou_engine::tally::{ClientView, ClientsView, EndpointView, Scope, Stat, Tally};
 use serde::de::DeserializeOwned;
 
 #[derive(serde::Deserialize)]
@@ -101,6 +103,10 @@ fn a_plan_arrives_with_every_key() {
             http.max_error_body_bytes
         ),
         (65_536, 16_384, 64, 1_024)
+    );
+    assert_eq!(
+        (http.replay_body_bytes, incoming.http.replay_body_bytes),
+        (100, 5 * 1024)
     );
     assert_eq!((incoming.label.as_str(), incoming.servers[0].port), ("incoming", 4141));
 }
@@ -195,14 +201,6 @@ fn every_outcome_arrives() {
     );
     assert_eq!(full.context, "/svc/web=>/svc/web-v2;/a=>/b");
     assert_eq!(full.override_dentries, ["/svc/web => /svc/web-v2", "/a => /b"]);
-    assert_eq!(full.policy.total_timeout_ms, Some(500));
-    let limit = RateLimit {
-        requests_per_second: 1000.0,
-        burst: 1,
-        by_header: None,
-    };
-    assert_eq!(full.policy.rate_limit, Some(limit));
-    assert_eq!(answers["bound"].policy, ServicePolicy::default());
     assert!(matches!(answers["negative"].outcome, Outcome::Negative));
     let Outcome::Failed { message } = &answers["failed"].outcome else {
         panic!("{:?}", answers["failed"].outcome);
@@ -212,7 +210,40 @@ fn every_outcome_arrives() {
         panic!("{:?}", answers["invalid"].outcome);
     };
     assert_eq!(message, "'=>' expected at line 1, column 3");
-    assert_eq!(answers.len(), 5);
+    assert_eq!(answers.len(), 9);
+}
+
+#[test]
+fn every_policy_of_a_service_arrives() {
+    let answers: BTreeMap<String, Answer> = taken("answers");
+    let expected = ServicePolicy {
+        total_timeout_ms: Some(500),
+        rate_limit: Some(RateLimit {
+            requests_per_second: 1000.0,
+            burst: 1,
+            by_header: None,
+        }),
+        classifier: Classifier::RetryableRead5xx,
+        retry_backoff: Backoff::Jittered {
+            min_ms: 10,
+            max_ms: 200,
+        },
+        retry_budget: BudgetPlan {
+            min_retries_per_sec: 5,
+            percent_can_retry: 0.5,
+            ttl_ms: 15_000,
+        },
+    };
+    assert_eq!(answers["bound, every key"].policy, expected);
+    assert_eq!(answers["bound"].policy, ServicePolicy::default());
+    for (name, classifier) in [
+        ("nonRetryable5XX", Classifier::NonRetryable5xx),
+        ("retryableIdempotent5XX", Classifier::RetryableIdempotent5xx),
+        ("retryableAll5XX", Classifier::RetryableAll5xx),
+        ("allSuccessful", Classifier::AllSuccessful),
+    ] {
+        assert_eq!(answers[&format!("classified by {name}")].policy.classifier, classifier);
+    }
 }
 
 #[test]
@@ -240,7 +271,7 @@ fn every_state_of_endpoints_arrives() {
         panic!("{:?}", state("failed, round robin, no backoff"));
     };
     assert_eq!(message, "malformed address: 127.0.0.1");
-    assert_eq!(letters.len(), 6);
+    assert_eq!(letters.len(), 8);
 }
 
 #[test]
@@ -271,6 +302,12 @@ fn every_policy_of_a_client_arrives() {
         (full.connect_timeout_ms, full.request_attempt_timeout_ms),
         (200, Some(300))
     );
+    let budget = BudgetPlan {
+        min_retries_per_sec: 1,
+        percent_can_retry: 2.0,
+        ttl_ms: 1_000,
+    };
+    assert_eq!(full.requeue_budget, budget);
     assert_eq!((full.idle_timeout_ms, full.life_timeout_ms), (Some(400), Some(500)));
     assert_eq!((full.socket.no_delay, full.socket.keep_alive), (false, Some(false)));
 
@@ -310,10 +347,40 @@ fn every_policy_of_a_client_arrives() {
             backoff: None
         }
     );
+    let aperture = policy("negative, aperture, outliers");
+    assert_eq!(
+        aperture.balancer,
+        Kind::Aperture {
+            smooth_window_ms: 1_000,
+            max_effort: 3,
+            low_load: 0.25,
+            high_load: 4.0,
+            min_aperture: 2,
+            enable_probation: true
+        }
+    );
+    assert_eq!(
+        aperture.outliers,
+        OutlierPlan {
+            fail_fast: true,
+            max_ejected_percent: 50,
+            panic_threshold_percent: 20,
+            warm_up_ms: 30_000
+        }
+    );
+    let heap = policy("negative, heap");
+    assert_eq!(
+        heap.balancer,
+        Kind::Heap {
+            enable_probation: false
+        }
+    );
     let bare = policy("pending, never dead");
+    assert_eq!(bare.outliers, OutlierPlan::default());
     assert_eq!(bare.failure_accrual, Policy::Never {});
     // What Python leaves out of a letter is not what it leaves out of a policy: a policy always has every key.
     assert_eq!(bare.balancer, Kind::default());
+    assert_eq!(bare.requeue_budget, BudgetPlan::default());
     assert_eq!(
         (bare.pool.max_size, bare.connect_timeout_ms, bare.life_timeout_ms),
         (None, 1_000, None)
@@ -384,18 +451,6 @@ fn a_tally_leaves_with_these_bytes() {
         buckets: vec![(0.5, 1), (3.5, 2)],
     };
     let strings = |parts: &[&str]| parts.iter().copied().map(str::to_owned).collect();
-    let endpoint = |address: &str, weight, pending, state: &str| EndpointView {
-        address: address.to_owned(),
-        weight,
-        pending,
-        state: state.to_owned(),
-    };
-    let client = |client: &str, state: &str, endpoints| ClientView {
-        router: "http".to_owned(),
-        client: client.to_owned(),
-        state: state.to_owned(),
-        endpoints,
-    };
     let full = Tally {
         scopes: vec![
             Scope {
@@ -409,21 +464,59 @@ fn a_tally_leaves_with_these_bytes() {
                 ..Scope::default()
             },
         ],
-        clients: vec![
-            client(
-                "/#/io.l5d.fs/web",
-                "bound",
-                vec![
-                    endpoint("[::1]:80", 0.5, 2, "open"),
-                    endpoint("127.0.0.1:8080", 1.0, 0, "busy"),
-                ],
-            ),
-            client("/$/inet/nowhere/80", "pending", vec![]),
-        ],
     };
     assert_written(
         "tallies",
         &BTreeMap::from([("full", full), ("empty", Tally::default())]),
+    );
+}
+
+#[test]
+fn what_is_known_of_clients_leaves_with_these_bytes() {
+    let ejected = EndpointView {
+        address: "[::1]:80".to_owned(),
+        weight: 0.5,
+        pending: 2,
+        state: "ejected".to_owned(),
+        failures_in_a_row: Some(5),
+        success_rate: None,
+        ejected_for_ms: Some(100_000),
+        next_probe_ms: Some(2_500),
+        times_ejected: 3,
+        latency_ms: Some(1.5),
+        connections: 4,
+        idle: 3,
+        waiting: 1,
+    };
+    let in_use = EndpointView {
+        address: "127.0.0.1:8080".to_owned(),
+        weight: 1.0,
+        state: "in use".to_owned(),
+        success_rate: Some(0.75),
+        ..EndpointView::default()
+    };
+    let web = ClientView {
+        router: "http".to_owned(),
+        client: "/#/io.l5d.fs/web".to_owned(),
+        state: "bound".to_owned(),
+        balancer: "ewma".to_owned(),
+        panic: true,
+        endpoints: vec![ejected, in_use],
+        left_out: 70_000,
+    };
+    let nowhere = ClientView {
+        router: "http".to_owned(),
+        client: "/$/inet/nowhere/80".to_owned(),
+        state: "pending".to_owned(),
+        balancer: "p2c".to_owned(),
+        ..ClientView::default()
+    };
+    let full = ClientsView {
+        clients: vec![web, nowhere],
+    };
+    assert_written(
+        "clients",
+        &BTreeMap::from([("full", full), ("empty", ClientsView::default())]),
     );
 }
 

@@ -366,3 +366,20 @@ fn a_short_idle_time_cuts_no_request_short_that_pauses() {
     assert_eq!(peer.rest(), "", "between requests it is what it says");
     assert!(began.elapsed() < Duration::from_secs(2));
 }
+
+#[test]
+fn a_name_that_was_pushed_out_comes_back_with_what_was_taken() {
+    let origin = Origin::replying(OK);
+    let mut answer = bound("/#/io.l5d.fs/web");
+    answer["policy"]["rate_limit"] = limit(1, None);
+    let cache = json!({"paths": 1, "trees": 1, "bounds": 1, "clients": 1, "idle_ttl_ms": 600_000});
+    let mesh = Mesh::start(
+        &plan(&json!({}), &json!({ "binding_cache": cache })),
+        &[endpoints("/#/io.l5d.fs/web", &[origin.address], &json!({}))],
+        &[("/svc/web", answer.clone()), ("/svc/other", answer)],
+    );
+    let mut peer = mesh.connect();
+    let mut status = |host: &str| status(&mut peer, &format!("Host: {host}\r\n"));
+    assert_eq!([status("web"), status("other"), status("web")], ["200", "200", "429"]);
+    support::eventually("the name was pushed out and asked for again", || mesh.asks() == 3);
+}

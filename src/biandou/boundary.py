@@ -167,28 +167,52 @@ class Scope(Letter, frozen=True):
         return _read_stat(self.stats[name])
 
 
+class Tally(Letter, frozen=True):
+    """All that the engine has counted, cumulative."""
+
+    scopes: list[Scope]
+
+
+# ── What the engine knows now ────────────────────────────────────────────────────────────────────────────────────────
+
+
 class EndpointView(Letter, frozen=True):
-    """One endpoint as the engine sees it now."""
+    """One endpoint as the engine sees it now.
+
+    `state` is `in use`, `ejected`, `probing`, `spared` (dead, and used all the same), `warming up`, `busy` (all
+    connections that it may have are in use) or `on probation`. `None` is what is not known, or is not so.
+    """
 
     address: str
     weight: float
     pending: int
     state: str
+    failures_in_a_row: int | None = None
+    success_rate: float | None = None
+    ejected_for_ms: int | None = None
+    next_probe_ms: int | None = None
+    times_ejected: int = 0
+    latency_ms: float | None = None
+    connections: int = 0
+    idle: int = 0
+    waiting: int = 0
 
 
 class ClientView(Letter, frozen=True):
-    """One client name as the engine sees it now; for `/client_state.json` and `/admin/endpoints.json`."""
+    """One client name as the engine sees it now; `left_out` endpoints more are not shown."""
 
     router: str
     client: str
     state: str
+    balancer: str
+    panic: bool
     endpoints: list[EndpointView]
+    left_out: int = 0
 
 
-class Tally(Letter, frozen=True):
-    """All that the engine has counted, cumulative, and what it holds."""
+class ClientsView(Letter, frozen=True):
+    """All clients, or those that were asked for."""
 
-    scopes: list[Scope]
     clients: list[ClientView]
 
 
@@ -209,6 +233,11 @@ def decode_mail(data: bytes) -> list[Mail]:
 def decode_tally(data: bytes) -> Tally:
     """Read a tally."""
     return msgspec.msgpack.decode(data, type=Tally)
+
+
+def decode_clients(data: bytes) -> ClientsView:
+    """Read what the engine knows of its clients."""
+    return msgspec.msgpack.decode(data, type=ClientsView)
 
 
 # ── The door itself ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -273,6 +302,10 @@ class EngineDoor:
     def tally(self) -> Tally:
         """Read what the engine has counted."""
         return decode_tally(self._engine.tally())
+
+    def clients(self, router: str = "", client: str = "") -> list[ClientView]:
+        """Give what the engine knows now of a client, or of all of a router or of all."""
+        return decode_clients(self._engine.clients(router, client)).clients
 
     def stop(self, grace_ms: int) -> None:
         """Close the listening sockets and let running requests finish within the grace; `drained` tells when."""

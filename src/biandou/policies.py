@@ -60,6 +60,24 @@ class ConsecutiveFailures(FailureAccrualKind, frozen=True, kw_only=True, tag="io
     failures: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
 
 
+SuccessShare = Annotated[float, Meta(ge=0, le=1)]
+"""The least share of requests that must succeed: 0.9 is 90 %."""
+
+
+class SuccessRate(FailureAccrualKind, frozen=True, kw_only=True, tag="io.l5d.successRate"):
+    """Dead when less than `successRate` of about the last `requests` requests succeeded."""
+
+    success_rate: SuccessShare
+    requests: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
+class SuccessRateWindowed(FailureAccrualKind, frozen=True, kw_only=True, tag="io.l5d.successRateWindowed"):
+    """Dead when less than `successRate` of the requests of the last `window` seconds succeeded, and there were five."""
+
+    success_rate: SuccessShare
+    window: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
 class NoFailureAccrual(FailureAccrualKind, frozen=True, kw_only=True, tag="none"):
     """Never dead."""
 
@@ -90,7 +108,25 @@ class ResponseClassifierKind(Kind, frozen=True, kw_only=True):
 
 
 class NonRetryable5xx(ResponseClassifierKind, frozen=True, kw_only=True, tag="io.l5d.http.nonRetryable5XX"):
-    """A 5xx is a failure and is not tried again: what holds anyway."""
+    """A 5xx is a failure and is not tried again unless the response asks for it: what holds anyway."""
+
+
+class RetryableRead5xx(ResponseClassifierKind, frozen=True, kw_only=True, tag="io.l5d.http.retryableRead5XX"):
+    """A 5xx is a failure; requests that only read are tried again: GET, HEAD, OPTIONS, TRACE."""
+
+
+class RetryableIdempotent5xx(
+    ResponseClassifierKind, frozen=True, kw_only=True, tag="io.l5d.http.retryableIdempotent5XX"
+):
+    """A 5xx is a failure; requests that may be acted on twice are tried again: those that read, PUT and DELETE."""
+
+
+class RetryableAll5xx(ResponseClassifierKind, frozen=True, kw_only=True, tag="io.l5d.http.retryableAll5XX"):
+    """A 5xx is a failure; requests are tried again, also POST and PATCH, but not those of unknown methods."""
+
+
+class AllSuccessful(ResponseClassifierKind, frozen=True, kw_only=True, tag="io.l5d.http.allSuccessful"):
+    """Every response is a success, whatever its status; only to get none is a failure."""
 
 
 # ── Trace propagators ────────────────────────────────────────────────────────────────────────────────────────────────

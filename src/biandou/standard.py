@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from biandou.balancers import EwmaBalancer, P2cBalancer, RoundRobinBalancer
+from biandou.balancers import ApertureBalancer, EwmaBalancer, HeapBalancer, P2cBalancer, RoundRobinBalancer
 from biandou.identifiers import http
 from biandou.interpreters.fs import FsInterpreterKind
 from biandou.interpreters.local import DefaultInterpreterKind
@@ -20,10 +20,16 @@ from biandou.namers.fs import FsNamerKind
 from biandou.namers.rewrite import RewriteNamerKind
 from biandou.plugins import PluggableRegister
 from biandou.policies import (
+    AllSuccessful,
     ConsecutiveFailures,
     DefaultTracePropagator,
     NoFailureAccrual,
     NonRetryable5xx,
+    RetryableAll5xx,
+    RetryableIdempotent5xx,
+    RetryableRead5xx,
+    SuccessRate,
+    SuccessRateWindowed,
 )
 from biandou.stores.in_memory import InMemoryStoreKind
 from biandou.stores.sqlite import SqliteStoreKind
@@ -108,11 +114,9 @@ BALANCERS: Final[Register[Any]] = Register(
     (
         P2cBalancer,
         EwmaBalancer,
+        ApertureBalancer,
+        HeapBalancer,
         RoundRobinBalancer,
-    ),
-    planned=(
-        "aperture",
-        "heap",
     ),
 )
 
@@ -120,22 +124,20 @@ FAILURE_ACCRUALS: Final[Register[Any]] = Register(
     "failure accruals",
     (
         ConsecutiveFailures,
+        SuccessRate,
+        SuccessRateWindowed,
         NoFailureAccrual,
-    ),
-    planned=(
-        "io.l5d.successRate",
-        "io.l5d.successRateWindowed",
     ),
 )
 
 RESPONSE_CLASSIFIERS: Final[Register[Any]] = Register(
     "response classifiers",
-    (NonRetryable5xx,),
-    planned=(
-        "io.l5d.http.allSuccessful",
-        "io.l5d.http.retryableAll5XX",
-        "io.l5d.http.retryableIdempotent5XX",
-        "io.l5d.http.retryableRead5XX",
+    (
+        NonRetryable5xx,
+        RetryableRead5xx,
+        RetryableIdempotent5xx,
+        RetryableAll5xx,
+        AllSuccessful,
     ),
 )
 

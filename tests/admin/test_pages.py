@@ -27,9 +27,22 @@ CLIENTS = [
         router="http",
         client="/#/io.l5d.fs/web",
         state="bound",
-        endpoints=[EndpointView(address="127.0.0.1:8080", weight=0.5, pending=2, state="open")],
+        balancer="ewma",
+        panic=False,
+        endpoints=[
+            EndpointView(
+                address="127.0.0.1:8080",
+                weight=0.0625,
+                pending=2,
+                state="ejected",
+                success_rate=2 / 3,
+                ejected_for_ms=10,
+                times_ejected=1,
+            )
+        ],
+        left_out=3,
     ),
-    ClientView(router="http", client="/#/io.l5d.fs/old", state="Pending", endpoints=[]),
+    ClientView(router="http", client="/#/io.l5d.fs/old", state="Pending", balancer="p2c", panic=False, endpoints=[]),
 ]
 
 
@@ -70,16 +83,43 @@ async def test_prometheus_is_served_where_the_telemeter_says_and_only_with_one()
 
 
 async def test_clients_and_their_endpoints() -> None:
-    async with serving(clients=lambda: CLIENTS) as client:
+    asked = []
+
+    def clients(router: str, client: str) -> list[ClientView]:
+        asked.append((router, client))
+        return CLIENTS
+
+    async with serving(clients=clients) as client:
         async with client.get("/client_state.json") as reply:
             assert await reply.json() == {
                 "/#/io.l5d.fs/web": {"state": "bound", "addresses": ["127.0.0.1:8080"]},
                 "/#/io.l5d.fs/old": {"state": "Pending", "addresses": []},
             }
-        async with client.get("/admin/endpoints.json") as reply:
-            assert (await reply.json())["http"]["/#/io.l5d.fs/web"]["endpoints"] == [
-                {"address": "127.0.0.1:8080", "weight": 0.5, "pending": 2, "state": "open"}
-            ]
+        async with client.get("/admin/endpoints.json?router=http&client=/a") as reply:
+            assert (await reply.json())["http"] == {
+                "/#/io.l5d.fs/web": {
+                    "state": "bound",
+                    "balancer": "ewma",
+                    "panic": False,
+                    "endpoints": [
+                        {
+                            "address": "127.0.0.1:8080",
+                            "weight": 0.0625,
+                            "pending": 2,
+                            "state": "ejected",
+                            "success_rate": 0.667,
+                            "ejected_for_ms": 10,
+                            "times_ejected": 1,
+                            "connections": 0,
+                            "idle": 0,
+                            "waiting": 0,
+                        }
+                    ],
+                    "left_out": 3,
+                },
+                "/#/io.l5d.fs/old": {"state": "Pending", "balancer": "p2c", "panic": False, "endpoints": []},
+            }
+    assert asked == [("", ""), ("http", "/a")]
 
 
 async def test_bound_names_and_the_state_of_namers() -> None:

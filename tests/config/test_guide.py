@@ -20,7 +20,7 @@ from biandou.kinds import Kind
 GUIDE = (FilePath(__file__).parents[2] / "docs" / "guides" / "configuration.md").read_text()
 
 # Refused as a whole: what is in it is told when it is built.
-REFUSED = {"addForwardedHeader", "retries", "kind"}
+REFUSED = {"addForwardedHeader", "kind"}
 
 
 def structs(hint: Any) -> Iterator[type[msgspec.Struct]]:
@@ -53,5 +53,8 @@ def test_the_walk_reaches_the_deepest_keys() -> None:
 
 
 def test_what_it_shows_is_taken() -> None:
-    limits, client = re.findall(r"^```yaml\n(servers:.*?|client:.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
-    parse("routers:\n- protocol: http\n" + textwrap.indent(limits + client, "  "))
+    blocks = re.findall(r"^```yaml\n((?:servers|client):.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 3
+    for block in blocks:
+        servers = "" if block.startswith("servers:") else "  servers: [{}]\n"
+        parse("routers:\n- protocol: http\n" + servers + textwrap.indent(block, "  "))

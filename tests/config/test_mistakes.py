@@ -59,7 +59,7 @@ BAD: list[tuple[str, list[str]]] = [
             "dstPrefix, service, client, interpreter, announcers, bindingTimeoutMs, bindingCache, originator, "
             "experimental, servers, identifier, httpAccessLog, httpAccessLogRollPolicy, httpAccessLogAppend, "
             "httpAccessLogRotateCount, streamAfterContentLengthKB, maxHeadersKB, maxInitialLineKB, "
-            "maxErrResponseKB, streamingEnabled, compressionLevel, tracePropagator",
+            "maxHeaderCount, maxErrResponseKB, streamingEnabled, compressionLevel, tracePropagator",
             "l.yaml:6:3: routers[0].label: Duplicate field 'label': first written in line 5",
         ],
     ),
@@ -172,6 +172,24 @@ BAD: list[tuple[str, list[str]]] = [
         [f"l.yaml:4:26: routers[0].client.loadBalancer: missing key `kind`; allowed: {allowed('balancers')}"],
     ),
     (
+        in_router("client: {loadBalancer: {kind: aperture, lowLoad: 3, minAperture: 0}, maxEjectedPercent: 101}"),
+        [
+            "l.yaml:4:68: routers[0].client.loadBalancer.minAperture: expected a whole number >= 1, found `0`",
+            "l.yaml:4:91: routers[0].client.maxEjectedPercent: expected a whole number <= 100, found `101`",
+        ],
+    ),
+    (
+        in_router("client: {loadBalancer: {kind: aperture, lowLoad: 3}}"),
+        ["l.yaml:4:52: routers[0].client.loadBalancer.lowLoad: lowLoad must be below highLoad, found 3.0 and 2.0"],
+    ),
+    (
+        in_router("client: {failureAccrual: {kind: io.l5d.successRate, successRate: 1.5}}"),
+        [
+            "l.yaml:4:28: routers[0].client.failureAccrual.requests: missing: 'requests' must be specified",
+            "l.yaml:4:68: routers[0].client.failureAccrual.successRate: expected a number <= 1.0, found `1.5`",
+        ],
+    ),
+    (
         in_router("client: {failureAccrual: {kind: none, backoff: {ms: 1}}}"),
         ["l.yaml:4:50: routers[0].client.failureAccrual.backoff: missing key `kind`; allowed: constant, jittered"],
     ),
@@ -220,6 +238,21 @@ BAD: list[tuple[str, list[str]]] = [
             "l.yaml:4:37: routers[0].client.requeueBudget.ttlSecs: expected a whole number <= 60, found `61`",
             "l.yaml:4:59: routers[0].client.requeueBudget.minRetriesPerSec: expected a whole number >= 0, found `-1`",
             "l.yaml:4:80: routers[0].client.requeueBudget.percentCanRetry: expected a number <= 1000.0, found `1001`",
+        ],
+    ),
+    (
+        in_router("service: {retries: {budget: {ttlSecs: 0, minRetriesPerSec: 0.5, percentCanRetry: -0.1}}}"),
+        [
+            "l.yaml:4:41: routers[0].service.retries.budget.ttlSecs: expected a whole number >= 1, found `0`",
+            "l.yaml:4:62: routers[0].service.retries.budget.minRetriesPerSec: expected a whole number, found `0.5`",
+            "l.yaml:4:84: routers[0].service.retries.budget.percentCanRetry: expected a number >= 0.0, found `-0.1`",
+        ],
+    ),
+    (
+        in_router("service: {responseClassifier: {kind: io.l5d.http.retryableReads5XX}}"),
+        [
+            "l.yaml:4:40: routers[0].service.responseClassifier.kind: unknown kind `io.l5d.http.retryableReads5XX`; "
+            f"did you mean `io.l5d.http.retryableRead5XX`? allowed: {allowed('response classifiers')}"
         ],
     ),
     (
@@ -349,26 +382,11 @@ UNBUILT = [
     (in_router("compressionLevel: 5"), "routers[0].compressionLevel", "compressionLevel"),
     (in_router("tracePropagator: {kind: io.l5d.zipkin}"), "routers[0].tracePropagator.kind", "io.l5d.zipkin"),
     (in_router("announcers: [{kind: io.l5d.serversets}]"), "routers[0].announcers[0].kind", "io.l5d.serversets"),
-    (in_router("client: {failFast: true}"), "routers[0].client.failFast", "failFast"),
     (in_router("client: {forwardClientCert: true}"), "routers[0].client.forwardClientCert", "forwardClientCert"),
-    (in_router("client: {requeueBudget: {ttlSecs: 20}}"), "routers[0].client.requeueBudget", "requeueBudget"),
     (
         in_router("client: {requestAuthorizers: [{kind: io.l5d.k8s.istio}]}"),
         "routers[0].client.requestAuthorizers[0].kind",
         "io.l5d.k8s.istio",
-    ),
-    (in_router("client: {loadBalancer: {kind: aperture}}"), "routers[0].client.loadBalancer.kind", "aperture"),
-    (in_router("client: {loadBalancer: {kind: heap}}"), "routers[0].client.loadBalancer.kind", "heap"),
-    (
-        in_router("client: {failureAccrual: {kind: io.l5d.successRate}}"),
-        "routers[0].client.failureAccrual.kind",
-        "io.l5d.successRate",
-    ),
-    (in_router("service: {retries: {backoff: {kind: constant, ms: 5}}}"), "routers[0].service.retries", "retries"),
-    (
-        in_router("service: {responseClassifier: {kind: io.l5d.http.retryableRead5XX}}"),
-        "routers[0].service.responseClassifier.kind",
-        "io.l5d.http.retryableRead5XX",
     ),
     (in_server("announce: [/#/io.l5d.serversets/web]"), "routers[0].servers[0].announce", "announce"),
     (in_server("addForwardedHeader: {}"), "routers[0].servers[0].addForwardedHeader", "addForwardedHeader"),

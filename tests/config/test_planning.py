@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from biandou.config.linker import parse
-from biandou.config.plan import ClientPolicy, Plan, RouterPlan, ServerPlan, ServicePolicy
-from biandou.config.planning import client_policy, plan, service_policy
+from biandou.config.plan import BudgetPlan, ClientPolicy, Plan, RouterPlan, ServerPlan, ServicePolicy
+from biandou.config.planning import client_policy, plan, router_plan, service_policy
 from biandou.config.router import HttpRouter
 
 HEAD = "routers:\n- protocol: http\n  servers: [{}]\n"
@@ -43,6 +43,7 @@ routers:
   maxHeadersKB: 16
   maxInitialLineKB: 2
   maxErrResponseKB: 1
+  maxHeaderCount: 14
   originator: true
   servers:
   - port: 1
@@ -75,6 +76,7 @@ routers:
         "idle_ttl_ms": 5000,
     }
     assert (made.http.max_head_bytes, made.http.max_line_bytes, made.http.max_error_body_bytes) == (16384, 2048, 1024)
+    assert made.http.max_header_count == 14
     assert msgspec.to_builtins(made.servers[0]) == {
         "ip": "0.0.0.0",
         "port": 1,
@@ -122,9 +124,14 @@ def test_every_setting_of_a_client_reaches_its_policy() -> None:
   hostConnectionPool: {minSize: 1, maxSize: 2, idleTimeMs: 3, maxWaiters: 4}
   failureAccrual: {kind: io.l5d.consecutiveFailures, failures: 3, backoff: {kind: constant, ms: 5}}
   requestAttemptTimeoutMs: 6
+  requeueBudget: {percentCanRetry: 0.5}
   clientSession: {lifeTimeMs: 7, idleTimeMs: 8}
   socketOptions: {keepAlive: false, writeTimeoutMs: 9}
   tls: {commonName: n, trustCertsBundle: b, clientAuth: {certPath: c, keyPath: k}}
+  maxEjectedPercent: 40
+  panicThresholdPercent: 30
+  warmUpMs: 20000
+  failFast: true
   connectTimeoutMs: 10"""
         ),
         "/#/a",
@@ -135,6 +142,12 @@ def test_every_setting_of_a_client_reaches_its_policy() -> None:
             "kind": "io.l5d.consecutiveFailures",
             "backoff": {"kind": "constant", "ms": 5},
             "failures": 3,
+        },
+        "outliers": {
+            "fail_fast": True,
+            "max_ejected_percent": 40,
+            "panic_threshold_percent": 30,
+            "warm_up_ms": 20_000,
         },
         "pool": {"min_size": 1, "max_size": 2, "idle_time_ms": 3, "max_waiters": 4},
         "socket": {
@@ -147,6 +160,7 @@ def test_every_setting_of_a_client_reaches_its_policy() -> None:
         },
         "connect_timeout_ms": 10,
         "request_attempt_timeout_ms": 6,
+        "requeue_budget": {"min_retries_per_sec": 10, "percent_can_retry": 0.5, "ttl_ms": 10_000},
         "tls": {
             "common_name": "n",
             "disable_validation": False,
@@ -222,3 +236,57 @@ def test_a_time_limit_of_zero_is_none() -> None:
     made = router("client: {requestAttemptTimeoutMs: 0}\nservice: {totalTimeoutMs: 0}")
     assert client_policy(made, "/#/a").request_attempt_timeout_ms is None
     assert service_policy(made, "/svc/a").total_timeout_ms is None
+
+
+RETRIES = """service:
+  kind: io.l5d.static
+  configs:
+  - prefix: /
+    responseClassifier: {kind: io.l5d.http.retryableRead5XX}
+    retries: {budget: {minRetriesPerSec: 1, percentCanRetry: 0.5, ttlSecs: 2}, backoff: {kind: constant, ms: 3}}
+  - {prefix: "/svc/{app}-db", retries: {backoff: {kind: jittered, minMs: 4, maxMs: 5}}}
+  - {prefix: /svc/*/v2, retries: {budget: {ttlSecs: 6}}}
+  - {prefix: /svc/my-db, responseClassifier: {kind: io.l5d.http.allSuccessful}}"""
+
+READ = {"kind": "io.l5d.http.retryableRead5XX"}
+THREE_MS = {"kind": "constant", "ms": 3}
+JITTERED = {"kind": "jittered", "minMs": 4, "maxMs": 5}
+SMALL = BudgetPlan(min_retries_per_sec=1, percent_can_retry=0.5, ttl_ms=2000)
+
+
+@pytest.mark.parametrize(
+    ("service", "classifier", "backoff", "budget"),
+    [
+        ("/svc/web", READ, THREE_MS, SMALL),
+        ("/svc/your-db", READ, JITTERED, SMALL),
+        ("/svc/my-db", {"kind": "io.l5d.http.allSuccessful"}, JITTERED, SMALL),
+        ("/svc/your-db/v2", READ, JITTERED, BudgetPlan(ttl_ms=6000)),
+        ("/svc/web/v2", READ, THREE_MS, BudgetPlan(ttl_ms=6000)),
+        ("/svc/a-dbs", READ, THREE_MS, SMALL),
+    ],
+)
+def test_backoff_budget_and_classifier_override_each_other_one_by_one(
+    service: str, classifier: dict[str, object], backoff: dict[str, object], budget: BudgetPlan
+) -> None:
+    policy = service_policy(router(RETRIES), service)
+    assert (policy.classifier, policy.retry_backoff, policy.retry_budget) == (classifier, backoff, budget)
+
+
+def test_a_service_of_which_nothing_is_said_has_linkerds_defaults() -> None:
+    policy = service_policy(router("service: {retries: {}}"), "/svc/web")
+    assert policy == ServicePolicy()
+    assert policy.classifier == {"kind": "io.l5d.http.nonRetryable5XX"}
+    assert policy.retry_backoff == {"kind": "constant", "ms": 0}
+    assert policy.retry_budget == BudgetPlan(min_retries_per_sec=10, percent_can_retry=0.2, ttl_ms=10_000)
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("", 5 * 1024),
+        ("streamAfterContentLengthKB: 3", 3 * 1024),
+        ("streamAfterContentLengthKB: 0", 0),
+    ],
+)
+def test_a_body_is_kept_to_be_sent_again_as_long_as_linkerd_would_hold_it(line: str, kept: int) -> None:
+    assert router_plan(router(line)).http.replay_body_bytes == kept

@@ -16,6 +16,7 @@ from biandou.boundary import (
     BindFailure,
     BoundTree,
     Branch,
+    ClientsView,
     ClientView,
     Drained,
     Endpoints,
@@ -37,12 +38,14 @@ from biandou.boundary import (
 from biandou.config.plan import (
     AccessLogPlan,
     BindingCachePlan,
+    BudgetPlan,
     ClientPolicy,
     DailyRoll,
     HourlyRoll,
     HttpLimits,
     Letter,
     NeverRoll,
+    OutlierPlan,
     Plan,
     PoolPlan,
     RateLimitPlan,
@@ -109,7 +112,11 @@ PLANS: Final = {
                 binding_timeout_ms=2_500,
                 binding_cache=BindingCachePlan(paths=10, trees=20, bounds=30, clients=40, idle_ttl_ms=50_000),
                 http=HttpLimits(
-                    max_head_bytes=65_536, max_line_bytes=16_384, max_header_count=64, max_error_body_bytes=1_024
+                    max_head_bytes=65_536,
+                    max_line_bytes=16_384,
+                    max_header_count=64,
+                    max_error_body_bytes=1_024,
+                    replay_body_bytes=100,
                 ),
                 originator=True,
                 access_log=AccessLogPlan(
@@ -156,8 +163,20 @@ ANSWERS: Final = {
         ),
         context="/svc/web=>/svc/web-v2;/a=>/b",
         override_dentries=["/svc/web => /svc/web-v2", "/a => /b"],
-        policy=ServicePolicy(total_timeout_ms=500, rate_limit=RateLimitPlan(requests_per_second=1000.0, burst=1)),
+        policy=ServicePolicy(
+            total_timeout_ms=500,
+            rate_limit=RateLimitPlan(requests_per_second=1000.0, burst=1),
+            classifier={"kind": "io.l5d.http.retryableRead5XX"},
+            retry_backoff={"kind": "jittered", "minMs": 10, "maxMs": 200},
+            retry_budget=BudgetPlan(min_retries_per_sec=5, percent_can_retry=0.5, ttl_ms=15_000),
+        ),
     ),
+    **{
+        f"classified by {name}": Answer(
+            outcome=NegativeTree(), policy=ServicePolicy(classifier={"kind": f"io.l5d.http.{name}"})
+        )
+        for name in ("nonRetryable5XX", "retryableIdempotent5XX", "retryableAll5XX", "allSuccessful")
+    },
     "negative": Answer(outcome=NegativeTree()),
     "failed": Answer(outcome=BindFailure(message="Unknown namer: böse for path: /$/böse")),
     "invalid": Answer(outcome=BadOverride(message="'=>' expected at line 1, column 3")),
@@ -182,6 +201,7 @@ ENDPOINTS: Final = {
         socket=SocketOptions(no_delay=False, keep_alive=False, read_timeout_ms=10, write_timeout_ms=20),
         connect_timeout_ms=200,
         request_attempt_timeout_ms=300,
+        requeue_budget=BudgetPlan(min_retries_per_sec=1, percent_can_retry=2, ttl_ms=1_000),
         idle_timeout_ms=400,
         life_timeout_ms=500,
     ),
@@ -201,6 +221,20 @@ ENDPOINTS: Final = {
         failure_accrual={"kind": "io.l5d.successRateWindowed", "successRate": 0.9, "window": 60},
     ),
     "pending, never dead": _endpoints(EndpointsPending(), failure_accrual={"kind": "none"}),
+    "negative, aperture, outliers": _endpoints(
+        EndpointsNegative(),
+        balancer={
+            "kind": "aperture",
+            "smoothWindowMs": 1_000,
+            "maxEffort": 3,
+            "lowLoad": 0.25,
+            "highLoad": 4.0,
+            "minAperture": 2,
+            "enableProbation": True,
+        },
+        outliers=OutlierPlan(fail_fast=True, max_ejected_percent=50, panic_threshold_percent=20, warm_up_ms=30_000),
+    ),
+    "negative, heap": _endpoints(EndpointsNegative(), balancer={"kind": "heap", "enableProbation": False}),
     "status": _endpoints(EndpointsStatus(code=404)),
 }
 
@@ -234,20 +268,44 @@ TALLIES: Final = {
             ),
             Scope(scope=["rt", "http", "bindcache"]),
         ],
+    ),
+    "empty": Tally(scopes=[]),
+}
+
+CLIENTS: Final = {
+    "full": ClientsView(
         clients=[
             ClientView(
                 router="http",
                 client="/#/io.l5d.fs/web",
                 state="bound",
+                balancer="ewma",
+                panic=True,
                 endpoints=[
-                    EndpointView(address="[::1]:80", weight=0.5, pending=2, state="open"),
-                    EndpointView(address="127.0.0.1:8080", weight=1.0, pending=0, state="busy"),
+                    EndpointView(
+                        address="[::1]:80",
+                        weight=0.5,
+                        pending=2,
+                        state="ejected",
+                        failures_in_a_row=5,
+                        ejected_for_ms=100_000,
+                        next_probe_ms=2_500,
+                        times_ejected=3,
+                        latency_ms=1.5,
+                        connections=4,
+                        idle=3,
+                        waiting=1,
+                    ),
+                    EndpointView(address="127.0.0.1:8080", weight=1.0, pending=0, state="in use", success_rate=0.75),
                 ],
+                left_out=70_000,
             ),
-            ClientView(router="http", client="/$/inet/nowhere/80", state="pending", endpoints=[]),
-        ],
+            ClientView(
+                router="http", client="/$/inet/nowhere/80", state="pending", balancer="p2c", panic=False, endpoints=[]
+            ),
+        ]
     ),
-    "empty": Tally(scopes=[], clients=[]),
+    "empty": ClientsView(clients=[]),
 }
 
 FAMILIES: Final[Mapping[str, Mapping[str, Letter | Sequence[Letter]]]] = {
@@ -256,6 +314,7 @@ FAMILIES: Final[Mapping[str, Mapping[str, Letter | Sequence[Letter]]]] = {
     "endpoints": ENDPOINTS,
     "mail": MAIL,
     "tallies": TALLIES,
+    "clients": CLIENTS,
 }
 """Every golden letter, by the file that holds it and its name there; mail comes in lists."""
 

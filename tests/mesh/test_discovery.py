@@ -131,7 +131,7 @@ async def test_a_file_that_became_malformed_is_logged_and_does_not_take_its_endp
             assert traffic.failed == []
 
 
-@pytest.mark.parametrize("balancer", ["p2c", "ewma", "roundRobin"])
+@pytest.mark.parametrize("balancer", ["p2c", "ewma", "aperture", "heap", "roundRobin"])
 async def test_weights_of_nine_to_one_are_honoured(tmp_path: Path, balancer: str) -> None:
     async with Origin(saying("heavy")) as heavy, Origin(saying("light")) as light:
         write(tmp_path / "web", at(heavy, 0.9), at(light, 0.1))
@@ -149,7 +149,7 @@ async def test_weights_of_nine_to_one_are_honoured(tmp_path: Path, balancer: str
             assert traffic.failed == []
 
 
-@pytest.mark.parametrize("balancer", ["p2c", "ewma", "roundRobin"])
+@pytest.mark.parametrize("balancer", ["p2c", "ewma", "heap", "roundRobin"])
 async def test_an_endpoint_killed_under_traffic_fails_no_get(tmp_path: Path, balancer: str) -> None:
     async with endpoint("dies") as (process, dies), endpoint("stays") as (_, stays):
         write(tmp_path / "web", dies, stays)

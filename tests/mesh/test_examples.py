@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 from collections import Counter
@@ -13,6 +14,7 @@ import pytest
 
 from biandou.testing.linker_process import LinkerProcess
 from biandou.testing.origin import Origin
+from tests.mesh.callers import saying, status_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -56,6 +58,22 @@ async def test_namerless_inet_sends_every_name_to_the_address_in_its_dtab(exampl
         async with LinkerProcess(config) as linker:
             assert body(await linker.get("web", router="inet")) == "the one"
             assert body(await linker.get("anything", router="inet")) == "the one"
+
+
+async def test_retries_save_a_read_that_fails_once(examples: Path) -> None:
+    broken = True
+
+    async def answer(_request: bytes) -> bytes:
+        nonlocal broken
+        broken = not broken
+        return saying("good") if broken else b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"
+
+    async with Origin(answer) as one:
+        for name in ("web", "my-db"):
+            found_at(examples / "disco" / name, one)
+        async with LinkerProcess(on_free_ports(examples / "retries.yaml"), cwd=str(examples)) as linker:
+            assert body(await linker.get("web", router="retries")) == "good"
+            assert status_of(await linker.get("my-db", router="retries")) == 500, "its budget is empty at first"
 
 
 async def test_fs_follows_the_file_of_a_name_while_it_runs(examples: Path) -> None:
@@ -135,3 +153,14 @@ async def test_rate_limits_tell_who_asks_too_often_when_to_come_again(examples: 
             refused_to_ann = sum(answer.startswith(b"HTTP/1.1 429 ") for answer in answers)
             assert 0 < refused_to_ann <= 41, "twenty at once, of which one was for the reports, and ten a second"
             assert body(await linker.get("web", "/", bob, router="limited")) == "web"
+
+
+async def test_outliers_are_left_alone_and_the_admin_page_tells_which(examples: Path) -> None:
+    async with origin("well") as well, origin("gone") as gone:
+        found_at(examples / "disco" / "web", well, gone)
+        await gone.close()
+        async with LinkerProcess(on_free_ports(examples / "outliers.yaml"), cwd=str(examples)) as linker:
+            assert {body(await linker.get("web", router="guarded")) for _ in range(20)} == {"well"}
+            page = json.loads(await linker.admin("/admin/endpoints.json"))["guarded"]["/#/io.l5d.fs/web"]
+            states = {endpoint["address"]: endpoint["state"] for endpoint in page["endpoints"]}
+            assert states == {well.address: "in use", gone.address: "ejected"}

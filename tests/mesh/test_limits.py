@@ -96,3 +96,17 @@ async def ask(linker: LinkerProcess) -> bytes:
         return await linker.get("web")
     except ConnectionError:
         return b""
+
+
+async def test_the_number_of_header_lines_is_limited_both_ways() -> None:
+    many = "".join(f"X-{number}: 1\r\n" for number in range(10))
+    answer = f"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{many}\r\n".encode()
+    async with Origin(answer) as origin, LinkerProcess(config(origin.port, "", "maxHeaderCount: 10")) as linker:
+        assert status_of(await linker.get("web")) == 502, "eleven lines in the response"
+        too_many = get("web").replace(b"\r\n\r\n", f"\r\n{many}\r\n".encode())
+        async with Caller(linker.port()) as caller:
+            assert status_of(await caller.ask(too_many)) == 431
+            assert len(origin.requests) == 1
+            origin.answer = OK
+        async with Caller(linker.port()) as caller:
+            assert status_of(await caller.ask(too_many.replace(b"X-9: 1\r\n", b""))) == 200

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::p2c::two;
-use super::{Rank, rank};
+use super::{Rank, Wish, rank};
 use crate::endpoint::Endpoint;
 
 /// More than any latency: what an unknown endpoint with a request under way is taken to need, in µs.
@@ -24,13 +24,12 @@ fn cost(endpoint: &Endpoint, now_us: u64) -> f32 {
 /// One try; `members` must not be empty.
 pub fn draw<'set>(
     members: &'set [Arc<Endpoint>],
-    avoid: &[u64],
-    now_us: u64,
+    wish: &Wish<'_>,
     rng: &mut fastrand::Rng,
 ) -> (Rank, &'set Arc<Endpoint>) {
     let (one, other) = two(members, rng);
-    let (first, second) = (rank(one, avoid, now_us), rank(other, avoid, now_us));
-    let quicker = cost(other, now_us) < cost(one, now_us);
+    let (first, second) = (rank(one, wish), rank(other, wish));
+    let quicker = cost(other, wish.now_us) < cost(one, wish.now_us);
     let better = if first == second { quicker } else { second < first };
     // Which is quicker no branch predictor can guess, so there is no branch.
     [(first, one), (second, other)][usize::from(better)]

@@ -1,6 +1,9 @@
 //! Load balancing: which endpoint of a client gets this request (reference/linker.md §2.8).
 
+mod aperture;
 mod ewma;
+mod heap;
+mod kind;
 mod p2c;
 mod round_robin;
 #[cfg(test)]
@@ -9,99 +12,22 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use serde::Deserialize;
+pub use aperture::{Aperture, Band};
+pub use kind::Kind;
 
+use crate::endpoint::load::LoadNeeds;
+use crate::endpoint::set::WeightClass;
 use crate::endpoint::{Endpoint, EndpointSet, Status};
 
-/// A `loadBalancer` as the operator wrote it.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase")]
-pub enum Kind {
-    /// The less loaded of two.
-    #[serde(rename_all = "camelCase")]
-    P2c {
-        #[serde(default = "max_effort")]
-        max_effort: u32,
-        #[serde(default)]
-        enable_probation: bool,
-    },
-    /// The one of two that promises the quicker answer.
-    #[serde(rename_all = "camelCase")]
-    Ewma {
-        #[serde(default = "max_effort")]
-        max_effort: u32,
-        #[serde(default = "decay_time_ms")]
-        decay_time_ms: u64,
-        #[serde(default)]
-        enable_probation: bool,
-    },
-    /// Each in turn.
-    #[serde(rename_all = "camelCase")]
-    RoundRobin {
-        #[serde(default = "max_effort")]
-        max_effort: u32,
-        #[serde(default)]
-        enable_probation: bool,
-    },
-}
-
-fn max_effort() -> u32 {
-    5
-}
-
-fn decay_time_ms() -> u64 {
-    10_000
-}
-
-impl Default for Kind {
-    fn default() -> Self {
-        Self::P2c {
-            max_effort: max_effort(),
-            enable_probation: false,
-        }
-    }
-}
-
-impl Kind {
-    /// The name of the algorithm in `loadbalancer/algorithm/…`.
-    pub fn algorithm(&self) -> &'static str {
-        match self {
-            Self::P2c { .. } => "p2c_least_loaded",
-            Self::Ewma { .. } => "p2c_peak_ewma",
-            Self::RoundRobin { .. } => "round_robin",
-        }
-    }
-
-    /// How fast endpoints are to forget latencies, if this kind looks at them.
-    pub fn decay_us(&self) -> Option<f32> {
-        match self {
-            Self::Ewma { decay_time_ms, .. } => Some((*decay_time_ms as f32 * 1000.0).max(1.0)),
-            Self::P2c { .. } | Self::RoundRobin { .. } => None,
-        }
-    }
-
-    pub fn probation(&self) -> bool {
-        match self {
-            Self::P2c { enable_probation, .. }
-            | Self::Ewma { enable_probation, .. }
-            | Self::RoundRobin { enable_probation, .. } => *enable_probation,
-        }
-    }
-
-    fn max_effort(&self) -> u32 {
-        match self {
-            Self::P2c { max_effort, .. } | Self::Ewma { max_effort, .. } | Self::RoundRobin { max_effort, .. } => {
-                *max_effort
-            }
-        }
-    }
-}
-
 /// The balancer of one client; shared by all workers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Balancer {
     kind: Kind,
+    /// At least one.
+    max_effort: u32,
+    aperture: Option<(Aperture, Band)>,
     exhausted: AtomicU64,
+    busy_classes: AtomicU64,
 }
 
 /// How much an endpoint is wanted for a request, best first. One that is open but was tried for this request already
@@ -113,15 +39,29 @@ const BEST: Rank = Rank(Status::Open, false);
 /// How many endpoints are looked at, at most, when chance has found none that is open.
 const SCAN: usize = 128;
 
-fn rank(endpoint: &Endpoint, avoid: &[u64], now_us: u64) -> Rank {
-    Rank(endpoint.status(now_us), avoid.contains(&endpoint.id))
+/// What a request wants of an endpoint.
+#[derive(Clone, Copy, Debug)]
+struct Wish<'a> {
+    /// The ids of endpoints that it has tried.
+    avoid: &'a [u64],
+    /// The id of one that is warming up and was passed over; 0 for none.
+    passed_over: u64,
+    now_us: u64,
+}
+
+fn rank(endpoint: &Endpoint, wish: &Wish<'_>) -> Rank {
+    let unwanted = endpoint.id == wish.passed_over || wish.avoid.contains(&endpoint.id);
+    Rank(endpoint.status(wish.now_us), unwanted)
 }
 
 impl Balancer {
     pub fn new(kind: Kind) -> Self {
         Self {
+            max_effort: kind.max_effort().max(1),
+            aperture: kind.band().map(|band| (Aperture::new(&band), band)),
             kind,
             exhausted: AtomicU64::new(0),
+            busy_classes: AtomicU64::new(0),
         }
     }
 
@@ -129,9 +69,28 @@ impl Balancer {
         &self.kind
     }
 
+    /// What endpoints have to tell of their load.
+    pub fn load_needs(&self) -> LoadNeeds {
+        match (&self.kind, &self.aperture) {
+            (Kind::Heap { .. }, _) => LoadNeeds::Least,
+            (_, Some((aperture, _))) => LoadNeeds::Total(aperture.total.clone()),
+            _ => LoadNeeds::None,
+        }
+    }
+
+    /// The aperture, if this kind has one.
+    pub fn aperture(&self) -> Option<&(Aperture, Band)> {
+        self.aperture.as_ref()
+    }
+
     /// How often `maxEffort` tries found no open endpoint.
     pub fn max_effort_exhausted(&self) -> u64 {
         self.exhausted.load(Relaxed)
+    }
+
+    /// How often a weight class had no open endpoint for a request.
+    pub fn busy_weight_classes(&self) -> u64 {
+        self.busy_classes.load(Relaxed)
     }
 
     /// Chooses an endpoint for one attempt of a request; none only if the set is empty.
@@ -150,19 +109,31 @@ impl Balancer {
             [only] => return Some(only),
             _ => {}
         }
+        let mut wish = Wish {
+            avoid,
+            passed_over: 0,
+            now_us,
+        };
+        if let Some((aperture, band)) = &self.aperture {
+            aperture.adjust(band, set, now_us);
+        }
         let mut best: Option<(Rank, &Arc<Endpoint>)> = None;
-        for _ in 0..self.kind.max_effort().max(1) {
+        for nth in 0..self.max_effort {
             let class = set.draw_class(rng);
-            let members = &set.endpoints[class.range.clone()];
-            let (rank, endpoint) = match self.kind {
-                Kind::P2c { .. } => p2c::draw(members, avoid, now_us, rng),
-                Kind::Ewma { .. } => ewma::draw(members, avoid, now_us, rng),
-                Kind::RoundRobin { .. } => round_robin::draw(members, &class.cursor, avoid, now_us),
-            };
+            let (mut rank, endpoint) = self.draw(set, class, nth, &wish, rng);
             if rank == BEST {
-                return Some(endpoint);
+                if !set
+                    .warm_up_ms
+                    .is_some_and(|for_ms| is_too_cold(endpoint, now_us, for_ms, rng))
+                {
+                    return Some(endpoint);
+                }
+                wish.passed_over = endpoint.id;
+                rank.1 = true;
+            } else if rank.0 == Status::Busy && set.classes.len() > 1 {
+                self.busy_classes.fetch_add(1, Relaxed);
             }
-            if best.is_none_or(|(than, _)| rank < than) {
+            if best.is_none_or(|(than, _)| rank <= than) {
                 best = Some((rank, endpoint));
             }
         }
@@ -170,21 +141,45 @@ impl Balancer {
         if best.is_some_and(|(rank, _)| rank.0 == Status::Busy) {
             self.exhausted.fetch_add(1, Relaxed);
         }
-        scan(set.eligible(), avoid, now_us, rng, best)
+        scan(set.eligible(), &wish, rng, best)
     }
+
+    fn draw<'set>(
+        &self,
+        set: &'set EndpointSet,
+        class: &WeightClass,
+        nth: u32,
+        wish: &Wish<'_>,
+        rng: &mut fastrand::Rng,
+    ) -> (Rank, &'set Arc<Endpoint>) {
+        let members = &set.endpoints[class.range.clone()];
+        match (&self.kind, &self.aperture, &set.levels) {
+            (Kind::Ewma { .. }, ..) => ewma::draw(members, wish, rng),
+            (Kind::RoundRobin { .. }, ..) => round_robin::draw(members, &class.cursor, wish),
+            // When those inside it are not fit to serve, the others are looked at too.
+            (_, Some((aperture, band)), _) if nth * 2 < self.max_effort => aperture.draw(band, set, class, wish, rng),
+            (_, _, Some(levels)) => heap::draw(set, class, levels, wish, rng),
+            _ => p2c::draw(members, wish, rng),
+        }
+    }
+}
+
+/// Whether chance takes from an endpoint that warms up what is not yet its share.
+fn is_too_cold(endpoint: &Endpoint, now_us: u64, for_ms: u64, rng: &mut fastrand::Rng) -> bool {
+    let warmth = endpoint.warmth(now_us, for_ms);
+    warmth < 1.0 && rng.f32() >= warmth
 }
 
 /// Looks for a better endpoint in turn, from a random one on.
 fn scan<'set>(
     endpoints: &'set [Arc<Endpoint>],
-    avoid: &[u64],
-    now_us: u64,
+    wish: &Wish<'_>,
     rng: &mut fastrand::Rng,
     mut best: Option<(Rank, &'set Arc<Endpoint>)>,
 ) -> Option<&'set Arc<Endpoint>> {
     let (before, from) = endpoints.split_at(rng.usize(..endpoints.len()));
     for endpoint in from.iter().chain(before).take(SCAN) {
-        let rank = rank(endpoint, avoid, now_us);
+        let rank = rank(endpoint, wish);
         if best.is_none_or(|(than, _)| rank < than) {
             best = Some((rank, endpoint));
         }

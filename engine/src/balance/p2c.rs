@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Rank, rank};
+use super::{Rank, Wish, rank};
 use crate::endpoint::Endpoint;
 
 /// Two different members by chance; twice the same if there is but one.
@@ -23,12 +23,11 @@ pub fn two<'set>(
 /// One try; `members` must not be empty.
 pub fn draw<'set>(
     members: &'set [Arc<Endpoint>],
-    avoid: &[u64],
-    now_us: u64,
+    wish: &Wish<'_>,
     rng: &mut fastrand::Rng,
 ) -> (Rank, &'set Arc<Endpoint>) {
     let (one, other) = two(members, rng);
-    let (first, second) = (rank(one, avoid, now_us), rank(other, avoid, now_us));
+    let (first, second) = (rank(one, wish), rank(other, wish));
     let lighter = other.pending() < one.pending();
     let better = if first == second { lighter } else { second < first };
     // Which is lighter no branch predictor can guess, so there is no branch.

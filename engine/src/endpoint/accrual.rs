@@ -4,24 +4,32 @@
 //! compare-and-exchange does the counting. "Dead" and "to be probed" are the same word, seen before and after its time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::backoff::Backoff;
-use super::evidence::Evidence;
-use super::policy::{AccrualCounters, Policy};
+use super::census::Census;
+use super::evidence::{Evidence, Told};
+use super::policy::{AccrualCounters, FailFastCounters, Policy};
+use crate::plan::OutlierPlan;
 
 /// What the endpoints of one client have in common.
 #[derive(Debug, Default)]
 pub struct AccrualShared {
     pub policy: Policy,
+    pub outliers: OutlierPlan,
     pub counters: AccrualCounters,
+    pub fail_fast: FailFastCounters,
+    pub census: Census,
 }
 
 impl AccrualShared {
-    pub fn new(policy: Policy) -> Arc<Self> {
+    pub fn new(policy: Policy, outliers: OutlierPlan) -> Arc<Self> {
         Arc::new(Self {
             policy,
+            outliers,
             counters: AccrualCounters::default(),
+            fail_fast: FailFastCounters::default(),
+            census: Census::default(),
         })
     }
 }
@@ -37,41 +45,72 @@ pub enum Transition {
 
 /// The right, and the duty, to settle a probe; see `Accrual::begin`.
 #[derive(Debug)]
-pub struct Probe(u64);
+pub struct Probe(Rest);
+
+/// One death of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rest {
+    /// When it may be probed (monotonic ms). That of a probe is of the death before it, and tells this probe from another.
+    until_ms: u64,
+    /// In use all the same, lest too many be out of use.
+    spared: bool,
+    /// Found dead by connecting: no request probes it (`failFast`).
+    fast: bool,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Alive,
-    /// Busy until then (monotonic ms), and then to be probed.
-    Dead {
-        until_ms: u64,
-    },
-    /// A probe is under way; `until_ms` is that of the death, and tells this probe from another.
-    Probing {
-        until_ms: u64,
-    },
+    /// Busy for a while, and then to be probed.
+    Dead(Rest),
+    /// A probe is under way.
+    Probing(Rest),
+    /// In no set any more: nothing moves it again.
+    Retired,
 }
 
-const TIME_BITS: u32 = 62;
+const TIME_BITS: u32 = 60;
 const TIME_MOST: u64 = (1 << TIME_BITS) - 1;
+const FAST: u64 = 1 << 60;
+const SPARED: u64 = 1 << 61;
+
+impl Rest {
+    fn word(self) -> u64 {
+        self.until_ms.min(TIME_MOST) | if self.spared { SPARED } else { 0 } | if self.fast { FAST } else { 0 }
+    }
+}
 
 impl State {
     fn read(word: u64) -> Self {
-        let until_ms = word & TIME_MOST;
-        match word >> TIME_BITS {
+        let rest = Rest {
+            until_ms: word & TIME_MOST,
+            spared: word & SPARED != 0,
+            fast: word & FAST != 0,
+        };
+        match word >> 62 {
             0 => Self::Alive,
-            1 => Self::Dead { until_ms },
-            _ => Self::Probing { until_ms },
+            1 => Self::Dead(rest),
+            2 => Self::Probing(rest),
+            _ => Self::Retired,
         }
     }
 
     fn word(self) -> u64 {
         match self {
             Self::Alive => 0,
-            Self::Dead { until_ms } => 1 << TIME_BITS | until_ms.min(TIME_MOST),
-            Self::Probing { until_ms } => 2 << TIME_BITS | until_ms.min(TIME_MOST),
+            Self::Dead(rest) => 1 << 62 | rest.word(),
+            Self::Probing(rest) => 2 << 62 | rest.word(),
+            Self::Retired => 3 << 62,
         }
     }
+}
+
+/// Where an endpoint stands with its failures, as it is shown. Times are monotonic milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Alive,
+    Dead { probe_ms: u64, used: bool },
+    Probing { used: bool },
 }
 
 /// The failure accrual of one endpoint. Times are monotonic milliseconds.
@@ -82,6 +121,9 @@ pub struct Accrual {
     state: AtomicU64,
     /// How often it died since it was last alive (upper 16 bits), and the last wait in ms.
     deaths: AtomicU64,
+    /// When it was last closed, having been open; and how often that was.
+    closed_ms: AtomicU64,
+    closings: AtomicU32,
 }
 
 impl Accrual {
@@ -90,17 +132,68 @@ impl Accrual {
             evidence: Evidence::new(&shared.policy),
             state: AtomicU64::new(State::Alive.word()),
             deaths: AtomicU64::new(0),
+            closed_ms: AtomicU64::new(0),
+            closings: AtomicU32::new(0),
             shared,
         }
     }
 
-    /// Whether a balancer should choose it: alive, or dead for long enough and not being probed.
+    /// Whether a balancer should choose it: alive, or dead for long enough and not being probed, or spared.
     pub fn is_open(&self, now_ms: u64) -> bool {
-        match State::read(self.state.load(Ordering::Relaxed)) {
+        match self.state() {
             State::Alive => true,
-            State::Dead { until_ms } => until_ms <= now_ms,
-            State::Probing { .. } => false,
+            State::Dead(rest) => rest.is_over(now_ms) || self.shared.census.is_used(rest.spared),
+            State::Probing(rest) => self.shared.census.is_used(rest.spared),
+            State::Retired => false,
         }
+    }
+
+    /// As `is_open`, but spared ones don't count: whether failures have closed it.
+    pub fn is_healthy(&self, now_ms: u64) -> bool {
+        match self.state() {
+            State::Alive => true,
+            State::Dead(rest) => rest.is_over(now_ms),
+            State::Probing(_) | State::Retired => false,
+        }
+    }
+
+    /// Where it stands now.
+    pub fn standing(&self) -> Standing {
+        let used = |rest: Rest| {
+            let census = &self.shared.census;
+            rest.spared || census.is_panicking()
+        };
+        match self.state() {
+            State::Alive | State::Retired => Standing::Alive,
+            State::Dead(rest) => Standing::Dead {
+                probe_ms: rest.until_ms,
+                used: used(rest),
+            },
+            State::Probing(rest) => Standing::Probing { used: used(rest) },
+        }
+    }
+
+    /// What its results say so far.
+    pub fn told(&self, now_ms: u64) -> Told {
+        self.evidence.told(now_ms)
+    }
+
+    /// When it was last closed, having been open, and how often that was.
+    pub fn closed(&self) -> (u64, u32) {
+        (
+            self.closed_ms.load(Ordering::Relaxed),
+            self.closings.load(Ordering::Relaxed),
+        )
+    }
+
+    /// How often in a row it was found dead.
+    pub fn tries(&self) -> u64 {
+        self.deaths.load(Ordering::Relaxed) >> 48
+    }
+
+    /// Whether connecting to it has failed, and nothing since has succeeded (`failFast`).
+    pub fn is_down(&self) -> bool {
+        matches!(self.state(), State::Dead(Rest { fast: true, .. }))
     }
 
     /// A request goes to the endpoint. If that makes it the probe, the caller must either give its result to
@@ -108,9 +201,9 @@ impl Accrual {
     pub fn begin(&self, now_ms: u64) -> Option<Probe> {
         let word = self.state.load(Ordering::Relaxed);
         match State::read(word) {
-            State::Dead { until_ms } if until_ms <= now_ms && self.moved(word, State::Probing { until_ms }) => {
+            State::Dead(rest) if rest.is_over(now_ms) && self.moved(word, State::Probing(rest)) => {
                 self.shared.counters.probes.fetch_add(1, Ordering::Relaxed);
-                Some(Probe(until_ms))
+                Some(Probe(rest))
             }
             _ => None,
         }
@@ -119,11 +212,17 @@ impl Accrual {
     /// A request succeeded.
     pub fn success(&self, now_ms: u64) -> Option<Transition> {
         let word = self.state.load(Ordering::Relaxed);
-        if matches!(State::read(word), State::Probing { .. }) && self.moved(word, State::Alive) {
-            self.deaths.store(0, Ordering::Relaxed);
-            self.evidence.forget();
-            self.shared.counters.revivals.fetch_add(1, Ordering::Relaxed);
-            return Some(Transition::Revived);
+        match State::read(word) {
+            State::Probing(rest) if self.revived(word, rest) => {
+                self.shared.counters.revivals.fetch_add(1, Ordering::Relaxed);
+                return Some(Transition::Revived);
+            }
+            // Used because no other was left, and it has answered.
+            State::Dead(rest) if rest.fast && self.revived(word, rest) => {
+                self.shared.fail_fast.marked_available.fetch_add(1, Ordering::Relaxed);
+                return Some(Transition::Revived);
+            }
+            _ => {}
         }
         self.evidence.success(now_ms);
         None
@@ -132,45 +231,117 @@ impl Accrual {
     /// A request failed.
     pub fn failure(&self, now_ms: u64, rng: &mut fastrand::Rng) -> Option<Transition> {
         let word = self.state.load(Ordering::Relaxed);
-        let again = match State::read(word) {
-            State::Alive => false,
-            State::Probing { .. } => true,
+        let former = match State::read(word) {
+            State::Alive => None,
+            State::Probing(rest) => Some(rest),
             // Requests from before its death, or sent because all others were dead too: it is known already.
-            State::Dead { .. } => return None,
+            State::Dead(_) | State::Retired => return None,
         };
         if self.evidence.failure(now_ms) {
-            return self.die(word, again, now_ms, rng);
+            let for_ms = self.die(word, former, false, now_ms, rng)?;
+            let (counters, again) = (&self.shared.counters, former.is_some());
+            if !again {
+                counters.removals.fetch_add(1, Ordering::Relaxed);
+            }
+            counters.removed_for_ms.fetch_add(for_ms, Ordering::Relaxed);
+            return Some(Transition::Removed { for_ms, again });
         }
-        if let State::Probing { until_ms } = State::read(word) {
+        if let Some(rest) = former {
             // The policy is not yet sure: probe once more.
-            self.moved(word, State::Dead { until_ms });
+            self.moved(word, State::Dead(rest));
         }
         None
     }
 
-    /// The probe ended without a result (its caller went away): the next request may probe.
-    pub fn abandon(&self, probe: &Probe) {
-        let until_ms = probe.0;
-        self.moved(State::Probing { until_ms }.word(), State::Dead { until_ms });
+    /// It cannot be connected to: closes it until `mend`, and gives the wait before it should be tried (`failFast`). None
+    /// if it is closed already, or was just found dead again by its probe.
+    pub fn break_down(&self, now_ms: u64, rng: &mut fastrand::Rng) -> Option<u64> {
+        let word = self.state.load(Ordering::Relaxed);
+        if State::read(word) != State::Alive {
+            return None;
+        }
+        let wait_ms = self.die(word, None, true, now_ms, rng)?;
+        self.shared.fail_fast.marked_dead.fetch_add(1, Ordering::Relaxed);
+        Some(wait_ms)
     }
 
-    fn die(&self, word: u64, again: bool, now_ms: u64, rng: &mut fastrand::Rng) -> Option<Transition> {
+    /// Connecting has failed once more: gives the next wait; none if it is not down any more.
+    pub fn still_down(&self, now_ms: u64, rng: &mut fastrand::Rng) -> Option<u64> {
+        let word = self.state.load(Ordering::Relaxed);
+        match State::read(word) {
+            State::Dead(rest) if rest.fast => self.die(word, Some(rest), true, now_ms, rng),
+            _ => None,
+        }
+    }
+
+    /// It can be connected to again; false if it is not down any more.
+    pub fn mend(&self) -> bool {
+        let word = self.state.load(Ordering::Relaxed);
+        let mended = matches!(State::read(word), State::Dead(rest) if rest.fast && self.revived(word, rest));
+        if mended {
+            self.shared.fail_fast.marked_available.fetch_add(1, Ordering::Relaxed);
+        }
+        mended
+    }
+
+    /// The probe ended without a result (its caller went away): the next request may probe.
+    pub fn abandon(&self, probe: &Probe) {
+        self.moved(State::Probing(probe.0).word(), State::Dead(probe.0));
+    }
+
+    /// It is in no set any more.
+    pub fn retire(&self) {
+        let word = self.state.swap(State::Retired.word(), Ordering::AcqRel);
+        if let State::Dead(rest) | State::Probing(rest) = State::read(word) {
+            self.shared.census.open(rest.spared);
+        }
+    }
+
+    /// Closes it for the next wait, and gives that; `former` is the rest before, if it has not lived since.
+    fn die(&self, word: u64, former: Option<Rest>, fast: bool, now_ms: u64, rng: &mut fastrand::Rng) -> Option<u64> {
+        let census = &self.shared.census;
         let deaths = self.deaths.load(Ordering::Relaxed);
         let (step, last_ms) = ((deaths >> 48) as u32, deaths & DEATH_WAIT_MOST);
-        let backoff: Backoff = self.shared.policy.backoff();
+        let backoff = if fast { FAIL_FAST } else { self.shared.policy.backoff() };
         let for_ms = backoff.wait_ms(step, last_ms, rng).min(DEATH_WAIT_MOST);
-        let until_ms = now_ms.saturating_add(for_ms);
-        if !self.moved(word, State::Dead { until_ms }) {
+        let spared = match former {
+            None => census.close(),
+            Some(rest) => rest.spared && !census.eject(),
+        };
+        let rest = Rest {
+            until_ms: now_ms.saturating_add(for_ms),
+            spared,
+            fast,
+        };
+        if !self.moved(word, State::Dead(rest)) {
+            match former {
+                None => census.open(spared),
+                Some(former) if former.spared && !spared => census.uneject(),
+                Some(_) => {}
+            }
             return None;
         }
         let next = u64::from((step + 1).min(u32::from(u16::MAX)));
         self.deaths.store(next << 48 | for_ms, Ordering::Relaxed);
-        let counters = &self.shared.counters;
-        if !again {
-            counters.removals.fetch_add(1, Ordering::Relaxed);
+        if former.is_none() {
+            self.closed_ms.store(now_ms, Ordering::Relaxed);
+            self.closings.fetch_add(1, Ordering::Relaxed);
         }
-        counters.removed_for_ms.fetch_add(for_ms, Ordering::Relaxed);
-        Some(Transition::Removed { for_ms, again })
+        Some(for_ms)
+    }
+
+    fn revived(&self, word: u64, rest: Rest) -> bool {
+        if !self.moved(word, State::Alive) {
+            return false;
+        }
+        self.shared.census.open(rest.spared);
+        self.deaths.store(0, Ordering::Relaxed);
+        self.evidence.forget();
+        true
+    }
+
+    fn state(&self) -> State {
+        State::read(self.state.load(Ordering::Relaxed))
     }
 
     fn moved(&self, from: u64, to: State) -> bool {
@@ -180,7 +351,19 @@ impl Accrual {
     }
 }
 
+impl Rest {
+    /// Whether a request may probe.
+    fn is_over(self, now_ms: u64) -> bool {
+        self.until_ms <= now_ms && !self.fast
+    }
+}
+
 const DEATH_WAIT_MOST: u64 = (1 << 48) - 1;
+/// The waits of `failFast` (reference/linker.md §2.8).
+const FAIL_FAST: Backoff = Backoff::EqualJitter {
+    start_ms: 1_000,
+    max_ms: 32_000,
+};
 
 #[cfg(test)]
 mod tests {
@@ -189,11 +372,51 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn what_cannot_be_connected_to_is_probed_by_no_request() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let accrual = accrual(5, 100);
+        assert_eq!(accrual.break_down(0, &mut rng), Some(1_000));
+        assert_eq!(accrual.break_down(1, &mut rng), None, "it is known");
+        assert_eq!(accrual.failure(2, &mut rng), None);
+        assert!(!accrual.is_open(1_000_000) && accrual.begin(1_000_000).is_none());
+        let waits: Vec<u64> = (0..8).filter_map(|nth| accrual.still_down(nth, &mut rng)).collect();
+        assert!(waits.is_sorted() && waits[7] == 32_000, "{waits:?}");
+        assert!(accrual.mend() && !accrual.mend());
+        assert!(accrual.is_open(2));
+        assert_eq!(accrual.still_down(3, &mut rng), None);
+        assert_eq!(accrual.break_down(4, &mut rng), Some(1_000), "the waits begin anew");
+        assert_eq!(
+            accrual.success(5),
+            Some(Transition::Revived),
+            "a request got through all the same"
+        );
+        assert!(accrual.is_open(5));
+        assert_eq!(counted(&accrual), [0, 0, 0, 0], "failure accrual has no part in it");
+    }
+
+    #[test]
+    fn a_retired_endpoint_stays_as_it_is() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let accrual = accrual(1, 100);
+        accrual.failure(0, &mut rng);
+        let Some(probe) = accrual.begin(100) else {
+            panic!("its time is over");
+        };
+        accrual.retire();
+        accrual.abandon(&probe);
+        assert_eq!(accrual.success(101), None);
+        assert_eq!(accrual.failure(102, &mut rng), None);
+        assert!(!accrual.is_open(1_000));
+        assert!(!accrual.shared.census.is_panicking(), "it is counted no more");
+    }
+
     fn accrual(failures: u32, ms: u64) -> Accrual {
-        Accrual::new(AccrualShared::new(Policy::ConsecutiveFailures {
+        let policy = Policy::ConsecutiveFailures {
             failures,
             backoff: Some(Backoff::Constant { ms }),
-        }))
+        };
+        Accrual::new(AccrualShared::new(policy, OutlierPlan::default()))
     }
 
     fn counted(accrual: &Accrual) -> [u64; 4] {
@@ -281,10 +504,11 @@ mod tests {
     #[test]
     fn waits_grow_while_it_stays_dead_and_begin_anew_after_it_lived() {
         let mut rng = fastrand::Rng::with_seed(1);
-        let accrual = Accrual::new(AccrualShared::new(Policy::ConsecutiveFailures {
+        let policy = Policy::ConsecutiveFailures {
             failures: 1,
             backoff: None,
-        }));
+        };
+        let accrual = Accrual::new(AccrualShared::new(policy, OutlierPlan::default()));
         let mut now_ms = 0;
         let mut wait = |accrual: &Accrual, now_ms: &mut u64| match accrual.failure(*now_ms, &mut rng) {
             Some(Transition::Removed { for_ms, .. }) => {
@@ -305,11 +529,12 @@ mod tests {
     #[test]
     fn an_undecided_policy_probes_once_more() {
         let mut rng = fastrand::Rng::with_seed(1);
-        let accrual = Accrual::new(AccrualShared::new(Policy::SuccessRateWindowed {
+        let policy = Policy::SuccessRateWindowed {
             success_rate: 0.9,
             window: 1,
             backoff: Some(Backoff::Constant { ms: 5_000 }),
-        }));
+        };
+        let accrual = Accrual::new(AccrualShared::new(policy, OutlierPlan::default()));
         while accrual.failure(0, &mut rng).is_none() {}
         assert!(accrual.begin(5_000).is_some());
         assert_eq!(
@@ -323,7 +548,7 @@ mod tests {
     #[test]
     fn without_a_policy_it_never_dies() {
         let mut rng = fastrand::Rng::with_seed(1);
-        let accrual = Accrual::new(AccrualShared::new(Policy::Never {}));
+        let accrual = Accrual::new(AccrualShared::new(Policy::Never {}, OutlierPlan::default()));
         assert!((0..1_000).all(|now_ms| accrual.failure(now_ms, &mut rng).is_none()));
         assert!(accrual.is_open(1_000));
     }

@@ -3,11 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
+use super::Endpoint;
 use crate::mail::Outbox;
 use crate::plan::SocketOptions;
 use crate::stats::ClientStats;
@@ -27,17 +29,20 @@ pub struct Link {
     pub stream: Stream,
     opened: Instant,
     stats: Arc<ClientStats>,
+    endpoint: Arc<Endpoint>,
 }
 
 impl Link {
     /// Takes in a stream that has just been opened.
-    pub fn new(stream: Stream, stats: &Arc<ClientStats>) -> Self {
+    pub fn new(stream: Stream, stats: &Arc<ClientStats>, endpoint: &Arc<Endpoint>) -> Self {
         stats.connects.add(1);
         stats.pool_size.add(1);
+        endpoint.connections.fetch_add(1, Relaxed);
         Self {
             stream,
             opened: Instant::now(),
             stats: stats.clone(),
+            endpoint: endpoint.clone(),
         }
     }
 
@@ -56,6 +61,7 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.stats.closes.add(1);
         self.stats.pool_size.sub(1);
+        self.endpoint.connections.fetch_sub(1, Relaxed);
     }
 }
 

@@ -8,6 +8,14 @@ const SLICES: usize = 10;
 /// Fewer results than this in a window prove nothing (reference/linker.md §2.9).
 const LEAST_RESULTS: u64 = 5;
 
+/// What results say of an endpoint, as it is shown: only what its policy looks at is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Told {
+    pub failures_in_a_row: Option<u32>,
+    /// From 0 to 1.
+    pub success_rate: Option<f64>,
+}
+
 /// The memory of a policy about one endpoint.
 #[derive(Debug)]
 pub enum Evidence {
@@ -101,6 +109,31 @@ impl Evidence {
                 });
                 let (results, failures) = window(slices, epoch);
                 results >= LEAST_RESULTS && ((results - failures) as f64) < required * results as f64
+            }
+        }
+    }
+
+    /// What it says now.
+    pub fn told(&self, now_ms: u64) -> Told {
+        match self {
+            Self::None => Told::default(),
+            Self::Row { failures, .. } => Told {
+                failures_in_a_row: Some(failures.load(Relaxed)),
+                success_rate: None,
+            },
+            Self::Average { average, .. } => {
+                let average = Average::read(average.load(Relaxed));
+                Told {
+                    failures_in_a_row: None,
+                    success_rate: (average.results > 0).then_some(f64::from(average.rate)),
+                }
+            }
+            Self::Window { slice_ms, slices, .. } => {
+                let (results, failures) = window(slices, now_ms / slice_ms);
+                Told {
+                    failures_in_a_row: None,
+                    success_rate: (results > 0).then(|| (results - failures) as f64 / results as f64),
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::plan::PoolPlan;
-use crate::stats::Gauge;
+use crate::stats::ClientStats;
 
 /// The places of one endpoint, shared by all workers; who waits is served in order.
 #[derive(Debug)]
@@ -22,12 +22,12 @@ pub struct Gate {
 pub struct Crowded;
 
 /// Counts a request out of those that wait, also when it gives up.
-struct Waiting<'a>(&'a Gate, &'a Gauge);
+struct Waiting<'a>(&'a Gate, &'a ClientStats);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Relaxed);
-        self.1.sub(1);
+        self.1.pool_waiters.sub(1);
     }
 }
 
@@ -42,17 +42,30 @@ impl Gate {
         })
     }
 
-    /// Takes a place, which is free again when the result is dropped; waits for one, counted by `gauge`, unless too many do.
-    pub async fn enter(&self, gauge: &Gauge) -> Result<Option<OwnedSemaphorePermit>, Crowded> {
+    /// Whether all places are taken.
+    pub fn is_full(&self) -> bool {
+        self.places.available_permits() == 0
+    }
+
+    /// How many requests wait for a place.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Relaxed).min(self.max_waiting)
+    }
+
+    /// Takes a place, which is free again when the result is dropped; waits for one unless too many do.
+    /// `stats` count those that wait and those that may not.
+    pub async fn enter(&self, stats: &ClientStats) -> Result<Option<OwnedSemaphorePermit>, Crowded> {
         if let Ok(place) = self.places.clone().try_acquire_owned() {
             return Ok(Some(place));
         }
         if self.waiting.fetch_add(1, Relaxed) >= self.max_waiting {
             self.waiting.fetch_sub(1, Relaxed);
+            stats.pool_num_too_many_waiters.add(1);
             return Err(Crowded);
         }
-        gauge.add(1);
-        let waiting = Waiting(self, gauge);
+        stats.pool_num_waited.add(1);
+        stats.pool_waiters.add(1);
+        let waiting = Waiting(self, stats);
         let place = self.places.clone().acquire_owned().await;
         drop(waiting);
         // Nobody closes the semaphore; were it closed, there would be no limit.

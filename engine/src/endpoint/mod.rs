@@ -4,10 +4,13 @@
 
 pub mod accrual;
 pub mod backoff;
+pub mod census;
 pub mod connect;
 pub mod evidence;
 pub mod gate;
 pub mod latency;
+pub mod levels;
+pub mod load;
 pub mod policy;
 pub mod pool;
 pub mod set;
@@ -16,8 +19,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-pub use accrual::{Accrual, AccrualShared, Probe, Transition};
+pub use accrual::{Accrual, AccrualShared, Probe, Standing, Transition};
 use latency::PeakEwma;
+use load::LoadListener;
 pub use policy::Policy;
 pub use set::{EndpointSet, Treatment};
 
@@ -54,11 +58,18 @@ pub struct Endpoint {
     decay_us: f32,
     latency: PeakEwma,
     accrual: Accrual,
+    /// Since when its share grows, in monotonic ms; `WARM` when it has all of it, `NEW` until somebody looks.
+    warming_since_ms: AtomicU64,
+    load_listener: Option<Box<LoadListener>>,
+    connections: AtomicU32,
     /// Where connections are limited.
     pub gate: Option<gate::Gate>,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+const WARM: u64 = u64::MAX;
+const NEW: u64 = u64::MAX - 1;
 
 impl Endpoint {
     pub fn new(address: SocketAddr, treatment: &Treatment) -> Arc<Self> {
@@ -71,13 +82,19 @@ impl Endpoint {
             decay_us: treatment.decay_us.unwrap_or(0.0),
             latency: PeakEwma::default(),
             accrual: Accrual::new(Arc::clone(&treatment.accrual)),
+            warming_since_ms: AtomicU64::new(WARM),
+            load_listener: LoadListener::new(&treatment.load_needs),
+            connections: AtomicU32::new(0),
             gate: gate::Gate::new(&treatment.pool),
         })
     }
 
     /// Counts a request as under way until the result is dropped.
     pub fn begin(self: &Arc<Self>, now_us: u64) -> InFlight {
-        self.pending.fetch_add(1, Relaxed);
+        let before = self.pending.fetch_add(1, Relaxed);
+        if let Some(listener) = &self.load_listener {
+            listener.changed(before, before + 1);
+        }
         InFlight {
             probe: self.accrual.begin(now_us / 1000),
             endpoint: Arc::clone(self),
@@ -91,13 +108,86 @@ impl Endpoint {
         self.pending.load(Relaxed)
     }
 
-    /// Open, unless failures have closed it or it is retired.
+    /// How many connections to it are open, over all workers.
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Relaxed)
+    }
+
+    /// Open, unless failures have closed it or it is retired. One that is closed may be spared, and then is open.
     pub fn status(&self, now_us: u64) -> Status {
-        if self.accrual.is_open(now_us / 1000) && !self.is_retired() {
+        if self.accrual.is_open(now_us / 1000) {
             Status::Open
         } else {
             Status::Busy
         }
+    }
+
+    /// Whether failures have not closed it, spared or not.
+    pub fn is_healthy(&self, now_us: u64) -> bool {
+        self.accrual.is_healthy(now_us / 1000)
+    }
+
+    pub fn accrual(&self) -> &Accrual {
+        &self.accrual
+    }
+
+    /// How much of its share it is to get, from 0 to 1, where new and revived endpoints warm up for `for_ms`.
+    pub fn warmth(&self, now_us: u64, for_ms: u64) -> f32 {
+        let since_ms = self.warming_since_ms.load(Relaxed);
+        if since_ms == WARM {
+            return 1.0;
+        }
+        let now_ms = now_us / 1000;
+        if since_ms == NEW {
+            // Fails only if another worker has just done the same.
+            let _ = self.warming_since_ms.compare_exchange(NEW, now_ms, Relaxed, Relaxed);
+            return 0.0;
+        }
+        let passed_ms = now_ms.saturating_sub(since_ms);
+        if passed_ms >= for_ms {
+            // Fails only if it has been revived once more.
+            let _ = self.warming_since_ms.compare_exchange(since_ms, WARM, Relaxed, Relaxed);
+            return 1.0;
+        }
+        passed_ms as f32 / for_ms as f32
+    }
+
+    /// Whether its share still grows, for those who only look.
+    pub fn is_warming(&self, now_us: u64, for_ms: u64) -> bool {
+        match self.warming_since_ms.load(Relaxed) {
+            WARM => false,
+            NEW => true,
+            since_ms => (now_us / 1000).saturating_sub(since_ms) < for_ms,
+        }
+    }
+
+    /// Its share grows from nothing, from the first request on that might go to it.
+    fn warm_up_from_new(&self) {
+        self.warming_since_ms.store(NEW, Relaxed);
+    }
+
+    /// Connecting to it has failed: closes it, where `failFast` says so, and gives the wait before it should be tried.
+    pub fn break_down(&self, now_us: u64, rng: &mut fastrand::Rng) -> Option<u64> {
+        self.accrual.break_down(now_us / 1000, rng)
+    }
+
+    /// It can be connected to again; false if that was known.
+    pub fn mend(&self, now_us: u64) -> bool {
+        let mended = self.accrual.mend();
+        if mended {
+            self.warm_up(now_us);
+        }
+        mended
+    }
+
+    fn take_seat(&self, levels: &Arc<levels::Levels>, index: usize) {
+        if let Some(listener) = &self.load_listener {
+            listener.sit(levels, index, || self.pending());
+        }
+    }
+
+    fn warm_up(&self, now_us: u64) {
+        self.warming_since_ms.store(now_us / 1000, Relaxed);
     }
 
     /// The peak-sensitive average of its latency in µs; none if it has not answered lately.
@@ -108,6 +198,7 @@ impl Endpoint {
     /// It is in no set any more: keep no connection to it.
     pub fn retire(&self) {
         self.standing.store(RETIRED, Relaxed);
+        self.accrual.retire();
     }
 
     pub fn is_retired(&self) -> bool {
@@ -129,10 +220,19 @@ impl Endpoint {
 
     fn record(&self, outcome: Outcome, now_us: u64, rng: &mut fastrand::Rng) -> Option<Transition> {
         match outcome {
-            Outcome::Success => self.accrual.success(now_us / 1000),
+            Outcome::Success => {
+                let transition = self.accrual.success(now_us / 1000);
+                if transition.is_some() {
+                    self.warm_up(now_us);
+                }
+                transition
+            }
             Outcome::Failure => {
-                // Fails only if another worker has just decided the same, or discovery has brought it back.
-                let _ = self.standing.compare_exchange(ON_PROBATION, RETIRED, Relaxed, Relaxed);
+                let on_probation = self.standing.compare_exchange(ON_PROBATION, RETIRED, Relaxed, Relaxed);
+                if on_probation.is_ok() {
+                    self.accrual.retire();
+                    return None;
+                }
                 self.accrual.failure(now_us / 1000, rng)
             }
         }
@@ -175,7 +275,10 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.endpoint.pending.fetch_sub(1, Relaxed);
+        let before = self.endpoint.pending.fetch_sub(1, Relaxed);
+        if let Some(listener) = &self.endpoint.load_listener {
+            listener.changed(before, before - 1);
+        }
         if let Some(probe) = self.probe.take() {
             self.endpoint.accrual.abandon(&probe);
         }

@@ -98,6 +98,13 @@ pub struct AccrualCounters {
     pub removed_for_ms: AtomicU64,
 }
 
+/// The same for `failFast`.
+#[derive(Debug, Default)]
+pub struct FailFastCounters {
+    pub marked_dead: AtomicU64,
+    pub marked_available: AtomicU64,
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

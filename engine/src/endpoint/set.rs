@@ -2,13 +2,16 @@
 
 use std::cmp::Ordering as Order;
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use super::Endpoint;
 use super::accrual::AccrualShared;
-use super::{Endpoint, Status};
+use super::levels::Levels;
+use super::load::LoadNeeds;
 use crate::plan::PoolPlan;
 
 /// How a client's endpoints are treated; from the kinds in its policy.
@@ -21,6 +24,17 @@ pub struct Treatment {
     pub probation: bool,
     /// How connections are limited.
     pub pool: PoolPlan,
+    /// What the balancer wants to be told of their load.
+    pub load_needs: LoadNeeds,
+    /// Sets the order of endpoints of one weight, where the balancer looks at it; each process has another.
+    pub shuffle: Option<u64>,
+}
+
+impl Treatment {
+    /// How long endpoints warm up, if they do.
+    pub fn warm_up_ms(&self) -> Option<u64> {
+        Some(self.accrual.outliers.warm_up_ms).filter(|&ms| ms > 0)
+    }
 }
 
 /// Endpoints of the same weight: a range of `EndpointSet::endpoints`.
@@ -43,6 +57,10 @@ pub struct EndpointSet {
     pub adds: u64,
     pub removes: u64,
     pub updates: u64,
+    /// Where the balancer looks for the least loaded.
+    pub levels: Option<Arc<Levels>>,
+    /// How long endpoints warm up, if they do.
+    pub warm_up_ms: Option<u64>,
     treatment: Treatment,
 }
 
@@ -93,7 +111,12 @@ impl EndpointSet {
                 Arc::clone(endpoint)
             } else {
                 adds += 1;
-                Endpoint::new(address, &treatment)
+                let endpoint = Endpoint::new(address, &treatment);
+                // Where all are new, none is colder than another.
+                if treatment.warm_up_ms().is_some() && !known.is_empty() {
+                    endpoint.warm_up_from_new();
+                }
+                endpoint
             };
             members.push((endpoint, weight));
         }
@@ -110,10 +133,21 @@ impl EndpointSet {
                 removes += 1;
             }
         }
+        if let Some(seed) = treatment.shuffle {
+            let order = foldhash::fast::FixedState::with_seed(seed);
+            members.sort_by_cached_key(|(endpoint, _)| order.hash_one(endpoint.address));
+        }
         members.sort_by(|one, other| other.1.partial_cmp(&one.1).unwrap_or(Order::Equal));
         let classes = classes(&members, cursor);
+        let endpoints: Vec<Arc<Endpoint>> = members.into_iter().map(|(endpoint, _)| endpoint).collect();
+        treatment
+            .accrual
+            .census
+            .resize(endpoints.len(), &treatment.accrual.outliers);
         Self {
-            endpoints: members.into_iter().map(|(endpoint, _)| endpoint).collect(),
+            levels: seats(&endpoints, &treatment.load_needs),
+            warm_up_ms: treatment.warm_up_ms(),
+            endpoints,
             classes,
             adds,
             removes,
@@ -156,10 +190,10 @@ impl EndpointSet {
         self.classes.get(nth).unwrap_or(last)
     }
 
-    /// How many of them are open now.
+    /// How many of them failures have not closed.
     pub fn available(&self, now_us: u64) -> usize {
-        let open = |endpoint: &&Arc<Endpoint>| endpoint.status(now_us) == Status::Open;
-        self.endpoints.iter().filter(open).count()
+        let healthy = |endpoint: &&Arc<Endpoint>| endpoint.is_healthy(now_us);
+        self.endpoints.iter().filter(healthy).count()
     }
 
     /// All requests that are under way to them.
@@ -179,6 +213,18 @@ impl EndpointSet {
             .sum();
         sum / (self.endpoints.len() as f64).max(1.0)
     }
+}
+
+/// Gives each endpoint its place in new bitmaps, if the balancer wants them.
+fn seats(endpoints: &[Arc<Endpoint>], needs: &LoadNeeds) -> Option<Arc<Levels>> {
+    let LoadNeeds::Least = needs else {
+        return None;
+    };
+    let levels = Arc::new(Levels::new(endpoints.len()));
+    for (index, endpoint) in endpoints.iter().enumerate() {
+        endpoint.take_seat(&levels, index);
+    }
+    Some(levels)
 }
 
 /// The classes of members that are sorted by weight.
@@ -204,7 +250,7 @@ mod tests {
     #![allow(clippy::float_cmp, reason = "small whole numbers are exact")]
 
     use super::*;
-    use crate::endpoint::Outcome;
+    use crate::endpoint::{Outcome, Status};
 
     fn address(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))

@@ -44,6 +44,10 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    pub(super) fn full_ns(&self) -> u64 {
+        self.full_ns.load(Relaxed)
+    }
+
     /// Takes a token, or tells in how many nanoseconds there will be one.
     #[inline]
     pub fn take(&self, pace: Pace, now_ns: u64) -> Result<(), u64> {

@@ -4,15 +4,16 @@
 //! number; the values of a header share a `Table`, whose size does not depend on how many there are.
 
 mod bucket;
+mod services;
 mod table;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Deserialize;
 
 use crate::failure::Failure;
 pub use bucket::{Bucket, Pace};
+pub use services::ServiceLimits;
 pub use table::Table;
 
 const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
@@ -51,15 +52,16 @@ enum Buckets {
 impl Limit {
     /// Makes a limit whose buckets are full. `whose` says what is limited; `table` gives where values of a header are kept.
     pub fn new(plan: RateLimit, whose: &str, table: impl FnOnce() -> Arc<Table>) -> Self {
-        static LIMITS: AtomicU64 = AtomicU64::new(0);
         let rate = plan.requests_per_second;
         let (buckets, each) = match &plan.by_header {
             None => (Buckets::One(Bucket::default()), String::new()),
             Some(header) => {
+                let table = table();
                 let buckets = Buckets::OfEachValue {
                     header: header.as_str().into(),
-                    table: table(),
-                    limit: LIMITS.fetch_add(1, Relaxed),
+                    // The same for the same limit of the same service, also if it is made anew.
+                    limit: table.hash_of(&(whose, rate.to_bits(), plan.burst, header)),
+                    table,
                 };
                 (buckets, format!(" for each value of {header}"))
             }
@@ -95,6 +97,14 @@ impl Limit {
         match &self.buckets {
             Buckets::One(_) => None,
             Buckets::OfEachValue { table, .. } => Some(table.forgotten()),
+        }
+    }
+
+    /// When the bucket is full, on the workers' clock in nanoseconds; 0 where the table keeps the buckets.
+    fn full_ns(&self) -> u64 {
+        match &self.buckets {
+            Buckets::One(bucket) => bucket.full_ns(),
+            Buckets::OfEachValue { .. } => 0,
         }
     }
 

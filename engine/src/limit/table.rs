@@ -10,7 +10,7 @@
 //!
 //! Values are kept as hashes only: long ones take no room, and secret ones are not in memory.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -52,7 +52,7 @@ impl Default for Table {
 impl Table {
     /// Takes a token from the bucket that a value has for this limit, or tells in how many nanoseconds there will be one.
     pub(super) fn take(&self, limit: u64, value: Option<&[u8]>, pace: Pace, now_ns: u64) -> Result<(), u64> {
-        let value = self.hasher.hash_one((limit, value));
+        let value = self.hash_of(&(limit, value));
         let mut set = lock(&self.sets[value as usize % SETS]);
         let mut chosen = 0;
         for (nth, place) in set.iter().enumerate() {
@@ -73,6 +73,10 @@ impl Table {
         }
         place.full_ns = pace.take(place.full_ns, now_ns)?;
         Ok(())
+    }
+
+    pub(super) fn hash_of(&self, what: &impl Hash) -> u64 {
+        self.hasher.hash_one(what)
     }
 
     /// How many buckets that were not full had to give way.

@@ -57,6 +57,11 @@ impl Buffer {
         self.end = 0;
     }
 
+    /// How many bytes fit.
+    pub fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether no more can be read before something is used.
     pub fn is_full(&self) -> bool {
         self.len() == self.bytes.len()

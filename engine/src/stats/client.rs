@@ -1,16 +1,13 @@
 //! The metrics of one client name.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::counter::{Counter, Gauge};
+use super::failures::Counted;
 use super::histogram::Histogram;
 use super::responses::Responses;
 use super::results::Results;
 use super::traffic::{Payloads, Traffic};
-use crate::balance::Balancer;
-use crate::endpoint::EndpointSet;
-use crate::failure::Cause;
 use crate::tally::Scope;
 
 const MICROSECONDS_PER_MILLISECOND: f64 = 1000.0;
@@ -35,18 +32,25 @@ pub struct ClientStats {
     pub requeues: Counter,
     pub requeues_per_request: Histogram,
     pub requeue_budget_exhausted: Counter,
+    /// Requests that had used up their share of the budget.
     pub requeue_limit: Counter,
+    /// Requests that every endpoint has lost, and those that none took a connection for.
+    pub cannot_retry: Counter,
+    pub not_open: Counter,
     /// Connections of this worker, those of them that are idle, and requests that wait for one.
     pub pool_size: Gauge,
     pub pool_cached: Gauge,
     pub pool_waiters: Gauge,
+    /// Requests that had to wait, and those that were refused because too many did.
+    pub pool_num_waited: Counter,
+    pub pool_num_too_many_waiters: Counter,
 }
 
 impl ClientStats {
     /// Counts an attempt that is done. `status` is that of the response, 0 if there was none.
     #[inline]
-    pub fn finish(&self, status: u16, latency_us: u64, cause: Option<Cause>) {
-        self.results.add(status, cause);
+    pub fn finish(&self, status: u16, latency_us: u64, counted: Counted) {
+        self.results.add(counted);
         self.responses.record(status, latency_us);
     }
 
@@ -87,39 +91,19 @@ impl ClientStats {
         scope.merge("retries/requeues_per_request", blocks, 1.0, |block| {
             &block.requeues_per_request
         });
-        scope.sum_if_any("retries/budget_exhausted", blocks, |block| {
+        scope.sum("retries/budget_exhausted", blocks, |block| {
             &block.requeue_budget_exhausted
         });
-        scope.sum_if_any("retries/request_limit", blocks, |block| &block.requeue_limit);
+        scope.sum("retries/request_limit", blocks, |block| &block.requeue_limit);
+        scope.sum("retries/cannot_retry", blocks, |block| &block.cannot_retry);
+        scope.sum("retries/not_open", blocks, |block| &block.not_open);
         scope.level("pool_size", blocks, |block| &block.pool_size);
         scope.level("pool_cached", blocks, |block| &block.pool_cached);
         scope.level("pool_waiters", blocks, |block| &block.pool_waiters);
+        scope.sum("pool_num_waited", blocks, |block| &block.pool_num_waited);
+        scope.sum("pool_num_too_many_waiters", blocks, |block| {
+            &block.pool_num_too_many_waiters
+        });
         scope
     }
-}
-
-/// Adds `loadbalancer/…`, `failure_accrual/…` and `available` as of `now_us` to a client's scope.
-pub fn balancing(scope: &mut Scope, set: &EndpointSet, balancer: &Balancer, now_us: u64) {
-    let size = set.endpoints.len();
-    let available = set.available(now_us);
-    scope.gauge("loadbalancer/size", size as f64);
-    scope.gauge("loadbalancer/available", available as f64);
-    scope.gauge("loadbalancer/busy", (size - available) as f64);
-    scope.gauge("loadbalancer/closed", 0.0);
-    scope.gauge("loadbalancer/load", set.load() as f64);
-    scope.gauge("loadbalancer/num_weight_classes", set.classes.len() as f64);
-    scope.gauge("loadbalancer/meanweight", set.mean_weight());
-    scope.gauge(format!("loadbalancer/algorithm/{}", balancer.kind().algorithm()), 1.0);
-    scope.gauge("available", f64::from(u8::from(available > 0)));
-    scope.count("loadbalancer/adds", set.adds);
-    scope.count("loadbalancer/removes", set.removes);
-    scope.count("loadbalancer/updates", set.updates);
-    // Ours are built anew at each update, and at no other time.
-    scope.count("loadbalancer/rebuilds", set.updates);
-    scope.count("loadbalancer/max_effort_exhausted", balancer.max_effort_exhausted());
-    let counters = &set.treatment().accrual.counters;
-    scope.count("failure_accrual/removals", counters.removals.load(Relaxed));
-    scope.count("failure_accrual/revivals", counters.revivals.load(Relaxed));
-    scope.count("failure_accrual/probes", counters.probes.load(Relaxed));
-    scope.count("failure_accrual/removed_for_ms", counters.removed_for_ms.load(Relaxed));
 }

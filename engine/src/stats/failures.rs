@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use super::counter::Counter;
+use crate::classify::Class;
 use crate::failure::Cause;
 use crate::tally::Scope;
 
 const CAUSES: usize = 12;
-/// A response that is a failure by its status.
+/// A response that is a failure by its class.
 const BY_STATUS: usize = 11;
 
 /// The scopes below `failures` (reference/linker.md §8.6): flag, exception, and its own cause. The metric is counted at
@@ -50,7 +51,7 @@ fn index(cause: Option<Cause>) -> usize {
 pub struct Failures(OnceLock<Box<[Counter; CAUSES]>>);
 
 impl Failures {
-    /// Counts one; without a cause it was a response that is a failure by its status.
+    /// Counts one; without a cause it was a response that is a failure by its class.
     pub fn add(&self, cause: Option<Cause>) {
         let counters = self
             .0
@@ -86,13 +87,30 @@ impl Failures {
     }
 }
 
-/// Whether an exchange failed, by its status (0: there was no response) and what went wrong. What the caller alone did
-/// wrong is nobody's failure.
-pub(super) fn failed(status: u16, cause: Option<Cause>) -> bool {
-    match cause {
-        _ if status >= 500 => true,
-        None => status == 0,
-        Some(Cause::BadRequest | Cause::Unidentified | Cause::RateLimited) => false,
-        Some(_) => true,
+/// What an exchange counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    Success,
+    /// Without a cause, the response itself says so.
+    Failure(Option<Cause>),
+}
+
+impl Counted {
+    /// By the status (0: there was no response) and what went wrong. What the caller alone did wrong is nobody's failure.
+    pub fn of(status: u16, cause: Option<Cause>) -> Self {
+        match cause {
+            _ if status >= 500 => Self::Failure(cause),
+            None if status > 0 => Self::Success,
+            Some(Cause::BadRequest | Cause::Unidentified | Cause::RateLimited) => Self::Success,
+            _ => Self::Failure(cause),
+        }
+    }
+
+    /// By the class of a response, unless it broke off.
+    pub fn response(class: Class, broken: Option<Cause>) -> Self {
+        match broken {
+            None if class.is_success() => Self::Success,
+            _ => Self::Failure(broken),
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Only one thread writes to a block, so that counting costs a load and a store and no bus lock; any thread may read, and
 //! sees each number only rise.
 
+mod balancing;
 mod bind_cache;
 mod client;
 mod counter;
@@ -17,10 +18,11 @@ mod server;
 mod tests;
 mod traffic;
 
+pub use balancing::balancing;
 pub use bind_cache::BindCacheStats;
-pub use client::{ClientStats, balancing};
+pub use client::ClientStats;
 pub use counter::{Counter, Gauge};
-pub use failures::Failures;
+pub use failures::{Counted, Failures};
 pub use histogram::Histogram;
 pub use paths::{PathStats, ServiceStats};
 pub use responses::Responses;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::counter::{Counter, Gauge};
+use super::failures::Counted;
 use super::histogram::Histogram;
 use super::results::Results;
-use crate::failure::Cause;
-use crate::tally::Scope;
+use crate::tally::{Scope, Stat};
 
 const MICROSECONDS_PER_MILLISECOND: f64 = 1000.0;
 
@@ -19,6 +19,7 @@ pub struct ServiceStats {
     pub latency: Histogram,
     /// Requests that were sent once more because of their response.
     pub retries: Counter,
+    /// Of those requests that were retried.
     pub retries_per_request: Histogram,
     pub retry_budget_exhausted: Counter,
     /// Requests above the rate limit.
@@ -28,8 +29,8 @@ pub struct ServiceStats {
 impl ServiceStats {
     /// Counts a request that is done, retries included.
     #[inline]
-    pub fn finish(&self, status: u16, latency_us: u64, cause: Option<Cause>) {
-        self.results.add(status, cause);
+    pub fn finish(&self, latency_us: u64, counted: Counted) {
+        self.results.add(counted);
         self.latency.record(latency_us);
     }
 
@@ -48,13 +49,28 @@ impl ServiceStats {
             &block.latency
         });
         scope.sum("retries/total", blocks, |block| &block.retries);
-        scope.merge("retries/per_request", blocks, 1.0, |block| &block.retries_per_request);
-        scope.sum_if_any("retries/budget_exhausted", blocks, |block| {
+        scope.stat(
+            "retries/per_request",
+            retries_per_request(blocks, scope.counters["requests"]),
+        );
+        scope.sum("retries/budget_exhausted", blocks, |block| {
             &block.retry_budget_exhausted
         });
         scope.sum_if_any("rate_limited", blocks, |block| &block.rate_limited);
         scope
     }
+}
+
+/// Those that were never retried are not recorded one by one.
+fn retries_per_request(blocks: &[Arc<ServiceStats>], requests: u64) -> Option<Stat> {
+    let recorded = Histogram::merged(blocks.iter().map(|block| &block.retries_per_request), 1.0);
+    let mut stat = recorded.unwrap_or_default();
+    let never = requests.saturating_sub(stat.count);
+    if never > 0 {
+        stat.count += never;
+        stat.buckets.insert(0, (0.0, never));
+    }
+    (stat.count > 0).then_some(stat)
 }
 
 /// What one worker has counted for `rt/<router>/client/<id>/service/<path>`.
@@ -69,8 +85,8 @@ pub struct PathStats {
 impl PathStats {
     /// Counts one attempt that is done.
     #[inline]
-    pub fn finish(&self, status: u16, latency_us: u64, cause: Option<Cause>) {
-        self.results.add(status, cause);
+    pub fn finish(&self, latency_us: u64, counted: Counted) {
+        self.results.add(counted);
         self.latency.record(latency_us);
     }
 

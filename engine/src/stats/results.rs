@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::counter::{Counter, Gauge};
-use super::failures::{Failures, failed};
-use crate::failure::Cause;
+use super::failures::{Counted, Failures};
 use crate::tally::Scope;
 
 /// Requests, or attempts, that are done.
@@ -15,13 +14,12 @@ pub struct Results {
 }
 
 impl Results {
-    /// Counts one. `status` is 0 if there was no response.
+    /// Counts one.
     #[inline]
-    pub(super) fn add(&self, status: u16, cause: Option<Cause>) {
-        if failed(status, cause) {
-            self.failures.add(cause);
-        } else {
-            self.success.add(1);
+    pub(super) fn add(&self, counted: Counted) {
+        match counted {
+            Counted::Success => self.success.add(1),
+            Counted::Failure(cause) => self.failures.add(cause),
         }
     }
 

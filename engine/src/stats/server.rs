@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::counter::{Counter, Gauge};
+use super::failures::Counted;
 use super::histogram::Histogram;
 use super::responses::Responses;
 use super::results::Results;
@@ -37,9 +38,10 @@ pub struct ServerStats {
 impl ServerStats {
     /// Counts a request that is done. `status` is what the caller was told, 0 if nothing.
     #[inline]
-    pub fn finish(&self, status: u16, latency_us: u64, cause: Option<Cause>) {
-        self.results.add(status, cause);
-        let told = if cause == Some(Cause::Cancelled) { 0 } else { status };
+    pub fn finish(&self, status: u16, latency_us: u64, counted: Counted) {
+        self.results.add(counted);
+        let cancelled = Counted::Failure(Some(Cause::Cancelled));
+        let told = if counted == cancelled { 0 } else { status };
         self.responses.record(told, latency_us);
     }
 

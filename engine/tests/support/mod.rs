@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use biandou_engine::Engine;
 use biandou_engine::listen::Inherited;
 use biandou_engine::mail::Outgoing;
+use biandou_engine::view::Wanted;
 use serde_json::{Value, json};
 
 /// How long anything in a test may take.
@@ -174,7 +175,7 @@ impl Mesh {
     /// Waits until no request is under way by any count.
     pub fn settle(&self) {
         eventually("nothing is under way any more", || {
-            let clients = self.engine.tally().clients;
+            let clients = self.engine.clients(Wanted::default()).clients;
             let pending: u32 = clients
                 .iter()
                 .flat_map(|client| &client.endpoints)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
+
+import msgspec
 
 from biandou.admin.delegator import delegator_page
 from biandou.admin.page import Page, Pages, Reply, Request, json_reply
-from biandou.admin.sources import AdminSources, ClientSeen
+from biandou.admin.sources import AdminSources, Clients
+from biandou.boundary import ClientView, EndpointView
 
 T = TypeVar("T")
 
@@ -20,8 +24,8 @@ def names_pages(sources: AdminSources) -> Pages:
     if sources.bound_names is not None:
         pages["/bound-names.json"] = _page(sources.bound_names, list)
     if sources.clients is not None:
-        pages["/client_state.json"] = _page(sources.clients, _client_states)
-        pages["/admin/endpoints.json"] = _page(sources.clients, _endpoints)
+        pages["/client_state.json"] = _page(partial(sources.clients, "", ""), _client_states)
+        pages["/admin/endpoints.json"] = Page(partial(_endpoints, sources.clients))
     for path, state in sources.namer_states.items():
         pages[f"/namer_state/{path}.json"] = _page(state, _as_it_is)
     return pages
@@ -38,7 +42,7 @@ def _as_it_is(value: T) -> T:
     return value
 
 
-def _client_states(clients: Sequence[ClientSeen]) -> dict[str, Any]:
+def _client_states(clients: Sequence[ClientView]) -> dict[str, Any]:
     """Give the reference's shape; of a client that two routers have the state is the last one's."""
     return {
         client.client: {"state": client.state, "addresses": [endpoint.address for endpoint in client.endpoints]}
@@ -46,20 +50,27 @@ def _client_states(clients: Sequence[ClientSeen]) -> dict[str, Any]:
     }
 
 
-def _endpoints(clients: Sequence[ClientSeen]) -> dict[str, Any]:
-    """Give each router's clients with what the balancer knows of their endpoints."""
+def _endpoints(clients: Clients, request: Request) -> Reply:
+    """Give each router's clients with what is known of their endpoints; `router` and `client` ask for some of them."""
+    parameters = request.parameters
     routers: dict[str, Any] = {}
-    for client in clients:
-        routers.setdefault(client.router, {})[client.client] = {
+    for client in clients(parameters.get("router", ""), parameters.get("client", "")):
+        shown: dict[str, Any] = {
             "state": client.state,
-            "endpoints": [
-                {
-                    "address": endpoint.address,
-                    "weight": endpoint.weight,
-                    "pending": endpoint.pending,
-                    "state": endpoint.state,
-                }
-                for endpoint in client.endpoints
-            ],
+            "balancer": client.balancer,
+            "panic": client.panic,
+            "endpoints": [_known(endpoint) for endpoint in client.endpoints],
         }
-    return routers
+        if client.left_out:
+            shown["left_out"] = client.left_out
+        routers.setdefault(client.router, {})[client.client] = shown
+    return json_reply(routers)
+
+
+def _known(endpoint: EndpointView) -> dict[str, Any]:
+    """Give what is known of an endpoint, rates and times to three digits."""
+    return {
+        key: round(value, 3) if isinstance(value, float) and key != "weight" else value
+        for key, value in msgspec.structs.asdict(endpoint).items()
+        if value is not None
+    }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
+from biandou.boundary import ClientView
 from biandou.config.admin import AdminSecurity
 from biandou.dtab import Dtab, Path
 from biandou.dtab.explain import Delegation
@@ -25,45 +26,8 @@ class Delegate(Protocol):
         """
 
 
-class EndpointSeen(Protocol):
-    """One endpoint as the engine sees it now."""
-
-    @property
-    def address(self) -> str:
-        """`host:port`."""
-
-    @property
-    def weight(self) -> float:
-        """How many times the share of an endpoint of weight 1 it gets."""
-
-    @property
-    def pending(self) -> int:
-        """Requests under way."""
-
-    @property
-    def state(self) -> str:
-        """`open` or `busy`."""
-
-
-class ClientSeen(Protocol):
-    """One client name as the engine sees it now."""
-
-    @property
-    def router(self) -> str:
-        """The router's label."""
-
-    @property
-    def client(self) -> str:
-        """The client name."""
-
-    @property
-    def state(self) -> str:
-        """`bound`, or why it has no endpoints."""
-
-    @property
-    def endpoints(self) -> Sequence[EndpointSeen]:
-        """Where it is."""
-
+Clients: TypeAlias = Callable[[str, str], Sequence[ClientView]]
+"""Gives a client of a router as the engine sees it now; of what is empty, all."""
 
 State: TypeAlias = Callable[[], Any]
 """Gives JSON values."""
@@ -87,6 +51,6 @@ class AdminSources:
     prometheus: Sequence[PrometheusTelemeter] = ()
     delegate: Delegate | None = None
     bound_names: Callable[[], Sequence[str]] | None = None
-    clients: Callable[[], Sequence[ClientSeen]] | None = None
+    clients: Clients | None = None
     namer_states: Mapping[str, State] = field(default_factory=dict)
     health: Callable[[], Mapping[str, Any]] | None = None

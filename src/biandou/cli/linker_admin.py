@@ -84,7 +84,7 @@ def linker_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
         prometheus=[kind for kind in config.telemetry if isinstance(kind, PrometheusTelemeter)],
         delegate=delegate,
         bound_names=bound_names,
-        clients=lambda: parts.door.tally().clients,
+        clients=parts.door.clients,
         namer_states=states,
         health=lambda: {"names": parts.binder.tickets, "clients": parts.binder.clients},
     )

@@ -11,13 +11,9 @@ from msgspec import Meta
 
 from biandou.balancers import BalancerKind
 from biandou.config.server import Session, SocketOptions
-from biandou.config.values import Count, NotBuilt, PositiveCount, PrefixPattern, Room
+from biandou.config.values import Count, NotBuilt, Percent, PositiveCount, PrefixPattern, Room
 from biandou.dtab import Path
 from biandou.policies import Budget, ClientTls, FailureAccrualKind, Keys, Milliseconds, RequestAuthorizerKind
-
-
-def _default_budget(budget: Budget) -> bool:
-    return budget == Budget()
 
 
 class HostConnectionPool(Keys, frozen=True, kw_only=True):
@@ -35,15 +31,18 @@ class ClientKeys(Keys, frozen=True, kw_only=True):
     tls: ClientTls | None = None
     load_balancer: Annotated[BalancerKind | None, Room("balancers")] = None
     host_connection_pool: HostConnectionPool | None = None
-    fail_fast: Annotated[bool | None, NotBuilt(operator.not_)] = None
+    fail_fast: bool | None = None
     failure_accrual: Annotated[FailureAccrualKind | None, Room("failure accruals")] = None
     request_attempt_timeout_ms: Milliseconds | None = None
-    requeue_budget: Annotated[Budget | None, NotBuilt(_default_budget)] = None
+    requeue_budget: Budget | None = None
     client_session: Session | None = None
     socket_options: SocketOptions | None = None
     forward_client_cert: Annotated[bool | None, NotBuilt(operator.not_)] = None
     request_authorizers: tuple[Annotated[RequestAuthorizerKind, Room("request authorizers")], ...] | None = None
     connect_timeout_ms: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    max_ejected_percent: Percent | None = None
+    panic_threshold_percent: Percent | None = None
+    warm_up_ms: Milliseconds | None = None
 
 
 class GlobalClient(ClientKeys, frozen=True, kw_only=True, tag_field="kind", tag="io.l5d.global"):

@@ -99,12 +99,13 @@ class BindingCachePlan(Letter, frozen=True, kw_only=True):
 
 
 class HttpLimits(Letter, frozen=True, kw_only=True):
-    """Bounds of one HTTP/1 message's head and of the errors we write."""
+    """Bounds of one HTTP/1 message's head, of the errors we write, and of bodies that are kept to be sent again."""
 
     max_head_bytes: int = 8 * 1024
     max_line_bytes: int = 4 * 1024
     max_header_count: int = 128
     max_error_body_bytes: int = 5120 * 1024
+    replay_body_bytes: int = 5 * 1024
 
 
 class NeverRoll(Letter, frozen=True, kw_only=True, tag="never"):
@@ -175,11 +176,25 @@ class Plan(Letter, frozen=True, kw_only=True):
     routers: list[RouterPlan]
 
 
+class BudgetPlan(Letter, frozen=True, kw_only=True):
+    """How many requests may be sent again (reference/linker.md §2.7); `percent_can_retry` is a fraction."""
+
+    min_retries_per_sec: int = 10
+    percent_can_retry: float = 0.2
+    ttl_ms: int = 10_000
+
+
 class ServicePolicy(Letter, frozen=True, kw_only=True):
-    """What holds for one service name; sent with its answer."""
+    """What holds for one service name; sent with its answer.
+
+    `classifier` and `retry_backoff` are msgspec builtins of the kinds, as a client's `balancer` is.
+    """
 
     total_timeout_ms: int | None = None
     rate_limit: RateLimitPlan | None = None
+    classifier: dict[str, Any] = msgspec.field(default_factory=lambda: {"kind": "io.l5d.http.nonRetryable5XX"})
+    retry_backoff: dict[str, Any] = msgspec.field(default_factory=lambda: {"kind": "constant", "ms": 0})
+    retry_budget: BudgetPlan = BudgetPlan()
 
 
 class PoolPlan(Letter, frozen=True, kw_only=True):
@@ -189,6 +204,15 @@ class PoolPlan(Letter, frozen=True, kw_only=True):
     max_size: int | None = None
     idle_time_ms: int | None = None
     max_waiters: int | None = None
+
+
+class OutlierPlan(Letter, frozen=True, kw_only=True):
+    """How endpoints that fail are treated, beyond what the failure accrual says of each."""
+
+    fail_fast: bool = False
+    max_ejected_percent: int = 90
+    panic_threshold_percent: int = 10
+    warm_up_ms: int = 0
 
 
 class ClientPolicy(Letter, frozen=True, kw_only=True):
@@ -201,10 +225,12 @@ class ClientPolicy(Letter, frozen=True, kw_only=True):
     failure_accrual: dict[str, Any] = msgspec.field(
         default_factory=lambda: {"kind": "io.l5d.consecutiveFailures", "failures": 5}
     )
+    outliers: OutlierPlan = OutlierPlan()
     pool: PoolPlan = PoolPlan()
     socket: SocketOptions = SocketOptions()
     connect_timeout_ms: int = 1000
     request_attempt_timeout_ms: int | None = None
+    requeue_budget: BudgetPlan = BudgetPlan()
     tls: ClientTlsPlan | None = None
     idle_timeout_ms: int | None = None
     life_timeout_ms: int | None = None

@@ -12,10 +12,12 @@ from biandou.config.linker import LinkerConfig
 from biandou.config.plan import (
     AccessLogPlan,
     BindingCachePlan,
+    BudgetPlan,
     ClientAuthPlan,
     ClientPolicy,
     ClientTlsPlan,
     HttpLimits,
+    OutlierPlan,
     Plan,
     PoolPlan,
     RouterPlan,
@@ -28,7 +30,15 @@ from biandou.config.router import HttpRouter
 from biandou.config.server import HttpServer, Session
 from biandou.config.server import SocketOptions as WrittenSocketOptions
 from biandou.dtab import Path
-from biandou.policies import ClientTls, ConsecutiveFailures, FailureAccrualKind, NoFailureAccrual, ServerTls
+from biandou.policies import (
+    Budget,
+    ClientTls,
+    ConsecutiveFailures,
+    FailureAccrualKind,
+    NoFailureAccrual,
+    Retries,
+    ServerTls,
+)
 
 _UNLIMITED = 2**31 - 1
 _DEFAULT_SERVER = ServerPlan(ip="127.0.0.1", port=0)
@@ -60,7 +70,9 @@ def router_plan(router: HttpRouter) -> RouterPlan:
         http=HttpLimits(
             max_head_bytes=router.max_headers_kb * 1024,
             max_line_bytes=router.max_initial_line_kb * 1024,
+            max_header_count=router.max_header_count,
             max_error_body_bytes=router.max_err_response_kb * 1024,
+            replay_body_bytes=_replay_body_bytes(router),
         ),
         originator=router.originator,
         access_log=_access_log_plan(router),
@@ -81,12 +93,21 @@ def _access_log_plan(router: HttpRouter) -> AccessLogPlan | None:
 
 def service_policy(router: HttpRouter, service: str) -> ServicePolicy:
     """Give what holds for a service name (`/svc/web`): of the entries that match, the last that says something."""
-    timeout, rate_limit = None, None
+    said: dict[str, Any] = {}
     for keys in router.service.applying(_path(service)):
         if keys.total_timeout_ms is not None:
-            timeout = keys.total_timeout_ms
-        rate_limit = keys.rate_limit or rate_limit
-    return ServicePolicy(total_timeout_ms=_limit(timeout), rate_limit=rate_limit.plan if rate_limit else None)
+            said["total_timeout_ms"] = _limit(keys.total_timeout_ms)
+        if keys.rate_limit is not None:
+            said["rate_limit"] = keys.rate_limit.plan
+        if keys.response_classifier is not None:
+            said["classifier"] = _written(keys.response_classifier)
+        # Its two keys override those of earlier entries one by one (reference/linker.md §2.6).
+        retries = keys.retries or Retries()
+        if retries.backoff is not None:
+            said["retry_backoff"] = _written(retries.backoff)
+        if retries.budget is not None:
+            said["retry_budget"] = _budget(retries.budget)
+    return ServicePolicy(**said)
 
 
 def client_policy(router: HttpRouter, client: str) -> ClientPolicy:
@@ -94,9 +115,11 @@ def client_policy(router: HttpRouter, client: str) -> ClientPolicy:
     keys = _merge(router.client.applying(_path(client)))
     session = keys.client_session or Session()
     policy = ClientPolicy(
+        outliers=_outliers(keys),
         pool=_pool(keys.host_connection_pool or HostConnectionPool()),
         socket=_socket(keys.socket_options or WrittenSocketOptions()),
         request_attempt_timeout_ms=_limit(keys.request_attempt_timeout_ms),
+        requeue_budget=_budget(keys.requeue_budget or Budget()),
         tls=_client_tls(keys.tls),
         idle_timeout_ms=session.idle_time_ms,
         life_timeout_ms=session.life_time_ms,
@@ -190,6 +213,12 @@ def _socket(options: WrittenSocketOptions) -> SocketOptions:
     )
 
 
+def _outliers(keys: ClientKeys) -> OutlierPlan:
+    names = OutlierPlan.__struct_fields__
+    said = {name: value for name in names if (value := getattr(keys, name)) is not None}
+    return OutlierPlan(**said)
+
+
 def _pool(pool: HostConnectionPool) -> PoolPlan:
     return PoolPlan(
         min_size=pool.min_size,
@@ -197,6 +226,19 @@ def _pool(pool: HostConnectionPool) -> PoolPlan:
         idle_time_ms=pool.idle_time_ms,
         max_waiters=None if pool.max_waiters == _UNLIMITED else pool.max_waiters,
     )
+
+
+def _budget(budget: Budget) -> BudgetPlan:
+    return BudgetPlan(
+        min_retries_per_sec=budget.min_retries_per_sec,
+        percent_can_retry=budget.percent_can_retry,
+        ttl_ms=budget.ttl_secs * 1000,
+    )
+
+
+def _replay_body_bytes(router: HttpRouter) -> int:
+    kilobytes = router.stream_after_content_length_kb
+    return HttpLimits().replay_body_bytes if kilobytes is None else kilobytes * 1024
 
 
 def _failure_accrual(accrual: FailureAccrualKind) -> dict[str, Any]:

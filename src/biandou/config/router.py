@@ -92,6 +92,7 @@ class HttpRouter(Router, frozen=True, kw_only=True, tag="http"):
     stream_after_content_length_kb: Count | None = msgspec.field(default=None, name="streamAfterContentLengthKB")
     max_headers_kb: Kilobytes = msgspec.field(default=8, name="maxHeadersKB")
     max_initial_line_kb: Kilobytes = msgspec.field(default=4, name="maxInitialLineKB")
+    max_header_count: Annotated[int, Meta(ge=1, le=65_536)] = 128
     max_err_response_kb: Kilobytes = msgspec.field(default=5120, name="maxErrResponseKB")
     streaming_enabled: Annotated[bool, NotBuilt()] = True
     compression_level: Annotated[Annotated[int, Meta(ge=-1, le=9)], NotBuilt(_uncompressed)] = -1

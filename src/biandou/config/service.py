@@ -9,13 +9,9 @@ from msgspec import Meta
 
 from biandou.config.client import matches
 from biandou.config.rate_limit import RateLimit
-from biandou.config.values import NotBuilt, PrefixPattern, Room
+from biandou.config.values import PrefixPattern, Room
 from biandou.dtab import Path
-from biandou.policies import Budget, ConstantBackoff, Keys, ResponseClassifierKind, Retries
-
-
-def _default_retries(retries: Retries) -> bool:
-    return retries.backoff in (None, ConstantBackoff()) and retries.budget in (None, Budget())
+from biandou.policies import Keys, ResponseClassifierKind, Retries
 
 
 class ServiceKeys(Keys, frozen=True, kw_only=True):
@@ -25,7 +21,7 @@ class ServiceKeys(Keys, frozen=True, kw_only=True):
     """
 
     total_timeout_ms: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
-    retries: Annotated[Retries | None, NotBuilt(_default_retries)] = None
+    retries: Retries | None = None
     rate_limit: RateLimit | None = None
     response_classifier: Annotated[ResponseClassifierKind | None, Room("response classifiers")] = None
 

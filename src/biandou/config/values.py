@@ -120,5 +120,8 @@ Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 PositiveCount = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 """How many of something, at least one."""
 
+Percent = Annotated[int, Meta(ge=0, le=100)]
+"""A share in percent."""
+
 Kilobytes = Annotated[int, Meta(ge=1, le=2**21)]
 """A size in units of 1024 bytes, up to 2 GiB."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from biandou.boundary import Answer, Drained, Tally, encode
+from biandou.boundary import Answer, ClientsView, Drained, Tally, encode
 from biandou.config.plan import Letter
 
 
@@ -52,7 +52,11 @@ class CompiledEngine:
 
     def tally(self) -> bytes:
         """Give a tally of nothing."""
-        return encode(Tally(scopes=[], clients=[]))
+        return encode(Tally(scopes=[]))
+
+    def clients(self, _router: str, _client: str) -> bytes:
+        """Give no clients."""
+        return encode(ClientsView(clients=[]))
 
     def stop(self, grace_ms: int) -> None:
         """Note the grace, and say that the last request is done unless `drains` forbids it."""

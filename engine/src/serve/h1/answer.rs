@@ -10,14 +10,16 @@ use super::cause_of;
 use super::relay::{self, Broken, Waits};
 use super::response::{self, Framing};
 use crate::access_log::{AccessLog, Entry};
+use crate::classify::Class;
 use crate::endpoint::{InFlight, Outcome, Transition};
 use crate::failure::{Cause, Failure};
 use crate::mail::Level;
 use crate::resolve::Client;
-use crate::route::Unsent;
+use crate::retry::Again;
+use crate::route::{Hop, Unsent};
 use crate::serve::buffer::Buffer;
 use crate::stream::Socket;
-use crate::wire::h1::{Body, Limits, Parse, RequestHead, ResponseHead, Version};
+use crate::wire::h1::{Body, ChunkRelay, Form, Limits, Parse, RequestHead, ResponseHead, Version};
 use crate::worker::Worker;
 
 /// Interim responses that are passed on before the final one; more is a flood.
@@ -86,6 +88,9 @@ impl Lost {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Relayed {
     pub(super) status: u16,
+    pub(super) class: Class,
+    /// It did not go to the caller after all: the request is sent once more.
+    pub(super) withheld: Option<Again>,
     /// When its head came.
     pub(super) head_us: u64,
     pub(super) sent_bytes: u64,
@@ -99,8 +104,14 @@ pub(super) struct Relayed {
     pub(super) broken: Option<Cause>,
 }
 
-fn outcome_of(status: u16) -> Outcome {
-    if status < 500 {
+/// What a response comes to, as its service has it classified.
+fn classify(hop: &Hop<'_>, request: &RequestHead, response: &ResponseHead) -> Class {
+    let classifier = hop.answered.policy.classifier;
+    classifier.response(request.method, response.status, response.signals)
+}
+
+fn outcome_of(class: Class) -> Outcome {
+    if class.is_success() {
         Outcome::Success
     } else {
         Outcome::Failure
@@ -139,6 +150,7 @@ impl Verdict<'_> {
 /// The way back of one response.
 pub(super) struct Answer<'a> {
     pub(super) waits: Waits<'a>,
+    pub(super) hop: &'a Hop<'a>,
     pub(super) request: &'a RequestHead,
     pub(super) reply: &'a mut Buffer,
     pub(super) response: &'a mut ResponseHead,
@@ -155,6 +167,8 @@ pub(super) struct Answer<'a> {
     pub(super) verdict: Verdict<'a>,
     /// A byte of the response went to the caller, or half of an interim one.
     pub(super) begun: &'a Cell<bool>,
+    /// The request can be sent again as it was; not once the caller has seen an interim response.
+    pub(super) replayable: &'a Cell<bool>,
     pub(super) access: Option<(&'a AccessLog, &'a Entry)>,
 }
 
@@ -173,11 +187,27 @@ impl Answer<'_> {
         };
         let head_us = self.waits.worker.now_us();
         let response = &*self.response;
-        self.verdict.tell(outcome_of(response.status), head_us);
+        let class = classify(self.hop, self.request, response);
+        self.verdict.tell(outcome_of(class), head_us);
         if response.status == 101 {
             return self.switch(head_length, head_us, caller).await;
         }
         self.log();
+        if let Some(again) = self.withhold(class) {
+            let reusable = self.discard(head_length);
+            return Ok(Relayed {
+                status: self.response.status,
+                class,
+                withheld: Some(again),
+                head_us,
+                sent_bytes: 0,
+                reusable,
+                keep_alive: self.caller_stays,
+                switched: false,
+                broken: None,
+            });
+        }
+        let response = &*self.response;
         let (mut body, mut reusable, status) = (response.body, response.keep_alive, response.status);
         let mut framing = Framing::of(body, self.request.version);
         if self.clear_context && response.l5d_err.is_some() && framing != Framing::None {
@@ -193,7 +223,7 @@ impl Answer<'_> {
             self.request,
             framing,
             keep_alive,
-            self.clear_context,
+            (!self.clear_context).then_some(class),
         );
         self.reply.consume(head_length);
         self.begun.set(true);
@@ -208,6 +238,8 @@ impl Answer<'_> {
         };
         Ok(Relayed {
             status,
+            class,
+            withheld: None,
             head_us,
             sent_bytes,
             reusable: reusable && at_boundary,
@@ -215,6 +247,41 @@ impl Answer<'_> {
             switched: false,
             broken,
         })
+    }
+
+    /// Whether the request is sent again instead of passing its response on, which is paid for here.
+    fn withhold(&self, class: Class) -> Option<Again> {
+        if class.is_success() || !self.replayable.get() {
+            return None;
+        }
+        let (status, signals) = (self.response.status, self.response.signals);
+        let worker = self.waits.worker;
+        let nacked = status == 503 && signals.nack && !signals.nonretryable_nack;
+        if nacked && self.hop.take_requeue(worker, Cause::Rejected) {
+            Some(Again::Requeue)
+        } else if class == Class::RetryableFailure && self.hop.take_retry(worker) {
+            Some(Again::Retry)
+        } else {
+            None
+        }
+    }
+
+    /// Steps over a response that is withheld; whether the connection is at a message boundary then: the rest of a body
+    /// that is not here is not waited for.
+    fn discard(&mut self, head_length: usize) -> bool {
+        let rest = &self.reply.bytes()[head_length..];
+        let whole = match self.response.body {
+            Body::None => rest.is_empty(),
+            Body::Exact(length) => rest.len() as u64 == length,
+            Body::Chunked => {
+                self.back.clear();
+                let relayed = ChunkRelay::default().relay(rest, self.back, Form::Plain, usize::MAX);
+                relayed.is_ok_and(|progress| progress.done && progress.consumed == rest.len())
+            }
+            Body::UntilClose => false,
+        };
+        self.reply.clear();
+        whole && self.response.keep_alive && self.uploaded.get()
     }
 
     /// Writes the line of the access log, while the response's head is here.
@@ -272,6 +339,7 @@ impl Answer<'_> {
         if self.response.status != 100 && self.request.version == Version::Http11 {
             self.back.clear();
             response::push_interim(self.back, self.response, self.reply.bytes(), None, self.clear_context);
+            self.replayable.set(false);
             // Half of it written leaves no way back; written whole, any final response may follow.
             self.begun.set(true);
             let written = self.waits.write(caller, self.back).await;
@@ -307,6 +375,8 @@ impl Answer<'_> {
         self.reply.consume(length);
         Ok(Relayed {
             status: 101,
+            class: Class::Success,
+            withheld: None,
             head_us,
             sent_bytes: self.back.len() as u64,
             reusable: false,

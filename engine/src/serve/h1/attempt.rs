@@ -9,19 +9,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answer::{Answer, Lost, Relayed, Verdict};
-use super::exchange::H1Exchange;
+use super::exchange::{H1Exchange, Told};
 use super::relay::{self, Broken, Rest, Upload, Waits, shorter};
 use super::request::{self, HeadParts};
 use super::{Connection, Next, Scratch, upgrade};
 use crate::context::Deadline;
 use crate::endpoint::{InFlight, Outcome};
 use crate::failure::Failure;
-use crate::route::{Hop, Served, Unsent};
+use crate::route::{Hop, Sent, Served, Unsent};
+use crate::stats::Counted;
 use crate::stream::Stream;
 
 impl H1Exchange<'_, '_> {
     /// Sends the request to one endpoint and passes its response on.
-    pub(super) async fn attempt(&mut self, hop: &Hop<'_>) -> Result<Served, Unsent> {
+    pub(super) async fn attempt(&mut self, hop: &Hop<'_>) -> Result<Sent, Unsent> {
         self.attempts += 1;
         let worker = self.worker;
         let stats = &*hop.client.stats[worker.index];
@@ -39,8 +40,9 @@ impl H1Exchange<'_, '_> {
                 Ok(place) => place,
                 Err(unsent) => {
                     let waited_us = worker.now_us() - began_us;
-                    stats.finish(0, waited_us, Some(unsent.failure.cause));
-                    path_stats.finish(0, waited_us, Some(unsent.failure.cause));
+                    let counted = Counted::of(0, Some(unsent.failure.cause));
+                    stats.finish(0, waited_us, counted);
+                    path_stats.finish(waited_us, counted);
                     return Err(unsent);
                 }
             },
@@ -57,8 +59,9 @@ impl H1Exchange<'_, '_> {
                     in_flight,
                 }
                 .tell(Outcome::Failure, now_us);
-                stats.finish(0, now_us - began_us, Some(unsent.failure.cause));
-                path_stats.finish(0, now_us - began_us, Some(unsent.failure.cause));
+                let counted = Counted::of(0, Some(unsent.failure.cause));
+                stats.finish(0, now_us - began_us, counted);
+                path_stats.finish(now_us - began_us, counted);
                 return Err(unsent);
             }
         };
@@ -69,8 +72,11 @@ impl H1Exchange<'_, '_> {
         let exchanged = self.exchange(hop, &mut link.stream, &mut in_flight, &sent).await;
         stats.pending.sub(1);
         path_stats.pending.sub(1);
-        let (status, latency_us, cause) = match &exchanged {
-            Ok(relayed) => (relayed.status, relayed.head_us.saturating_sub(began_us), relayed.broken),
+        let (status, latency_us, counted) = match &exchanged {
+            Ok(relayed) => {
+                let counted = Counted::response(relayed.class, relayed.broken);
+                (relayed.status, relayed.head_us.saturating_sub(began_us), counted)
+            }
             Err(lost) => {
                 let now_us = worker.now_us();
                 if let Some(outcome) = lost.outcome() {
@@ -82,14 +88,17 @@ impl H1Exchange<'_, '_> {
                     }
                     .tell(outcome, now_us);
                 }
-                (0, now_us - began_us, Some(lost.cause()))
+                (0, now_us - began_us, Counted::of(0, Some(lost.cause())))
             }
         };
         drop(in_flight);
-        stats.finish(status, latency_us, cause);
+        stats.finish(status, latency_us, counted);
         stats.sent_bytes.add(sent.get());
         stats.received_bytes.add(self.scratch.reply.take_count());
-        path_stats.finish(status, latency_us, cause);
+        path_stats.finish(latency_us, counted);
+        if counted == Counted::Success {
+            hop.client.requeue_budget.deposit(worker.index, worker.tick_ms());
+        }
         match exchanged {
             Ok(relayed) => {
                 if relayed.broken.is_none() {
@@ -106,17 +115,21 @@ impl H1Exchange<'_, '_> {
                         policy.pool.idle_time_ms.or(policy.idle_timeout_ms),
                     );
                 }
+                if let Some(again) = relayed.withheld {
+                    return Ok(Sent::Withheld(again));
+                }
                 self.server.stats[worker.index].sent_bytes.add(relayed.sent_bytes);
                 self.next = match relayed {
                     Relayed { broken: Some(_), .. } => Next::Cut,
                     Relayed { keep_alive: true, .. } => Next::Request,
                     _ => Next::Close,
                 };
-                Ok(Served {
+                Ok(Sent::Served(Served {
                     status: relayed.status,
+                    class: relayed.class,
                     latency_us: relayed.head_us.saturating_sub(self.started_us),
                     whole: relayed.broken.is_none(),
-                })
+                }))
             }
             Err(lost) => {
                 let replayable = !self.body_lost && !self.begun;
@@ -178,6 +191,8 @@ impl H1Exchange<'_, '_> {
         sent: &Cell<u64>,
     ) -> Result<Relayed, Lost> {
         let deadline = Self::head_deadline(hop);
+        let kept = self.kept_body();
+        let replayable = Cell::new(kept.is_some() && self.told != Told::Interim);
         let server = self.server;
         let worker = self.worker;
         let stats = &server.stats[worker.index];
@@ -226,6 +241,7 @@ impl H1Exchange<'_, '_> {
         let begun = Cell::new(false);
         let mut answer = Answer {
             waits,
+            hop,
             request,
             reply,
             response,
@@ -242,26 +258,35 @@ impl H1Exchange<'_, '_> {
                 in_flight,
             },
             begun: &begun,
+            replayable: &replayable,
             access: server.router.access_log.as_ref().map(|log| (log, &*access)),
         };
         let relayed = if body.is_done() {
             let (_, mut caller_writes) = stream.split();
             let relayed = answer.pass_on(endpoint, &mut caller_writes).await;
             self.begun |= begun.get();
+            if kept.is_some() && !replayable.get() {
+                self.told = Told::Interim;
+            }
             let relayed = relayed?;
-            input.consume(self.head_length + used);
+            if relayed.withheld.is_none() {
+                input.consume(self.head_length + used);
+            }
             relayed
         } else {
             let (mut caller_reads, mut caller_writes) = stream.split();
-            if request.expect_continue && input.len() == self.head_length {
+            if request.expect_continue && self.told == Told::Nothing && input.len() == self.head_length {
+                self.told = Told::Continue;
                 let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
                 waits
                     .write(&mut caller_writes, interim)
                     .await
                     .map_err(|_gone| Lost::CallerGone)?;
             }
-            input.consume(self.head_length + used);
-            self.body_lost = true;
+            if kept.is_none() {
+                input.consume(self.head_length + used);
+                self.body_lost = true;
+            }
             let (mut endpoint_reads, mut endpoint_writes) = endpoint.split();
             // Boxed, so that a task need not have room for both at once: few bodies come in more than one piece.
             let mut uploading = Box::pin(relay::upload(
@@ -276,6 +301,7 @@ impl H1Exchange<'_, '_> {
                     input,
                     out: output,
                     body: &mut body,
+                    kept: kept.map(|_| self.head_length + used),
                     sent,
                     done: &uploaded,
                 },
@@ -305,9 +331,16 @@ impl H1Exchange<'_, '_> {
                 })
                 .await
             };
+            drop(uploading);
             self.begun |= begun.get();
+            if kept.is_some() && !replayable.get() {
+                self.told = Told::Interim;
+            }
             let mut relayed = relayed?;
             relayed.reusable &= uploaded.get();
+            if let (Some(length), true, None) = (kept, uploaded.get(), relayed.withheld) {
+                input.consume(self.head_length + length);
+            }
             relayed
         };
         if relayed.switched {

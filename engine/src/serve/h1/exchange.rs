@@ -1,12 +1,13 @@
 //! One request: what it asks for and brings along, and how far its exchange has come.
 
 use super::{Connection, Next, Scratch};
+use crate::classify::{Class, Classifier};
 use crate::context::{Deadline, Trace};
 use crate::failure::{Cause, Failure};
 use crate::identify::{self, Consumed};
-use crate::route::{Exchange, Hop, Served, Unsent};
+use crate::route::{Exchange, Hop, Sent, Unsent};
 use crate::router::Server;
-use crate::wire::h1::{Known, Method};
+use crate::wire::h1::{Body, Known, Method};
 use crate::worker::Worker;
 
 /// A request that was read as far as its head, and all that it takes to answer it.
@@ -26,7 +27,18 @@ pub(super) struct H1Exchange<'a, 'c> {
     pub(super) begun: bool,
     /// Bytes of the body were given up to an endpoint and are not here any more.
     pub(super) body_lost: bool,
+    pub(super) told: Told,
     pub(super) next: Next,
+}
+
+/// What the caller was told before the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Nothing,
+    /// To send its body.
+    Continue,
+    /// An endpoint's interim response.
+    Interim,
 }
 
 /// How far an exchange has come, when it is over.
@@ -60,6 +72,7 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             attempts: 0,
             begun: false,
             body_lost: false,
+            told: Told::Nothing,
             next: Next::Close,
         }
     }
@@ -92,6 +105,18 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             ));
         }
         Ok(())
+    }
+
+    /// How long the body is, if it is kept so that the request can be sent again (reference/linker.md §2.10).
+    pub(super) fn kept_body(&self) -> Option<usize> {
+        let length = match self.scratch.request.body {
+            Body::None => 0,
+            Body::Exact(length) => length,
+            Body::Chunked | Body::UntilClose => return None,
+        };
+        let room = self.scratch.input.capacity().saturating_sub(self.head_length) as u64;
+        let limit = self.server.router.plan.http.replay_body_bytes.min(room);
+        (length <= limit).then_some(length as usize)
     }
 
     fn unidentified(&self, reason: &str) -> Failure {
@@ -203,7 +228,21 @@ impl Exchange for H1Exchange<'_, '_> {
         self.server.plan.request_timeout_ms
     }
 
-    async fn send(&mut self, hop: &Hop<'_>) -> Result<Served, Unsent> {
+    async fn send(&mut self, hop: &Hop<'_>) -> Result<Sent, Unsent> {
         self.attempt(hop).await
+    }
+
+    fn may_retry(&self, classifier: Classifier, cause: Cause) -> bool {
+        let replayable = !self.body_lost && !self.begun && self.told != Told::Interim && self.kept_body().is_some();
+        let method = self.scratch.request.method;
+        replayable && classifier.loss(method, cause) == Class::RetryableFailure
+    }
+
+    async fn pause(&mut self, wait_ms: u64) -> Result<(), Failure> {
+        if wait_ms > 0 {
+            // Boxed, so that it takes no room in the tasks of those that need not wait.
+            Box::pin(self.connection.pause(wait_ms)).await?;
+        }
+        Ok(())
     }
 }

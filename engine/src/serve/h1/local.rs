@@ -2,6 +2,7 @@
 
 use super::relay::{Waits, shorter};
 use super::{Connection, Next, Scratch};
+use crate::classify::Class;
 use crate::failure::{Cause, Failure};
 use crate::wire::h1::{Body, Method, Version};
 use crate::wire::text::clip;
@@ -33,8 +34,11 @@ pub(super) async fn answer_failure(
         fields.truncate(start + limits.max_head_bytes / 2);
         fields.extend_from_slice(b"\r\n");
     }
+    if failure.retryable && !edge {
+        fields.extend_from_slice(b"l5d-retryable: true\r\n");
+    }
     if failure.cause == Cause::Rejected {
-        fields.extend_from_slice(b"l5d-retryable: true\r\nfinagle-http-nack: true\r\nRetry-After: 0\r\n");
+        fields.extend_from_slice(b"finagle-http-nack: true\r\nRetry-After: 0\r\n");
     }
     if let Some(seconds) = failure.retry_after_s {
         fields.extend_from_slice(format!("Retry-After: {seconds}\r\n").as_bytes());
@@ -56,9 +60,15 @@ pub(super) async fn answer_status(
     connection: &mut Connection<'_>,
     scratch: &mut Scratch,
     status: u16,
+    class: Class,
     head_length: usize,
 ) -> Next {
-    answer(connection, scratch, status, b"", b"", Some(head_length)).await
+    let fields: &[u8] = match class {
+        _ if connection.server.plan.clear_context => b"",
+        Class::Success => b"l5d-success-class: 1.0\r\n",
+        _ => b"l5d-success-class: 0.0\r\n",
+    };
+    answer(connection, scratch, status, fields, b"", Some(head_length)).await
 }
 
 async fn answer(

@@ -4,6 +4,7 @@ mod answer;
 mod attempt;
 mod exchange;
 mod local;
+mod pause;
 mod reach;
 mod relay;
 mod request;
@@ -24,6 +25,7 @@ use crate::router::Server;
 use crate::serve::buffer::Buffer;
 use crate::serve::handshake;
 use crate::serve::pulse::{Interrupt, Pulse};
+use crate::stats::Counted;
 use crate::stream::Stream;
 use crate::wire::h1::{Parse, RequestHead, ResponseHead};
 use crate::worker::Worker;
@@ -299,7 +301,7 @@ impl Connection<'_> {
         };
         let progress = exchange.progress();
         let mut next = progress.next;
-        let (status, latency_us, cause) = match routed {
+        let (status, latency_us, counted) = match routed {
             Ok(Routed::Served(served)) => {
                 if served.whole {
                     let response = scratch.response.body.length();
@@ -311,11 +313,12 @@ impl Connection<'_> {
                             .record(took_us.saturating_sub(served.latency_us));
                     }
                 }
-                (served.status, served.latency_us, None)
+                (served.status, served.latency_us, Counted::response(served.class, None))
             }
-            Ok(Routed::Status(status)) => {
-                next = local::answer_status(self, scratch, status, head_length).await;
-                (status, self.worker.now_us() - started_us, None)
+            Ok(Routed::Status(status, class)) => {
+                next = local::answer_status(self, scratch, status, class, head_length).await;
+                let counted = Counted::response(class, None);
+                (status, self.worker.now_us() - started_us, counted)
             }
             Err(failure) => {
                 next = if progress.begun {
@@ -326,14 +329,15 @@ impl Connection<'_> {
                     let head_length = Some(head_length).filter(|_| sound);
                     local::answer_failure(self, scratch, &failure, head_length).await
                 };
-                (failure.status, self.worker.now_us() - started_us, Some(failure.cause))
+                let counted = Counted::of(failure.status, Some(failure.cause));
+                (failure.status, self.worker.now_us() - started_us, counted)
             }
         };
         drop(admitted);
-        stats.finish(status, latency_us, cause);
+        stats.finish(status, latency_us, counted);
         stats.received_bytes.add(scratch.input.take_count());
         if let Some(bound_to) = bound_to {
-            bound_to.finish(status, latency_us, cause);
+            bound_to.finish(latency_us, counted);
         }
         if next == Next::Request && self.worker.is_draining() {
             return Next::Close;
@@ -344,7 +348,7 @@ impl Connection<'_> {
     /// Answers a request that goes no further; without `head_length` where the next one begins is not known.
     async fn refuse(&mut self, scratch: &mut Scratch, failure: &Failure, head_length: Option<usize>) -> Next {
         let stats = &self.server.stats[self.worker.index];
-        stats.finish(failure.status, 0, Some(failure.cause));
+        stats.finish(failure.status, 0, Counted::of(failure.status, Some(failure.cause)));
         local::answer_failure(self, scratch, failure, head_length).await
     }
 

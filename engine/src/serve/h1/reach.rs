@@ -7,6 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::exchange::H1Exchange;
 use crate::endpoint::connect::{self, Link};
 use crate::endpoint::gate::{Crowded, Gate};
+use crate::fail_fast;
 use crate::failure::{Cause, Failure};
 use crate::route::{Exchange, Hop, Unsent};
 use crate::stream::Stream;
@@ -15,7 +16,7 @@ impl H1Exchange<'_, '_> {
     /// Takes a place among the connections that an endpoint may have, where they are limited.
     pub(super) async fn enter(&self, hop: &Hop<'_>, gate: &Gate) -> Result<Option<OwnedSemaphorePermit>, Unsent> {
         let timeout_ms = self.server.router.plan.binding_timeout_ms;
-        let waiting = gate.enter(&hop.client.stats[self.worker.index].pool_waiters);
+        let waiting = gate.enter(&hop.client.stats[self.worker.index]);
         let failure = match tokio::time::timeout(Duration::from_millis(timeout_ms), waiting).await {
             Ok(Ok(place)) => return Ok(place),
             Ok(Err(Crowded)) => Failure::endpoint(
@@ -36,7 +37,7 @@ impl H1Exchange<'_, '_> {
     /// A connection to the endpoint: an idle one, or a new one.
     pub(super) async fn connect(&self, hop: &Hop<'_>) -> Result<Link, Unsent> {
         let stats = &hop.client.stats[self.worker.index];
-        if self.attempts <= 1
+        if !hop.fresh
             && let Some(link) = self.worker.pools.borrow_mut().take(hop.endpoint)
         {
             return Ok(link);
@@ -67,11 +68,14 @@ impl H1Exchange<'_, '_> {
         match connected {
             Ok(stream) => {
                 stats.connect_latency.record(self.worker.now_us() - started_us);
-                Ok(Link::new(stream, stats))
+                Ok(Link::new(stream, stats, hop.endpoint))
             }
             Err(error) => {
                 stats.connect_failures.add(1);
                 stats.failed_connect_latency.record(self.worker.now_us() - started_us);
+                if let (true, Some(client)) = (policy.outliers.fail_fast, &hop.leaf.client) {
+                    fail_fast::connect_failed(self.worker, client, hop.endpoint);
+                }
                 Err(Unsent {
                     failure: Failure::endpoint(Cause::ConnectFailed, error.to_string()),
                     repeatable: !self.body_lost,

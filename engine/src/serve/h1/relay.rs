@@ -154,6 +154,8 @@ pub(super) struct Rest<'a> {
     pub input: &'a mut Buffer,
     pub out: &'a mut Vec<u8>,
     pub body: &'a mut Upload,
+    /// Where in `input` what was not sent begins, if what was sent is kept.
+    pub kept: Option<usize>,
     /// Bytes sent so far.
     pub sent: &'a Cell<u64>,
     /// Set when all is sent.
@@ -165,7 +167,7 @@ pub(super) async fn upload<R, W>(
     waits: Waits<'_>,
     caller: &mut R,
     endpoint: &mut W,
-    rest: Rest<'_>,
+    mut rest: Rest<'_>,
 ) -> Result<(), Broken>
 where
     R: AsyncRead + Unpin,
@@ -173,12 +175,17 @@ where
 {
     while !rest.body.is_done() {
         consume_budget().await;
-        if rest.input.is_empty() && waits.fill(rest.input, caller).await.map_err(Broken::Source)? == 0 {
+        let from = rest.kept.unwrap_or(0);
+        if rest.input.len() == from && waits.fill(rest.input, caller).await.map_err(Broken::Source)? == 0 {
             return Err(ended());
         }
         rest.out.clear();
-        let used = rest.body.take(rest.input.bytes(), rest.out).map_err(Broken::Source)?;
-        rest.input.consume(used);
+        let unsent = &rest.input.bytes()[from..];
+        let used = rest.body.take(unsent, rest.out).map_err(Broken::Source)?;
+        match &mut rest.kept {
+            Some(from) => *from += used,
+            None => rest.input.consume(used),
+        }
         waits.write(endpoint, rest.out).await.map_err(sink)?;
         rest.sent.set(rest.sent.get() + rest.out.len() as u64);
     }

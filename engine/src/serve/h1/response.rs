@@ -1,6 +1,7 @@
 //! The head of a response as the caller gets it.
 
 use super::request::push_passing;
+use crate::classify::Class;
 use crate::wire::h1::{Body, Header, Known, Method, RequestHead, ResponseHead, Version};
 use crate::wire::text::push_decimal;
 
@@ -50,7 +51,7 @@ fn passes(header: &Header, length_passes: bool, clear_context: bool) -> bool {
     }
 }
 
-/// Writes the head of a final response.
+/// Writes the head of a final response. An edge tells no `class`, nor any other `l5d-` header.
 pub(super) fn push_head(
     out: &mut Vec<u8>,
     response: &ResponseHead,
@@ -58,17 +59,18 @@ pub(super) fn push_head(
     request: &RequestHead,
     framing: Framing,
     keep_alive: bool,
-    clear_context: bool,
+    class: Option<Class>,
 ) {
     push_first_line(out, response, bytes);
     let keep_length = framing == Framing::None && (request.method == Method::Head || response.status == 304);
+    let clear_context = class.is_none();
     let sent = response.content_length.map(Framing::Exact);
     let length_passes = response.plain_length && (keep_length || sent == Some(framing));
     push_passing(out, &response.headers, bytes, |header| {
         passes(header, length_passes, clear_context)
     });
-    if !clear_context {
-        out.extend_from_slice(if response.status < 500 {
+    if let Some(class) = class {
+        out.extend_from_slice(if class.is_success() {
             b"l5d-success-class: 1.0\r\n"
         } else {
             b"l5d-success-class: 0.0\r\n"

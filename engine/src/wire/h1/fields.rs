@@ -4,6 +4,7 @@ use super::connection::Options;
 use super::error::HeadErrorKind;
 use super::framing::Framing;
 use super::known::Known;
+use super::response::Signals;
 use super::scan::{self, TOKEN};
 use super::span::Span;
 
@@ -50,6 +51,7 @@ pub(super) struct Facts {
     pub expect_continue: bool,
     pub via_entries: u32,
     pub l5d_err: Option<Span>,
+    pub signals: Signals,
 }
 
 /// How far a head was read when its bytes ran out.
@@ -244,6 +246,10 @@ impl Facts {
             Known::Expect => self.expect_continue |= value.eq_ignore_ascii_case(b"100-continue"),
             Known::Via => self.via_entries += scan::elements(value).count() as u32,
             Known::L5dErr => self.l5d_err = Some(header.value),
+            Known::L5dRetryable => self.signals.retryable |= value.eq_ignore_ascii_case(b"true"),
+            Known::FinagleNack => self.signals.nack = true,
+            Known::RetryAfter => self.signals.nack |= value == b"0",
+            Known::FinagleNonretryableNack => self.signals.nonretryable_nack = true,
             _ => {}
         }
         Ok(())

@@ -22,6 +22,6 @@ pub use fields::{Header, Limits, Parse};
 pub use framing::Body;
 pub use known::Known;
 pub use request::{Method, RequestHead, Version};
-pub use response::ResponseHead;
+pub use response::{ResponseHead, Signals};
 pub use span::Span;
 pub use target::AbsoluteForm;

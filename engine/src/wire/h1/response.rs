@@ -10,6 +10,17 @@ use super::span::Span;
 /// What comes before the reason phrase.
 const PREFIX: usize = "HTTP/1.1 200".len();
 
+/// What an endpoint says of sending the request once more (reference/linker.md §5.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signals {
+    /// `l5d-retryable: true`.
+    pub retryable: bool,
+    /// `finagle-http-nack` or `Retry-After: 0`: with 503, that it has not acted on it.
+    pub nack: bool,
+    /// `finagle-http-nonretryable-nack`: with 503, that it has not, and will not.
+    pub nonretryable_nack: bool,
+}
+
 /// A response's head. Reused for the next response; `parse` begins anew after it was complete or refused.
 #[derive(Debug, Default)]
 pub struct ResponseHead {
@@ -32,6 +43,8 @@ pub struct ResponseHead {
     pub upgrade: Option<Span>,
     /// The value of `l5d-err`: a router made this response.
     pub l5d_err: Option<Span>,
+    /// What its endpoint says of another attempt.
+    pub signals: Signals,
     facts: Facts,
     scan: Scan,
 }
@@ -150,6 +163,7 @@ impl ResponseHead {
         self.plain_length = facts.framing.plain_length;
         self.keep_alive = facts.options.persistent(self.version);
         self.l5d_err = facts.l5d_err;
+        self.signals = facts.signals;
         self.upgrade = facts
             .upgrade
             .filter(|_| self.version == Version::Http11 && facts.options.upgrade);
