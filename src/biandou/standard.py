@@ -31,6 +31,7 @@ from biandou.policies import (
     SuccessRate,
     SuccessRateWindowed,
 )
+from biandou.stores.etcd import EtcdStoreKind
 from biandou.stores.in_memory import InMemoryStoreKind
 from biandou.stores.sqlite import SqliteStoreKind
 from biandou.telemeters.prometheus import PrometheusTelemeter
@@ -180,10 +181,10 @@ STORES: Final[Register[Any]] = PluggableRegister(
     (
         SqliteStoreKind,
         InMemoryStoreKind,
+        EtcdStoreKind,
     ),
     planned=(
         "io.l5d.consul",
-        "io.l5d.etcd",
         "io.l5d.k8s",
         "io.l5d.zk",
     ),

@@ -260,7 +260,7 @@ def test_mistakes_are_refused() -> None:
 
 
 def test_waits_grow_and_differ_from_caller_to_caller() -> None:
-    from biandou.clients.namerd_http import Retry
+    from biandou.clients.retry import Retry
 
     retry = Retry(5, 600)
     assert all(0 <= retry.wait(0) <= 1 for _ in range(100))

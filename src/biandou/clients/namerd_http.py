@@ -11,16 +11,16 @@ import contextlib
 import json
 import logging
 import random
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import aiohttp
 from yarl import URL
 
+from biandou.clients.retry import Retry
+from biandou.clients.sockets import lasting_socket
 from biandou.errors import BindingError, ResolutionError, reason
 from biandou.live import Failed, Live, Ok, Pending, Source, State
 
@@ -29,33 +29,13 @@ T = TypeVar("T")
 CONNECT_SECONDS: Final = 5.0
 HEAD_SECONDS: Final = 30.0
 """How long a namerd may take to begin to answer."""
-FIRST_SECONDS: Final = 1.0
-"""Within so long a stream that went well is opened again."""
 MAX_DOCUMENT: Final = 16 * 1024 * 1024
 MAX_CONNECTING: Final = 32
 """So many streams of one client are opened at once."""
 
-_SILENT: Final = ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
-"""A namerd whose machine is gone is noticed within a minute."""
-
 _log = logging.getLogger(__name__)
 
 Address = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How long to wait when no namerd answers, in seconds: from half of `base` on, doubled up to `longest`."""
-
-    base: float
-    longest: float
-
-    def wait(self, failures: int) -> float:
-        """Give how long to wait after so many failures in a row; none means that it went well until now."""
-        if failures == 0:
-            return random.uniform(0, min(FIRST_SECONDS, self.base))  # noqa: S311 - no secret
-        most = min(self.longest, self.base * 2 ** min(failures - 1, 30))
-        return random.uniform(most / 2, most)  # noqa: S311 - no secret
 
 
 class _Refused(Exception):
@@ -179,7 +159,7 @@ class NamerdHttp:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
         # A connection is a stream's own, and ends with it.
         connector = aiohttp.TCPConnector(
-            ssl=True if self._tls is None else self._tls, force_close=True, socket_factory=_socket
+            ssl=True if self._tls is None else self._tls, force_close=True, socket_factory=lasting_socket
         )
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
             async with self._connecting, asyncio.timeout(HEAD_SECONDS):
@@ -192,15 +172,6 @@ class NamerdHttp:
                         raise OSError(f"{response.status} {said}")
                     raise _Refused(f"{response.status} {said}")
                 yield response
-
-
-def _socket(info: tuple[Any, ...]) -> socket.socket:
-    made = socket.socket(info[0], info[1], info[2])
-    made.setblocking(False)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, seconds in _SILENT:
-        made.setsockopt(socket.IPPROTO_TCP, option, seconds)
-    return made
 
 
 def _take(line: bytes, read: Callable[[Any], T], source: Source[T]) -> None:

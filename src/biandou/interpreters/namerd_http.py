@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from msgspec import Meta
 
+from biandou.clients.retry import Retry
 from biandou.clients.tls import ClientTls, client_context
 from biandou.dtab import Dtab, NameTree, Path
 from biandou.dtab.bound import Addresses, AddressSet, Bound
@@ -61,7 +62,7 @@ class NamerdHttpInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag=
     def interpreter(self, base: Live[Dtab], namers: Lookup) -> Interpreter:
         """Make the interpreter; raises `ConfigError` for a TLS file that can't be used."""
         # Not above: a linker that binds by itself does without an HTTP client.
-        from biandou.clients.namerd_http import NamerdHttp, Retry  # noqa: PLC0415
+        from biandou.clients.namerd_http import NamerdHttp  # noqa: PLC0415
 
         tls = client_context(self.tls)
         name = self.tls.common_name if self.tls is not None and tls is not None else None
