@@ -202,6 +202,14 @@ async def test_its_admin_server_has_the_pages_of_the_reference_and_it_runs_witho
         assert metrics["interface/io.l5d.httpController/requests"] == 1
         health = json.loads(await program.admin("/admin/health"))
         assert (health["namespaces"], health["storage"]) == (1, "ok")
+        assert b'<a href="dtab/default">default</a>' in await program.admin("/")
+        assert b"/svc=&gt;/#/io.l5d.fs</textarea>" in await program.admin("/dtab/default")
+        missing = await exchange("127.0.0.1", program.admin_port, request("GET /dtab/nope"))
+        assert missing.startswith(b"HTTP/1.1 404 ")
+        delegation = json.loads(
+            await program.admin("/dtab/delegator.json?dtab=/a=>/$/nil&path=/a".replace("=>", "%3D%3E"))
+        )
+        assert delegation["delegate"]["type"] == "empty"
         assert "_engine" not in Path(f"/proc/{program.pid}/maps").read_text()
         quitting = await exchange("127.0.0.1", program.admin_port, request("POST /admin/shutdown"))
         assert quitting.endswith(b"quitting\n")

@@ -38,7 +38,8 @@ class AdminSources:
     """Everything that an admin server needs of its process.
 
     `stop` ends the process, its grace in milliseconds or as configured; `health` adds to `/admin/health`, e.g. how old
-    the knowledge of a registry is; `namer_states` are by the path below `/namer_state/`, without `.json`. A source that
+    the knowledge of a registry is; `namer_states` are by the path below `/namer_state/`, without `.json`; `namespaces`
+    and `stored_dtab`, which gives a namespace's text or `None`, are those of a process that keeps dtabs. A source that
     is `None` has no page.
     """
 
@@ -54,3 +55,5 @@ class AdminSources:
     clients: Clients | None = None
     namer_states: Mapping[str, State] = field(default_factory=dict)
     health: Callable[[], Mapping[str, Any]] | None = None
+    namespaces: Callable[[], Sequence[str]] | None = None
+    stored_dtab: Callable[[str], str | None] | None = None
