@@ -34,6 +34,7 @@ from biandou.policies import (
 from biandou.stores.etcd import EtcdStoreKind
 from biandou.stores.in_memory import InMemoryStoreKind
 from biandou.stores.sqlite import SqliteStoreKind
+from biandou.stores.zk import ZkStoreKind
 from biandou.telemeters.prometheus import PrometheusTelemeter
 from biandou.transformers.const import ConstTransformerKind
 from biandou.transformers.localhost import LocalhostTransformerKind
@@ -182,11 +183,11 @@ STORES: Final[Register[Any]] = PluggableRegister(
         SqliteStoreKind,
         InMemoryStoreKind,
         EtcdStoreKind,
+        ZkStoreKind,
     ),
     planned=(
         "io.l5d.consul",
         "io.l5d.k8s",
-        "io.l5d.zk",
     ),
 )
 

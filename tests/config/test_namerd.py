@@ -106,6 +106,21 @@ BAD = [
         ["n.yaml:1:46: storage.namespaces: the dtab of web: '>' expected but ' ' found at '/svc =[ ]/x'"],
     ),
     (
+        "storage: {kind: io.l5d.etcd}\ninterfaces: [{kind: io.l5d.httpController}]",
+        [
+            "n.yaml:1:10: storage.experimental: The io.l5d.etcd storage is experimental and must be explicitly enabled "
+            "by setting the `experimental' parameter to `true'."
+        ],
+    ),
+    (
+        "storage: {kind: io.l5d.zk, zkAddrs: [{host: a}], acls: [{scheme: s, id: i, perms: z}]}\n"
+        "interfaces: [{kind: io.l5d.httpController}]",
+        [
+            "n.yaml:1:38: storage.zkAddrs[0].port: missing: 'port' must be specified",
+            "n.yaml:1:57: storage.acls[0]: perms are some of crwda, each once, and z is not",
+        ],
+    ),
+    (
         HTTP + "namers: [{kind: io.l5d.fs, rootDir: .}, {kind: io.l5d.fs, rootDir: ., prefix: /io.l5d.fs/x}]",
         [
             "n.yaml:3:79: namers[1].prefix: Namers must not have overlapping prefixes: /io.l5d.fs and /io.l5d.fs/x",
