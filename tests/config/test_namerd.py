@@ -113,11 +113,11 @@ BAD = [
         ],
     ),
     (
-        "storage: {kind: io.l5d.zk, zkAddrs: [{host: a}], acls: [{scheme: s, id: i, perms: z}]}\n"
+        "storage: {kind: io.l5d.zk, zkAddrs: [{host: a, port: 1}, {host: b}], acls: [{scheme: s, id: i, perms: rr}, {scheme: s, id: i, perms: r}]}\n"
         "interfaces: [{kind: io.l5d.httpController}]",
         [
-            "n.yaml:1:38: storage.zkAddrs[0].port: missing: 'port' must be specified",
-            "n.yaml:1:57: storage.acls[0]: perms are some of crwda, each once, and z is not",
+            "n.yaml:1:58: storage.zkAddrs[1].port: missing: 'port' must be specified",
+            "n.yaml:1:77: storage.acls[0]: perms are some of crwda, each once, and rr is not",
         ],
     ),
     (

@@ -48,7 +48,7 @@ class ZkAcl(Keys, frozen=True, kw_only=True):
 class ZkStoreKind(StoreKind, frozen=True, kw_only=True, tag="io.l5d.zk"):
     """Dtabs below `pathPrefix`, which is made if need be."""
 
-    zk_addrs: Annotated[tuple[ZkAddress, ...], Meta(min_length=1)]
+    zk_addrs: tuple[ZkAddress, ...]
     path_prefix: str = "/dtabs"
     session_timeout_ms: Annotated[int, Meta(ge=100, le=2**31 - 1)] = 10_000
     auth_info: ZkAuth | None = None
@@ -58,6 +58,8 @@ class ZkStoreKind(StoreKind, frozen=True, kw_only=True, tag="io.l5d.zk"):
         """Raise `ValueError` unless the prefix is a node's path and somebody may do something."""
         if not self.path_prefix.startswith("/") or self.path_prefix.endswith("/") or "//" in self.path_prefix:
             raise ValueError("pathPrefix begins with a slash and does not end with one")
+        if not self.zk_addrs:
+            raise ValueError("zkAddrs names one server at least")
         if not self.acls:
             raise ValueError("without acls nobody could read what we write")
 
