@@ -113,7 +113,8 @@ BAD = [
         ],
     ),
     (
-        "storage: {kind: io.l5d.zk, zkAddrs: [{host: a, port: 1}, {host: b}], acls: [{scheme: s, id: i, perms: rr}, {scheme: s, id: i, perms: r}]}\n"
+        "storage: {kind: io.l5d.zk, zkAddrs: [{host: a, port: 1}, {host: b}], "
+        "acls: [{scheme: s, id: i, perms: rr}, {scheme: s, id: i, perms: r}]}\n"
         "interfaces: [{kind: io.l5d.httpController}]",
         [
             "n.yaml:1:58: storage.zkAddrs[1].port: missing: 'port' must be specified",

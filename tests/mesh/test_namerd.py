@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from biandou.testing.linker_process import LinkerProcess
 from biandou.testing.origin import Origin, exchange
 from tests.mesh.programs import run
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 HTTP = "io.l5d.httpController interface"
 
 
@@ -242,3 +244,24 @@ async def test_a_store_that_cannot_be_opened_keeps_it_from_starting(tmp_path: Pa
     await program.launch()
     assert await program.wait() == 1
     assert any(f"cannot start: {tmp_path}/file/namerd.db" in line for line in program.log)
+
+
+async def test_the_examples_are_a_linker_that_is_steered_by_its_namerd(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(EXAMPLES / "namerd", tmp_path / "namerd"))
+    answers = [f"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{word}".encode() for word in "ab"]
+    async with Origin(answers[0]) as one, Origin(answers[1]) as other:
+        (folder / "disco" / "web").write_text(f"127.0.0.1 {one.port}\n")
+        control = (folder / "namerd.yaml").read_text().replace("port: 9991", "port: 0").replace("port: 4180", "port: 0")
+        async with LinkerProcess(control, command="namerd", cwd=str(folder)) as program:
+            text = "Content-Type: text/plain"
+            await ask(program, "POST /api/1/dtabs/default", b"/svc => /#/io.l5d.fs ;", text)
+            data = (
+                (folder / "linker.yaml").read_text().replace("port: 9990", "port: 0").replace("port: 4140", "port: 0")
+            )
+            async with LinkerProcess(data.replace("/4180", f"/{program.port(HTTP)}"), cwd=str(folder)) as linker:
+                assert (await linker.get("web")).endswith(b"a")
+                moved = f"/svc => /$/inet/127.0.0.1/{other.port} ;".encode()
+                await ask(program, "PUT /api/1/dtabs/default", moved, text)
+                async with asyncio.timeout(5):
+                    while not (await linker.get("web")).endswith(b"b"):
+                        await asyncio.sleep(0.01)
