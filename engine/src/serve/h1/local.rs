@@ -115,6 +115,7 @@ async fn answer(
         deadline: &pulse.main,
         stall_ms: shorter(server.plan.stall_ms(), server.plan.socket.write_timeout_ms),
         silence_ms: None,
+        idle_ms: None,
     };
     match waits.write(&mut connection.stream, back).await {
         Ok(()) => next,
