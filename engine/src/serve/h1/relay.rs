@@ -30,6 +30,8 @@ pub(super) struct Waits<'a> {
     pub stall_ms: Option<u64>,
     /// How long an endpoint may be silent.
     pub silence_ms: Option<u64>,
+    /// How long a caller is waited for that says no more.
+    pub idle_ms: Option<u64>,
 }
 
 /// The shorter of two limits.
@@ -319,8 +321,8 @@ impl Waits<'_> {
                     if ended_ms.is_none() && poll_fn(|context| Poll::Ready(caller.has_ended(context))).await {
                         ended_ms = Some(now_ms);
                     }
-                    let waited = ended_ms.zip(self.stall_ms);
-                    if waited.is_some_and(|(ended_ms, stall_ms)| now_ms >= ended_ms + stall_ms) {
+                    let waited = ended_ms.zip(self.idle_ms);
+                    if waited.is_some_and(|(ended_ms, idle_ms)| now_ms >= ended_ms + idle_ms) {
                         return Err(Broken::Sink(io::ErrorKind::TimedOut.into()));
                     }
                 }

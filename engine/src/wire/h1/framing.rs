@@ -99,21 +99,13 @@ fn is_plain(digits: &[u8]) -> bool {
     matches!(digits, [b'0'] | [b'1'..=b'9', ..]) && digits.iter().all(u8::is_ascii_digit)
 }
 
+/// A number of at most `MAX_LENGTH`.
 fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    // Up to eighteen digits fit for certain.
-    if digits.len() < 19 && digits.iter().all(u8::is_ascii_digit) {
-        return Some(
-            digits
-                .iter()
-                .fold(0, |number, &digit| number * 10 + u64::from(digit - b'0')),
-        );
-    }
     let number = digits.iter().try_fold(0u64, |number, &digit| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
+        number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
     });
     number.filter(|&number| number <= MAX_LENGTH)
 }
