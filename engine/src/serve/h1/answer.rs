@@ -43,6 +43,22 @@ pub(super) enum Lost {
     CallerGone,
 }
 
+/// Which timeout is the first to pass, and its milliseconds. Its text is made only when it has passed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Late {
+    Total(u64),
+    Attempt(u64),
+}
+
+impl Late {
+    fn failure(self, endpoint: &str) -> Failure {
+        match self {
+            Self::Total(timeout_ms) => Failure::total_timeout(timeout_ms),
+            Self::Attempt(timeout_ms) => Failure::attempt_timeout(timeout_ms, endpoint),
+        }
+    }
+}
+
 impl Lost {
     /// What the caller is told, and whether another attempt may follow: `replayable` says that the whole request is still here.
     pub(super) fn unsent(self, replayable: bool, idempotent: bool) -> Unsent {
@@ -169,7 +185,7 @@ pub(super) struct Answer<'a> {
     pub(super) uploaded: &'a Cell<bool>,
     /// The endpoint was asked to change the protocol.
     pub(super) may_switch: bool,
-    pub(super) deadline: Option<(Instant, Failure)>,
+    pub(super) deadline: Option<(Instant, Late)>,
     pub(super) verdict: Verdict<'a>,
     /// A byte of the response went to the caller, or half of an interim one.
     pub(super) begun: &'a Cell<bool>,
@@ -186,9 +202,9 @@ impl Answer<'_> {
     {
         let head_length = match self.deadline.take() {
             None => self.read_head(endpoint, caller).await?,
-            Some((by, failure)) => match tokio::time::timeout_at(by, self.read_head(endpoint, caller)).await {
+            Some((by, late)) => match tokio::time::timeout_at(by, self.read_head(endpoint, caller)).await {
                 Ok(read) => read?,
-                Err(_elapsed) => return Err(Lost::Late(failure)),
+                Err(_elapsed) => return Err(Lost::Late(late.failure(&self.hop.endpoint.text))),
             },
         };
         let head_us = self.waits.worker.now_us();

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::answer::{Answer, Lost, Relayed, Verdict};
+use super::answer::{Answer, Late, Lost, Relayed, Verdict};
 use super::exchange::{H1Exchange, Told};
 use super::relay::{self, Broken, Rest, Upload, Waits, shorter};
 use super::request::{self, HeadParts};
 use super::{Connection, Next, Scratch, upgrade};
 use crate::context::Deadline;
 use crate::endpoint::{InFlight, Outcome};
-use crate::failure::Failure;
 use crate::route::{Hop, Sent, Served, Unsent};
 use crate::stats::Counted;
 use crate::stream::Stream;
@@ -171,14 +170,12 @@ impl H1Exchange<'_, '_> {
         request::push_hop(output, hop);
     }
 
-    /// When the response's head must be there, and the failure if it is not.
-    fn head_deadline(hop: &Hop<'_>) -> Option<(Instant, Failure)> {
-        let total = hop
-            .deadline
-            .map(|(by, timeout_ms)| (by, Failure::total_timeout(timeout_ms)));
+    /// When the response's head must be there, and what has passed if it is not.
+    fn head_deadline(hop: &Hop<'_>) -> Option<(Instant, Late)> {
+        let total = hop.deadline.map(|(by, timeout_ms)| (by, Late::Total(timeout_ms)));
         let attempt = hop.client.policy.request_attempt_timeout_ms.map(|timeout_ms| {
-            let failure = Failure::attempt_timeout(timeout_ms, &hop.endpoint.text);
-            (Instant::now() + Duration::from_millis(timeout_ms), failure)
+            let by = Instant::now() + Duration::from_millis(timeout_ms);
+            (by, Late::Attempt(timeout_ms))
         });
         total.into_iter().chain(attempt).min_by_key(|(by, _)| *by)
     }
