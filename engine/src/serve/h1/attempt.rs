@@ -260,7 +260,7 @@ impl H1Exchange<'_, '_> {
             },
             begun: &begun,
             replayable: &replayable,
-            access: server.router.access_log.as_ref().map(|log| (log, &*access)),
+            access: server.router.access_log.as_deref().map(|log| (log, &*access)),
         };
         let relayed = if body.is_done() {
             let (_, mut caller_writes) = stream.split();

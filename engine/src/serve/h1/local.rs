@@ -82,9 +82,7 @@ async fn answer(
     let request = &scratch.request;
     let next = match head_length {
         // A body that has not come yet is not waited for.
-        Some(length) if request.keep_alive && skip_body(scratch, length) && !connection.worker.is_draining() => {
-            Next::Request
-        }
+        Some(length) if request.keep_alive && skip_body(scratch, length) && !connection.is_draining() => Next::Request,
         _ => Next::Close,
     };
     let head_only = head_length.is_some() && scratch.request.method == Method::Head;
