@@ -172,6 +172,21 @@ impl Failure {
         Self::new(Room::Endpoint, 503, Cause::TotalTimeout, message)
     }
 
+    /// The time that the caller gave is over: so many milliseconds were left when the request came.
+    pub fn deadline(left_ms: u64) -> Self {
+        let message = format!(
+            "exceeded request deadline of {} while waiting for a response",
+            show_duration(left_ms)
+        );
+        Self::new(Room::Endpoint, 503, Cause::TotalTimeout, message)
+    }
+
+    /// The time that the caller gave was over, so many milliseconds ago, when the request came.
+    pub fn past_deadline(expired_ms: u64) -> Self {
+        let message = format!("exceeded request deadline by {}", show_duration(expired_ms));
+        Self::new(Room::Server, 503, Cause::TotalTimeout, message)
+    }
+
     /// The caller went away: nobody is told, but it is counted.
     pub fn cancelled() -> Self {
         Self::new(Room::Server, 499, Cause::Cancelled, "the caller closed the connection")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import struct
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -106,16 +107,16 @@ async def test_deadlines_combine_to_the_latest_word_and_the_earliest_end_and_cro
         LinkerProcess(config(origin.port)) as second,
         LinkerProcess(config(second.port())) as first,
     ):
-        now = 1_700_000_000_000_000_000
+        now, soon = time.time_ns(), time.time_ns() + 60_000_000_000
         for lines, told in [
             ([], []),
-            ([f"{now} {now + 9}"], [f"{now} {now + 9}"]),
-            ([f"{now} {now + 9}", f"{now + 2} {now + 7}"], [f"{now + 2} {now + 7}"]),
-            ([f"{now + 2} {now + 9}", f"{now} {now + 12}", "soon", "1", f"{now}"], [f"{now + 2} {now + 9}"]),
+            ([f"{now} {soon + 9}"], [f"{now} {soon + 9}"]),
+            ([f"{now} {soon + 9}", f"{now + 2} {soon + 7}"], [f"{now + 2} {soon + 7}"]),
+            ([f"{now + 2} {soon + 9}", f"{now} {soon + 12}", "soon", "1", f"{now}"], [f"{now + 2} {soon + 9}"]),
             (["soon"], []),
         ]:
             headers = [f"l5d-ctx-deadline: {line}" for line in lines]
-            assert status_of(await first.get("web", "/", *headers)) == 200, "a deadline that is over refuses nothing"
+            assert status_of(await first.get("web", "/", *headers)) == 200
             assert values_of(origin.requests[-1], "l5d-ctx-deadline") == told
 
 
@@ -126,10 +127,22 @@ async def test_a_timeout_tightens_the_deadline_of_what_comes_after(more: str) ->
         [told] = values_of(origin.requests[-1], "l5d-ctx-deadline")
         said, until = map(int, told.split(" "))
         assert 4_000_000_000 < until - said <= 5_000_000_000
-        await linker.get("web", "/", f"l5d-ctx-deadline: {said} {said + 9}")
+        early = said + 3_000_000_000
+        await linker.get("web", "/", f"l5d-ctx-deadline: {said} {early}")
         [told] = values_of(origin.requests[-1], "l5d-ctx-deadline")
-        assert int(told.split(" ")[1]) == said + 9, "the earlier end stays"
+        assert int(told.split(" ")[1]) == early, "the earlier end stays"
         assert int(told.split(" ")[0]) > said
+
+
+async def test_a_request_whose_deadline_is_over_is_refused_by_the_first_linker_and_counted() -> None:
+    async with Origin() as origin, LinkerProcess(config(origin.port)) as linker:
+        now = time.time_ns()
+        answer = await linker.get("web", "/", f"l5d-ctx-deadline: {now - 9} {now - 5_000_000_000}")
+        assert status_of(answer) == 503
+        assert origin.requests == []
+        metrics = await linker.admin("/admin/metrics.json")
+        assert b"/admission_control/deadline/rejected" in metrics
+        assert b"/admission_control/deadline/expired_ms.count" in metrics
 
 
 async def test_an_edge_believes_no_context_and_tells_nothing_of_its_own() -> None:

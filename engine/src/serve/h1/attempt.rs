@@ -10,10 +10,11 @@ use tokio::time::Instant;
 
 use super::answer::{Answer, Lost, Relayed, Verdict};
 use super::exchange::{H1Exchange, Told};
-use super::relay::{self, Broken, Rest, Upload, Waits, shorter};
+use super::relay::{self, Broken, NEVER, Rest, Upload, Waits, shorter};
 use super::request::{self, HeadParts};
 use super::{Connection, Next, Scratch, upgrade};
 use crate::context::Deadline;
+use crate::due::SetBy;
 use crate::endpoint::{InFlight, Outcome};
 use crate::failure::Failure;
 use crate::route::{Hop, Sent, Served, Unsent};
@@ -162,7 +163,7 @@ impl H1Exchange<'_, '_> {
         trace.write_request_id(output);
         output.extend_from_slice(b"\r\n");
         // What is left of our own timeouts is told to the next hop (reference/linker.md §5.3).
-        let own = Self::head_deadline(hop).and_then(|(by, _)| Deadline::within(by.duration_since(Instant::now())));
+        let own = Self::own_timeout(hop).and_then(|by| Deadline::within(by.duration_since(Instant::now())));
         if let Some(deadline) = Deadline::combine(self.deadline, own) {
             output.extend_from_slice(b"l5d-ctx-deadline: ");
             deadline.write(output);
@@ -171,11 +172,17 @@ impl H1Exchange<'_, '_> {
         request::push_hop(output, hop);
     }
 
+    /// By when our own timeouts want the response's head to be there.
+    fn own_timeout(hop: &Hop<'_>) -> Option<Instant> {
+        let own = hop.due.filter(|due| matches!(due.set_by, SetBy::Timeout(_)));
+        let attempt = hop.client.policy.request_attempt_timeout_ms;
+        let attempt = attempt.map(|timeout_ms| Instant::now() + Duration::from_millis(timeout_ms));
+        own.map(|due| due.by).into_iter().chain(attempt).min()
+    }
+
     /// When the response's head must be there, and the failure if it is not.
     fn head_deadline(hop: &Hop<'_>) -> Option<(Instant, Failure)> {
-        let total = hop
-            .deadline
-            .map(|(by, timeout_ms)| (by, Failure::total_timeout(timeout_ms)));
+        let total = hop.due.map(|due| (due.by, due.failure()));
         let attempt = hop.client.policy.request_attempt_timeout_ms.map(|timeout_ms| {
             let failure = Failure::attempt_timeout(timeout_ms, &hop.endpoint.text);
             (Instant::now() + Duration::from_millis(timeout_ms), failure)
@@ -215,6 +222,7 @@ impl H1Exchange<'_, '_> {
             deadline: &pulse.main,
             stall_ms: shorter(server.plan.stall_ms(), server.plan.socket.write_timeout_ms),
             silence_ms: hop.client.policy.socket.read_timeout_ms,
+            until_ms: self.until_ms,
         };
         if let Some(log) = &server.router.access_log {
             log.note(access, request, input.bytes(), output, peer.ip());
@@ -226,10 +234,17 @@ impl H1Exchange<'_, '_> {
             .map_err(Lost::BadUpload)?;
         let towards = Waits {
             stall_ms: upstream_stall_ms,
+            until_ms: deadline.as_ref().map_or(NEVER, |(by, _)| {
+                worker.now_us() / 1000 + by.duration_since(Instant::now()).as_millis() as u64
+            }),
             ..waits
         };
         towards.write(endpoint, output).await.map_err(|(written, error)| {
-            if written == 0 {
+            if let Some((by, failure)) = &deadline
+                && *by <= Instant::now()
+            {
+                Lost::Late(failure.clone())
+            } else if written == 0 {
                 Lost::Unwritten(error)
             } else {
                 Lost::Silent(error)

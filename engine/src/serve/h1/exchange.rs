@@ -1,8 +1,14 @@
 //! One request: what it asks for and brings along, and how far its exchange has come.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::relay::NEVER;
 use super::{Connection, Next, Scratch};
 use crate::classify::{Class, Classifier};
 use crate::context::{Deadline, Trace};
+use crate::due::{Due, SetBy};
 use crate::failure::{Cause, Failure};
 use crate::identify::{self, Consumed};
 use crate::route::{Exchange, Hop, Sent, Unsent};
@@ -21,7 +27,12 @@ pub(super) struct H1Exchange<'a, 'c> {
     /// What an identifier left of the target.
     pub(super) consumed: Option<Consumed>,
     pub(super) trace: Trace,
+    /// What the caller said of its deadline.
     pub(super) deadline: Option<Deadline>,
+    /// By when the caller, or the server, wants the request to be answered.
+    due: Option<Due>,
+    /// The caller's deadline on the worker's clock.
+    pub(super) until_ms: u64,
     pub(super) attempts: u32,
     /// A byte of the response went to the caller.
     pub(super) begun: bool,
@@ -69,6 +80,8 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             consumed: None,
             trace: Trace::default(),
             deadline: None,
+            due: None,
+            until_ms: NEVER,
             attempts: 0,
             begun: false,
             body_lost: false,
@@ -143,6 +156,22 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             .filter(move |_| trusted)
     }
 
+    /// Sees to it that the request is answered in the time that its caller has given, or refused if that is over.
+    fn keep_to(&mut self, deadline: Deadline) -> Result<(), Failure> {
+        let left = self.server.stats[self.worker.index].deadlines.admit(deadline.left())?;
+        // Nobody waits for years, and no clock counts so far.
+        let left = left.min(Duration::from_secs(365 * 24 * 3600));
+        let left_ms = left.as_millis() as u64;
+        let caller = Due {
+            by: Instant::now() + left,
+            set_by: SetBy::Caller(left_ms.try_into().unwrap_or(u32::MAX)),
+        };
+        self.due = Due::earlier(self.due, Some(caller));
+        // A little later than `due`, which tells more.
+        self.until_ms = self.started_us / 1000 + left_ms + 2;
+        Ok(())
+    }
+
     fn read_context(&mut self) {
         let Scratch { input, request, .. } = &*self.scratch;
         let mut random = self.worker.random.borrow_mut();
@@ -172,6 +201,10 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
 impl Exchange for H1Exchange<'_, '_> {
     fn identify(&mut self) -> Result<(), Failure> {
         self.read_context();
+        self.due = self.server.plan.request_timeout_ms.map(Due::within);
+        if let Some(deadline) = self.deadline {
+            self.keep_to(deadline)?;
+        }
         let router = &self.server.router;
         let scratch = &mut *self.scratch;
         let key = &mut scratch.key;
@@ -224,8 +257,8 @@ impl Exchange for H1Exchange<'_, '_> {
         request.sole_value(header, input.bytes())
     }
 
-    fn timeout_ms(&self) -> Option<u64> {
-        self.server.plan.request_timeout_ms
+    fn due(&self) -> Option<Due> {
+        self.due
     }
 
     async fn send(&mut self, hop: &Hop<'_>) -> Result<Sent, Unsent> {

@@ -1,6 +1,6 @@
 //! Responses that we make ourselves.
 
-use super::relay::{Waits, shorter};
+use super::relay::{NEVER, Waits, shorter};
 use super::{Connection, Next, Scratch};
 use crate::classify::Class;
 use crate::failure::{Cause, Failure};
@@ -115,6 +115,7 @@ async fn answer(
         deadline: &pulse.main,
         stall_ms: shorter(server.plan.stall_ms(), server.plan.socket.write_timeout_ms),
         silence_ms: None,
+        until_ms: NEVER,
     };
     match waits.write(&mut connection.stream, back).await {
         Ok(()) => next,
