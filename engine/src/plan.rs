@@ -13,6 +13,7 @@ use crate::endpoint::Policy;
 use crate::endpoint::backoff::Backoff;
 use crate::identify::Identifier;
 use crate::limit::RateLimit;
+use crate::serve::h1::forwarded::ForwardedPlan;
 use crate::tls::client::ClientTlsPlan;
 use crate::tls::server::ServerTlsPlan;
 
@@ -40,7 +41,20 @@ pub struct RouterPlan {
     pub binding_cache: BindingCachePlan,
     pub http: HttpLimits,
     pub originator: bool,
+    #[serde(default)]
+    pub trace_propagator: TracePropagator,
     pub access_log: Option<AccessLogPlan>,
+}
+
+/// How a trace's ids travel in headers (reference/linker.md §5.3, §5.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind")]
+pub enum TracePropagator {
+    #[default]
+    #[serde(rename = "io.l5d.default")]
+    Default,
+    #[serde(rename = "io.l5d.zipkin")]
+    Zipkin,
 }
 
 /// The file that gets a line for each response (reference/linker.md §6.4).
@@ -101,6 +115,8 @@ pub struct ServerPlan {
     pub tls: Option<ServerTlsPlan>,
     #[serde(default)]
     pub rate_limit: Option<RateLimit>,
+    #[serde(default)]
+    pub forwarded: Option<ForwardedPlan>,
 }
 
 impl ServerPlan {

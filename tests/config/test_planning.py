@@ -45,11 +45,13 @@ routers:
   maxErrResponseKB: 1
   maxHeaderCount: 14
   originator: true
+  tracePropagator: {kind: io.l5d.zipkin}
   servers:
   - port: 1
     ip: 0.0.0.0
     socketOptions: {noDelay: false, reusePort: true, keepAlive: true, backlog: 9, readTimeoutMs: 3, writeTimeoutMs: 4}
     clearContext: true
+    addForwardedHeader: {for: {kind: static, label: edge}}
     maxConcurrentRequests: 5
     maxCallDepth: 6
     headTimeoutMs: 12
@@ -63,6 +65,7 @@ routers:
 """
     (made,) = plan(parse(text), workers=1).routers
     assert (made.label, made.dst_prefix, made.binding_timeout_ms, made.originator) == ("out", "/http", 7, True)
+    assert made.trace_propagator == {"kind": "io.l5d.zipkin"}
     assert made.identifiers == [
         {"kind": "io.l5d.path", "segments": 2, "consume": True},
         {"kind": "io.l5d.methodAndHost", "httpUriInDst": False},
@@ -108,6 +111,7 @@ routers:
             "protocols": ["TLSv1.3"],
         },
         "rate_limit": {"requests_per_second": 2.5, "burst": 3, "by_header": "x-key"},
+        "forwarded": {"by": {"kind": "requestRandom"}, "for": {"kind": "static", "label": "edge"}},
     }
 
 

@@ -12,11 +12,11 @@ use super::answer::{Answer, Lost, Relayed, Verdict};
 use super::exchange::{H1Exchange, Told};
 use super::relay::{self, Broken, NEVER, Rest, Upload, Waits, shorter};
 use super::request::{self, HeadParts};
-use super::{Connection, Next, Scratch, upgrade};
+use super::{Connection, Next, Scratch, forwarded, upgrade};
 use crate::context::Deadline;
-use crate::due::SetBy;
 use crate::endpoint::{InFlight, Outcome};
 use crate::failure::Failure;
+use crate::plan::TracePropagator;
 use crate::route::{Hop, Sent, Served, Unsent};
 use crate::stats::Counted;
 use crate::stream::Stream;
@@ -141,6 +141,10 @@ impl H1Exchange<'_, '_> {
 
     /// Writes the request's head for this attempt into `output`.
     fn write_head(&mut self, hop: &Hop<'_>) {
+        // What is left of our own timeouts is told to the next hop (reference/linker.md §5.3).
+        let own = self
+            .own_timeout(hop)
+            .and_then(|by| Deadline::within(by.duration_since(Instant::now())));
         let scratch = &mut *self.scratch;
         let output = &mut scratch.output;
         output.clear();
@@ -151,19 +155,39 @@ impl H1Exchange<'_, '_> {
                 bytes: scratch.input.bytes(),
                 consumed: self.consumed,
                 clear_context: self.server.plan.clear_context,
+                trace_propagator: self.server.router.plan.trace_propagator,
                 timestamp_header: self.server.plan.timestamp_header.as_deref(),
                 endpoint: &hop.endpoint.text,
                 upgrade: upgrade::wanted(&scratch.request, scratch.input.bytes()),
             },
         );
         let trace = self.trace.child(&mut self.worker.random.borrow_mut());
-        output.extend_from_slice(b"l5d-ctx-trace: ");
-        trace.write(output);
-        output.extend_from_slice(b"\r\nl5d-reqid: ");
-        trace.write_request_id(output);
-        output.extend_from_slice(b"\r\n");
-        // What is left of our own timeouts is told to the next hop (reference/linker.md §5.3).
-        let own = Self::own_timeout(hop).and_then(|by| Deadline::within(by.duration_since(Instant::now())));
+        match self.server.router.plan.trace_propagator {
+            TracePropagator::Default => {
+                output.extend_from_slice(b"l5d-ctx-trace: ");
+                trace.write(output);
+                output.extend_from_slice(b"\r\nl5d-reqid: ");
+                trace.write_request_id(output);
+                output.extend_from_slice(b"\r\n");
+            }
+            TracePropagator::Zipkin => trace.write_b3(output),
+        }
+        if let Some(plan) = &self.server.plan.forwarded {
+            forwarded::push(
+                output,
+                plan,
+                &forwarded::Seen {
+                    head: &scratch.request,
+                    bytes: scratch.input.bytes(),
+                    router: &self.server.router.plan.label,
+                    // Of a connection that is gone nobody will read it.
+                    local: self.connection.stream.socket().local_addr().ok(),
+                    peer: self.connection.peer,
+                    opened_ms: self.connection.opened_ms,
+                    span: self.trace.span,
+                },
+            );
+        }
         if let Some(deadline) = Deadline::combine(self.deadline, own) {
             output.extend_from_slice(b"l5d-ctx-deadline: ");
             deadline.write(output);
@@ -173,8 +197,11 @@ impl H1Exchange<'_, '_> {
     }
 
     /// By when our own timeouts want the response's head to be there.
-    fn own_timeout(hop: &Hop<'_>) -> Option<Instant> {
-        let own = hop.due.filter(|due| matches!(due.set_by, SetBy::Timeout(_)));
+    fn own_timeout(&self, hop: &Hop<'_>) -> Option<Instant> {
+        let server = self.server.plan.request_timeout_ms;
+        let own = hop
+            .due
+            .filter(|_| server.or(hop.answered.policy.total_timeout_ms).is_some());
         let attempt = hop.client.policy.request_attempt_timeout_ms;
         let attempt = attempt.map(|timeout_ms| Instant::now() + Duration::from_millis(timeout_ms));
         own.map(|due| due.by).into_iter().chain(attempt).min()

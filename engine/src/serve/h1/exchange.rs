@@ -7,10 +7,11 @@ use tokio::time::Instant;
 use super::relay::NEVER;
 use super::{Connection, Next, Scratch};
 use crate::classify::{Class, Classifier};
-use crate::context::{Deadline, Trace};
+use crate::context::{B3, Deadline, Trace};
 use crate::due::{Due, SetBy};
 use crate::failure::{Cause, Failure};
 use crate::identify::{self, Consumed};
+use crate::plan::TracePropagator;
 use crate::route::{Exchange, Hop, Sent, Unsent};
 use crate::router::Server;
 use crate::wire::h1::{Body, Known, Method};
@@ -172,11 +173,24 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
         Ok(())
     }
 
+    /// Zipkin's headers; of one that comes twice, the first.
+    fn b3(&self) -> B3<'_> {
+        let first = |known| self.values(known).next();
+        B3 {
+            trace: first(Known::B3TraceId),
+            span: first(Known::B3SpanId),
+            parent: first(Known::B3ParentSpanId),
+            sampled: first(Known::B3Sampled),
+            flags: first(Known::B3Flags),
+        }
+    }
+
     fn read_context(&mut self) {
         let Scratch { input, request, .. } = &*self.scratch;
         let mut random = self.worker.random.borrow_mut();
         let (mut trace, mut sample, mut deadline) = (None, None, None);
-        if !self.server.plan.clear_context && request.headers.iter().any(|header| header.known.is_context()) {
+        let trusted = !self.server.plan.clear_context;
+        if trusted && request.headers.iter().any(|header| header.known.is_context()) {
             for header in &request.headers {
                 let value = header.value.get(input.bytes());
                 match header.known {
@@ -187,13 +201,18 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                 }
             }
         }
-        self.trace = match trace {
+        if self.server.router.plan.trace_propagator == TracePropagator::Zipkin {
+            let b3 = if trusted { self.b3() } else { B3::default() };
+            (trace, sample) = (b3.read(), b3.sampled);
+        }
+        let mut trace = match trace {
             Some(trace) => trace.child(&mut random),
             None => Trace::root(&mut random),
         };
         if let Some(sample) = sample {
-            self.trace.sample(sample);
+            trace.sample(sample);
         }
+        self.trace = trace;
         self.deadline = deadline;
     }
 }
