@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from biandou import standard
-from biandou.config.linker import load, parse
+from biandou.config import linker, namerd
 from biandou.kinds import kind_name
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +75,10 @@ def test_a_page_shows_only_configurations_that_are_taken(
     for file in re.findall(r"dtabFile: (\S+)", page.read_text()):
         Path(file).write_text("/svc => /#/io.l5d.fs ;\n")
     for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
-        parse(completed(block), shown(page))
+        if re.search(r"^(storage|interfaces):", block, re.MULTILINE):
+            namerd.parse(block, shown(page))
+        else:
+            linker.parse(completed(block), shown(page))
 
 
 def completed(block: str) -> str:
@@ -95,6 +98,7 @@ def completed(block: str) -> str:
 @pytest.mark.parametrize("file", EXAMPLES, ids=shown)
 def test_an_example_is_taken(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(file.parent)
+    load = namerd.load if re.search(r"^storage:", file.read_text(), re.MULTILINE) else linker.load
     load(file)
 
 

@@ -20,6 +20,7 @@ REFERENCE = {
     "http.retryableAll5XX http.allSuccessful",
     "trace propagators": "default zipkin",
     "announcers": "serversets",
+    "stores": "inMemory consul etcd k8s zk",
     "telemeters": "prometheus influxdb statsd tracelog recentRequests zipkin",
 }
 

@@ -105,6 +105,14 @@ fn ambiguous_or_malformed_requests_are_refused() {
         (b"GET / HTTP/1.1\r\nHost: h\r\nx\r\n\r\n", InvalidName),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx\x00: a\r\n\r\n", InvalidName),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx\x0b: a\r\n\r\n", InvalidName),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nContent\rLength: 1\r\n\r\n", InvalidName),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nTransfer\rEncoding: chunked\r\n\r\n",
+            InvalidName,
+        ),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nl5d-x y: a\r\n\r\n", InvalidName),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nl5d-x\x00y: a\r\n\r\n", InvalidName),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nl5d-x\ny: a\r\n\r\n", BareLf),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx\xff: a\r\n\r\n", InvalidName),
         (b"GET / HTTP/1.1\r\nHost: h\r\nx(y): a\r\n\r\n", InvalidName),
         (b"GET / HTTP/1.1\r\nHost: h\r\n\"x\": a\r\n\r\n", InvalidName),
@@ -167,6 +175,10 @@ fn ambiguous_or_malformed_requests_are_refused() {
         ),
         (
             b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \xd9\xa1\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9223372036854775808\r\n\r\n",
             InvalidContentLength,
         ),
         (

@@ -96,3 +96,50 @@ def reason(error: Exception) -> str:
     """
     text = (str(error) or type(error).__name__).encode(errors="backslashreplace").decode()
     return text if len(text) <= MAX_REASON else text[:MAX_REASON] + "…"
+
+
+class StoreError(BiandouError):
+    """A store of dtabs did not do what it was asked for; what it holds is unchanged unless it says otherwise."""
+
+    room = "control"
+    fault: ClassVar[Fault] = "user"
+
+
+class NamespaceExists(StoreError):
+    """A namespace was to be created and is there already."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(f"the namespace {namespace} exists already")
+
+
+class NamespaceMissing(StoreError):
+    """A namespace was to be changed and is not there."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(f"the namespace {namespace} does not exist")
+
+
+class NamespaceRefused(StoreError):
+    """The store takes no namespace of this name."""
+
+
+class StaleVersion(StoreError):
+    """The namespace has changed since the version that a change was meant for."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(f"the namespace {namespace} has another version")
+
+
+class TooLarge(StoreError):
+    """A dtab has more entries or text than the store takes."""
+
+
+class StoreForbidden(StoreError):
+    """The store does not let us do this."""
+
+
+class StoreDown(StoreError):
+    """The store cannot be reached or cannot write; whether a change was made may be unknown."""
+
+    fault = "peer"
+    retry = True

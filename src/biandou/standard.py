@@ -37,6 +37,8 @@ from biandou.policies import (
     SuccessRateWindowed,
     ZipkinTracePropagator,
 )
+from biandou.stores.in_memory import InMemoryStoreKind
+from biandou.stores.sqlite import SqliteStoreKind
 from biandou.telemeters.prometheus import PrometheusTelemeter
 from biandou.transformers.const import ConstTransformerKind
 from biandou.transformers.localhost import LocalhostTransformerKind
@@ -181,6 +183,20 @@ TELEMETERS: Final[Register[Any]] = PluggableRegister(
     ),
 )
 
+STORES: Final[Register[Any]] = PluggableRegister(
+    "stores",
+    (
+        SqliteStoreKind,
+        InMemoryStoreKind,
+    ),
+    planned=(
+        "io.l5d.consul",
+        "io.l5d.etcd",
+        "io.l5d.k8s",
+        "io.l5d.zk",
+    ),
+)
+
 ROOMS: Final[Mapping[str, Register[Any]]] = {
     register.room: register
     for register in (
@@ -196,6 +212,7 @@ ROOMS: Final[Mapping[str, Register[Any]]] = {
         ANNOUNCERS,
         LABELERS,
         TELEMETERS,
+        STORES,
     )
 }
 """Every register by its room's name."""

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from biandou.admin.delegator import MAX_TEXT, delegator_page
+from biandou.admin.delegator import delegator_page
 from biandou.admin.page import Reply, Request
 from biandou.dtab import Dtab, NameTree, Path
 from biandou.dtab.bound import Bound
 from biandou.dtab.explain import Delegation
+from biandou.dtab.wire import MAX_TEXT
 from biandou.interpreters.local import LocalInterpreter
 from biandou.live import Live
 from biandou.namers.all import Namers

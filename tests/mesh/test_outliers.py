@@ -135,6 +135,7 @@ async def test_failures_never_empty_a_service(tmp_path: Path) -> None:
             good.answer = BAD
             for _ in range(30):
                 await linker.get("web")
+            await linker.logged("4 of 4 endpoints of /#/io.l5d.fs/web are failing: all are used")
             asked = [len(origin.requests) for origin in (first, second, third, good)]
             for _ in range(60):
                 await linker.get("web")

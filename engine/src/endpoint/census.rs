@@ -74,6 +74,14 @@ impl Census {
         closed > 0 && (closed >= size || closed > self.most_closed.load(Relaxed))
     }
 
+    /// How many of how many are closed, if one less would be no reason to use all. Of a single endpoint there is nothing to
+    /// tell.
+    pub fn last_straw(&self) -> Option<(u32, u32)> {
+        let (closed, size) = (self.closed.load(Relaxed), self.size.load(Relaxed));
+        let first = self.most_closed.load(Relaxed).saturating_add(1).min(size);
+        (closed == first && size > 1).then_some((closed, size))
+    }
+
     /// The share of endpoints that are not closed, from 0 to 1.
     pub fn healthy_share(&self) -> f32 {
         let size = self.size.load(Relaxed).max(1);
@@ -114,8 +122,10 @@ mod tests {
             assert!(!census.close());
         }
         assert!(!census.is_used(false), "four of ten are not below 40 %");
+        assert_eq!(census.last_straw(), None);
         census.close();
         assert!(census.is_used(false) && census.is_panicking());
+        assert_eq!(census.last_straw(), Some((7, 10)));
         census.open(false);
         assert!(!census.is_used(false) && !census.is_panicking());
     }

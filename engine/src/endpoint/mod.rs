@@ -14,6 +14,7 @@ pub mod load;
 pub mod policy;
 pub mod pool;
 pub mod set;
+mod state;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from biandou.admin.page import JSON, Page, Reply, Request, json_reply, text
 from biandou.admin.sources import Delegate
 from biandou.dtab import Dtab, DtabSyntaxError, Path
-from biandou.dtab.bound import Addresses, AddressSet, Bound, LocalStatus
-from biandou.dtab.explain import Alternatives, Delegation, Found, Shares, Step, Transformed, to_json
+from biandou.dtab.wire import delegation_json
 from biandou.errors import reason
-from biandou.live import PENDING, Failed, Live, Ok, Pending, State
-
-T = TypeVar("T")
 
 PATIENCE_SECONDS: Final = 2.0
-MAX_NAMES: Final = 1000
-"""How many bound names' addresses are looked up for one answer."""
-MAX_TEXT: Final = 8 * 1024 * 1024
-"""How much text an answer may hold: every node repeats its dentry, and a short dtab can lead to thousands of nodes."""
 
 
 class _Wanted(NamedTuple):
@@ -72,95 +61,11 @@ def _read_post(request: Request) -> _Wanted | Reply:
 
 
 async def _answer(delegate: Delegate, wanted: _Wanted, seconds: float) -> Reply:
-    with ExitStack() as watches:
-        try:
-            async with asyncio.timeout(seconds):
-                state = await _known(delegate(wanted.namespace, wanted.dtab, wanted.path), watches)
-                if isinstance(state, Failed):
-                    return text(reason(state.error), 500)
-                if isinstance(state, Pending):
-                    raise TimeoutError
-                if _text(state.value) > MAX_TEXT:
-                    return text("the delegation is too large to show", 500)
-                addresses = {bound.id: await _known(bound.addresses, watches) for bound in _names(state.value).values()}
-        except NotImplementedError:
-            return text(f"Name Interpreter for {wanted.namespace} cannot show delegations", 501)
-        except TimeoutError:
-            return text("Request timed out.", 503)
-        return json_reply(to_json(state.value, lambda bound: _address(addresses.get(bound.id, PENDING))))
-
-
-async def _known(live: Live[T], watches: ExitStack) -> State[T]:
-    """Give the first state that is not pending; the watch stays open with `watches`."""
-    known: asyncio.Future[State[T]] = asyncio.get_running_loop().create_future()
-
-    def look(state: State[T]) -> None:
-        if not known.done() and not isinstance(state, Pending):
-            known.set_result(state)
-
-    watches.callback(live.observe(look).close)
-    return await known
-
-
-def _names(tree: Delegation) -> dict[Path, Bound]:
-    """Give the bound names of a delegation by id, `MAX_NAMES` at most."""
-    names: dict[Path, Bound] = {}
-    for bound in _bound(tree):
-        if len(names) == MAX_NAMES:
-            break
-        names.setdefault(bound.id, bound)
-    return names
-
-
-def _bound(tree: Delegation) -> Iterator[Bound]:
-    for node in _nodes(tree):
-        match node:
-            case Found():
-                yield node.bound
-            case Transformed():
-                yield node.before
-
-
-def _text(tree: Delegation) -> int:
-    """Give about how many characters of paths and dentries the answer would hold; stops counting beyond `MAX_TEXT`."""
-    dentries: dict[int, int] = {}
-    size = 0
-    for node in _nodes(tree):
-        size += sum(map(len, node.path.segments)) + len(node.path)
-        if node.dentry is not None:
-            known = dentries.get(id(node.dentry))
-            if known is None:
-                known = dentries[id(node.dentry)] = len(str(node.dentry.prefix)) + len(str(node.dentry.dst))
-            size += known
-        if size > MAX_TEXT:
-            break
-    return size
-
-
-def _nodes(tree: Delegation) -> Iterator[Delegation]:
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        match node:
-            case Transformed() | Step():
-                waiting.append(node.tree)
-            case Alternatives():
-                waiting += reversed(node.trees)
-            case Shares():
-                waiting += [branch for _, branch in reversed(node.branches)]
-
-
-def _address(state: State[Addresses]) -> dict[str, Any]:
-    match state:
-        case Ok(AddressSet(addresses, meta)):
-            addrs = [{"ip": at.host, "port": at.port, "meta": dict(at.meta)} for at in addresses]
-            return {"type": "bound", "addrs": addrs, "meta": dict(meta)}
-        case Ok(LocalStatus()):
-            # The reference has an address of its own making there; nobody can connect to ours.
-            return {"type": "bound", "addrs": [], "meta": {}}
-        case Ok(_):
-            return {"type": "neg"}
-        case Failed(error):
-            return {"type": "failed", "cause": reason(error)}
-    return {"type": "pending"}
+    try:
+        return json_reply(await delegation_json(delegate(wanted.namespace, wanted.dtab, wanted.path), seconds))
+    except NotImplementedError:
+        return text(f"Name Interpreter for {wanted.namespace} cannot show delegations", 501)
+    except TimeoutError:
+        return text("Request timed out.", 503)
+    except Exception as error:
+        return text(reason(error), 500)

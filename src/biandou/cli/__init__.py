@@ -1,7 +1,7 @@
 """The command `biandou`: a file a subcommand.
 
-`biandou linker` is dispatched by hand: a linker runs for months, and shall not carry the libraries that draw the other
-commands' help.
+`biandou linker` and `biandou namerd` are dispatched by hand: they run for months, and shall not carry the libraries
+that draw the other commands' help.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ def main() -> None:
         from biandou.cli import linker  # noqa: PLC0415 - each command loads only what it uses
 
         sys.exit(linker.run(arguments[1:]))
+    if arguments[:1] == ["namerd"]:
+        from biandou.cli import namerd  # noqa: PLC0415
+
+        sys.exit(namerd.run(arguments[1:]))
     if arguments in (["--version"], ["-version"], ["version"]):
         sys.stdout.write(f"biandou {biandou.__version__}\n")
         return

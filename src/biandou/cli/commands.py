@@ -1,4 +1,4 @@
-"""The commands for people, drawn by typer; `biandou linker` is listed here and run by `cli/linker.py`."""
+"""The commands for people, drawn by typer; `linker` and `namerd` are listed here and run by their own files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import typer
 
 import biandou
 from biandou.cli import linker as linker_command
+from biandou.cli import namerd as namerd_command
 from biandou.cli.demo import demo
+from biandou.cli.dtab import dtab
 from biandou.cli.explain import explain
 
 application = typer.Typer(
@@ -46,5 +48,16 @@ def _linker(context: typer.Context) -> None:
     raise typer.Exit(linker_command.run(context.args))
 
 
+@application.command(
+    "namerd",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def _namerd(context: typer.Context) -> None:
+    """Run the control plane: biandou namerd [namerd.yaml]."""
+    raise typer.Exit(namerd_command.run(context.args))
+
+
 application.command("explain")(explain)
+application.add_typer(dtab)
 application.command("demo")(demo)

@@ -1,4 +1,4 @@
-"""The real program `biandou linker` as a child: started with a configuration's text, read by its log, ended by pid."""
+"""The real program `biandou linker` or `biandou namerd` as a child: started, read by its log, ended by its id."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class LinkerProcess:
         pass_fds: Sequence[int] = (),
         cwd: str | None = None,
         program: Sequence[str] = (sys.executable, "-m", "biandou"),
+        command: str = "linker",
     ) -> None:
         self.log: list[str] = []
         self.servers: dict[str, list[tuple[str, int]]] = {}
@@ -51,6 +52,7 @@ class LinkerProcess:
         self._pass_fds = tuple(pass_fds)
         self._cwd = cwd
         self._program = tuple(program)
+        self._command = command
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._initialized = asyncio.Event()
@@ -89,7 +91,7 @@ class LinkerProcess:
         }
         self._process = await asyncio.create_subprocess_exec(
             *self._program,
-            "linker",
+            self._command,
             *self._flags,
             file.name,
             stdin=asyncio.subprocess.DEVNULL,

@@ -144,6 +144,12 @@ impl Verdict<'_> {
             Some(Transition::Revived) => format!("endpoint {endpoint} of {id} is alive again"),
         };
         self.worker.outbox.note(Level::Info, "endpoint", message);
+        if transition != Some(Transition::Revived)
+            && let Some((closed, size)) = self.in_flight.endpoint().accrual().last_straw()
+        {
+            let message = format!("{closed} of {size} endpoints of {id} are failing: all are used");
+            self.worker.outbox.note(Level::Warning, "endpoint", message);
+        }
     }
 }
 

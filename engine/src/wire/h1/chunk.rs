@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::framing::MAX_LENGTH;
 use super::trailer::Trailers;
 
 /// The last chunk and an empty trailer section: what ends a chunked body of ours.
@@ -45,7 +46,7 @@ impl fmt::Display for ChunkError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::InvalidSize => "a chunk's size is not a hexadecimal number",
-            Self::SizeTooLarge => "a chunk's size has more than 16 digits",
+            Self::SizeTooLarge => "a chunk's size has more than 16 digits, or is 2^63 or more",
             Self::InvalidExtension => "a chunk's extension is malformed",
             Self::ExtensionTooLong => "a chunk's extensions are too long",
             Self::InvalidLineEnd => "a chunk does not end with CRLF",
@@ -160,8 +161,12 @@ impl State {
                 if digits >= MAX_SIZE_DIGITS {
                     return Err(ChunkError::SizeTooLarge);
                 }
+                let size = size << 4 | digit;
+                if size > MAX_LENGTH {
+                    return Err(ChunkError::SizeTooLarge);
+                }
                 Self::Size {
-                    size: size << 4 | digit,
+                    size,
                     digits: digits + 1,
                 }
             }

@@ -78,7 +78,7 @@ impl fmt::Display for HeadError {
             HeadErrorKind::SpaceBeforeColon => "there is white space between a header name and its colon",
             HeadErrorKind::FoldedLine => "a header line begins with white space",
             HeadErrorKind::InvalidValue => "a header value has a byte that is not allowed",
-            HeadErrorKind::InvalidContentLength => "`Content-Length` is not a decimal number below 2^64",
+            HeadErrorKind::InvalidContentLength => "`Content-Length` is not a decimal number below 2^63",
             // The reference's own text (linker.md §3.10).
             HeadErrorKind::ConflictingContentLength => "conflicting `Content-Length` headers",
             HeadErrorKind::InvalidTransferEncoding => "`Transfer-Encoding` is malformed or does not end with `chunked`",

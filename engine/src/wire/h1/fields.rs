@@ -150,8 +150,8 @@ fn read_plain_line(line: &[u8]) -> Option<Parts> {
     }
     let (name, rest) = scan::split_at_colon(line)?;
     let known = Known::of(name);
-    // A name that we know is a token.
-    if known == Known::Other && !scan::is_token(name) {
+    // A name that we know whole is a token.
+    if matches!(known, Known::Other | Known::L5dOther) && !scan::is_token(name) {
         return None;
     }
     let value_start = name.len() + 1 + usize::from(rest.first() == Some(&b' '));

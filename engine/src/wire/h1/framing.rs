@@ -4,6 +4,9 @@ use super::error::HeadErrorKind;
 use super::request::Version;
 use super::scan::{elements, is_token, trim};
 
+/// The longest body, or chunk, that is believed: of more, who counts with a sign would think otherwise.
+pub(super) const MAX_LENGTH: u64 = i64::MAX as u64;
+
 /// How the end of a body is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Body {
@@ -46,7 +49,9 @@ impl Framing {
         }
         self.plain_length = false;
         for element in value.split(|&byte| byte == b',') {
-            let length = decimal(trim(element)).ok_or(HeadErrorKind::InvalidContentLength)?;
+            let length = decimal(trim(element))
+                .filter(|&length| length <= MAX_LENGTH)
+                .ok_or(HeadErrorKind::InvalidContentLength)?;
             if *self.content_length.get_or_insert(length) != length {
                 return Err(HeadErrorKind::ConflictingContentLength);
             }

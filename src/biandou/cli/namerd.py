@@ -1,0 +1,129 @@
+"""`biandou namerd [FILE]`: reads the flags and the configuration, and runs the control plane."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import biandou
+from biandou.cli.linker_flags import LinkerFlags, UsageError, parse_flags
+from biandou.config.namerd import WITHOUT_FILE, NamerdConfig, load, parse
+from biandou.errors import ConfigError
+from biandou.linker.log import start_logging
+from biandou.linker.systemd import notify
+
+_log = logging.getLogger(__name__)
+
+EX_USAGE: Final = 64
+EX_CONFIG: Final = 78
+
+USAGE: Final = """\
+usage: biandou namerd [--log-level LEVEL] [--log-format text|json] [--validate] [FILE]
+       FILE is a namerd.yaml, or - for standard input; without one, dtabs are kept in SQLite in the state
+       directory ($STATE_DIRECTORY, $XDG_STATE_HOME/biandou) and the HTTP API listens on 127.0.0.1:4180
+
+  --log-level LEVEL    OFF, FATAL, CRITICAL, ERROR, WARNING, INFO (default), DEBUG, TRACE or ALL
+  --log-format FORMAT  text (default) or json; one line an event, on standard error
+  --validate           read the file, say what is wrong with it, and exit: 0 when nothing is, 78 otherwise
+  --example            print a first configuration, with comments
+  --version, --help
+
+namerd's own flags are understood too: -validate, -log.level=INFO, -log.output=FILE, -log.append=false, -help.
+"""
+
+EXAMPLE: Final = """\
+# A first configuration: biandou namerd namerd.yaml, then
+#   echo '/svc => /$/inet/127.0.0.1/8080 ;' | biandou dtab create default -
+#   biandou dtab get default
+
+admin:
+  port: 9991                # curl http://127.0.0.1:9991/admin/metrics.json
+
+storage:
+  kind: io.biandou.sqlite
+  path: namerd.db           # every version of every dtab is kept in this file
+
+interfaces:
+- kind: io.l5d.httpController
+  port: 4180
+  ip: 127.0.0.1             # 0.0.0.0 to serve other hosts; then give it tls and tokens
+
+# With names in files:
+#   namers:
+#   - kind: io.l5d.fs
+#     rootDir: disco        # the file disco/web holds the endpoints of web
+# and in a dtab:
+#   /svc => /#/io.l5d.fs ;
+"""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the arguments after `biandou namerd` say; gives the exit status."""
+    try:
+        flags = parse_flags(list(arguments))
+        if flags.workers is not None:
+            raise UsageError("there is no flag --workers")
+    except UsageError as error:
+        sys.stderr.write(f"biandou namerd: {error}\nbiandou namerd --help shows the flags\n")
+        return EX_USAGE
+    match flags.show:
+        case "help":
+            sys.stdout.write(USAGE)
+            return 0
+        case "example":
+            sys.stdout.write(EXAMPLE)
+            return 0
+        case "version":
+            sys.stdout.write(f"biandou {biandou.__version__}\n")
+            return 0
+    try:
+        config = load(flags.file) if flags.file is not None else parse(WITHOUT_FILE, "<without a file>")
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return EX_CONFIG
+    return 0 if flags.validate else _serve(config, flags)
+
+
+def _serve(config: NamerdConfig, flags: LinkerFlags) -> int:
+    """Run a namerd until it is told to stop; gives the exit status."""
+    # Not above: --validate and --help need none of it.
+    import uvloop  # noqa: PLC0415
+
+    from biandou.cli.namerd_admin import open_admin  # noqa: PLC0415
+    from biandou.linker.resources import raise_file_limit  # noqa: PLC0415
+    from biandou.namerd.process import EXIT_FAILED, Namerd  # noqa: PLC0415
+
+    try:
+        handler = start_logging(flags.log)
+    except OSError as error:
+        sys.stderr.write(f"biandou namerd: cannot log to {flags.log.output}: {error.strerror or error}\n")
+        return EXIT_FAILED
+    _log.info("biandou %s, %d files may be open", biandou.__version__, raise_file_limit())
+    for warning in flags.warnings:
+        _log.warning("%s", warning)
+    opened = functools.partial(open_admin, snapshot_seconds=flags.snapshot_seconds)
+
+    async def live() -> int:
+        return await Namerd(config, opened, _tell_systemd).run()
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(live())
+    except Exception as error:
+        # A start that fails is explained in one line; `--log-level DEBUG` adds the traceback.
+        _log.error("cannot start: %s", error, exc_info=_log.isEnabledFor(logging.DEBUG))
+        return EXIT_FAILED
+    finally:
+        handler.close()
+
+
+def _tell_systemd(state: str) -> None:
+    try:
+        notify(os.environ, state)
+    except OSError as error:
+        _log.warning("cannot tell systemd %s: %s", state, error)

@@ -1,0 +1,90 @@
+"""namerd's admin: its listening socket and its telemetry from the start, its pages when somebody looks."""
+
+from __future__ import annotations
+
+import importlib
+import socket
+from typing import Any
+
+from biandou.admin.sources import AdminSources, State
+from biandou.dtab import Dtab, Path
+from biandou.dtab.explain import Delegation
+from biandou.linker.admin_listener import AdminListener, Close
+from biandou.linker.log import LEVELS
+from biandou.live import Live, Ok
+from biandou.namerd.process import Parts
+from biandou.telemeters.metrics import ProcessTelemetry
+from biandou.telemeters.prometheus import PrometheusTelemeter
+from biandou.telemeters.registry import Registry
+from biandou.telemeters.window import WINDOW_SECONDS
+
+SERVER = "biandou.admin.server"
+
+
+class NamerdAdmin:
+    """Listens, and takes snapshots of the metrics from the start of namerd, looked at or not."""
+
+    def __init__(self, parts: Parts, snapshot_seconds: float) -> None:
+        self._telemetry = ProcessTelemetry(list, snapshot_seconds)
+        admin = parts.config.admin
+        sources = namerd_sources(parts, self._telemetry)
+
+        async def serve(listener: socket.socket) -> Close:
+            close: Close = await importlib.import_module(SERVER).serve(sources, listener)
+            return close
+
+        self._listener = AdminListener(admin.ip, admin.port, SERVER, serve)
+
+    @property
+    def registry(self) -> Registry:
+        """Where namerd counts what it does."""
+        return self._telemetry.registry
+
+    async def start(self) -> list[str]:
+        """Listen, and give the lines to log; raises `OSError`."""
+        lines = await self._listener.start()
+        self._telemetry.start()
+        return lines
+
+    async def stop(self) -> None:
+        """Stop listening and close every connection."""
+        self._telemetry.stop()
+        await self._listener.stop()
+
+
+def open_admin(parts: Parts, *, snapshot_seconds: float = WINDOW_SECONDS) -> NamerdAdmin:
+    """Give the admin server of a namerd, not listening yet; latencies are those of the last `snapshot_seconds`."""
+    return NamerdAdmin(parts, snapshot_seconds)
+
+
+def namerd_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
+    """Give what namerd's admin pages show."""
+    config = parts.config
+
+    def delegate(namespace: str | None, dtab: Dtab, path: Path) -> Live[Delegation]:
+        # Whatever the namespace: the page evaluates the dtab that it is given (reference/naming.md §11.1).
+        return parts.names.delegate(None, dtab, path)
+
+    def health() -> dict[str, Any]:
+        names = parts.store.namespaces().sample()
+        return {
+            "namespaces": len(names.value) if isinstance(names, Ok) else None,
+            "storage": parts.store.trouble or "ok",
+        }
+
+    states: dict[str, State] = {
+        str(namer.prefix.drop(1)).removeprefix("/"): namer.state for namer in parts.namers if hasattr(namer, "state")
+    }
+    return AdminSources(
+        product="biandou namerd",
+        telemetry=telemetry,
+        stop=parts.stop,
+        log_levels=LEVELS,
+        config=config.written,
+        security=config.admin.security,
+        prometheus=[kind for kind in config.telemetry if isinstance(kind, PrometheusTelemeter)],
+        delegate=delegate,
+        bound_names=parts.bound_names,
+        namer_states=states,
+        health=health,
+    )

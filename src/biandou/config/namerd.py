@@ -1,0 +1,170 @@
+"""namerd's whole configuration: its sections, and what no single section can know (reference/naming.md §4.1, §5)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from biandou.config.admin import Admin
+from biandou.config.read import read_document, read_file
+from biandou.config.server import SocketOptions
+from biandou.config.shown import shown
+from biandou.config.typed import Reading
+from biandou.config.values import Ip, NotAKey, Port, Room
+from biandou.kinds import Kind, Register, kind_name
+from biandou.namers.interface import NamerKind
+from biandou.policies import Keys, ServerTls
+from biandou.standard import ROOMS
+from biandou.stores.interface import StoreKind
+
+
+class InterfaceKind(Kind, frozen=True, kw_only=True):
+    """The keys that all interfaces have (reference/naming.md §5); each kind has a port of its own."""
+
+    ip: Ip = "127.0.0.1"
+    port: Port
+    socket_options: SocketOptions = SocketOptions()
+    tls: ServerTls | None = None
+
+
+class AccessToken(Keys, frozen=True, kw_only=True):
+    """Lets in who shows `token`, or what the file `tokenFile` holds; `name` is the author of what it changes."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=255)]
+    token: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    token_file: str | None = None
+    read_only: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` unless there is one token, and in a file that can be read."""
+        if (self.token is None) == (self.token_file is None):
+            raise ValueError("one of token and tokenFile is needed")
+        self.secret()
+
+    def secret(self) -> str:
+        """Give what has to be shown; raises `ValueError`, or `OSError` if the file can't be read."""
+        if self.token is not None:
+            return self.token
+        with open(self.token_file or "", encoding="utf-8") as file:
+            secret = file.read(4097).strip()
+        if not 0 < len(secret) <= 4096:
+            raise ValueError(f"{self.token_file} holds no token of 1 to 4096 characters")
+        return secret
+
+
+class HttpController(InterfaceKind, frozen=True, kw_only=True, tag="io.l5d.httpController"):
+    """The HTTP API; with `tokens` nobody gets in without one."""
+
+    port: Port = 4180
+    tokens: tuple[AccessToken, ...] = ()
+
+
+INTERFACES: Final[Register[Any]] = Register(
+    "interfaces",
+    (HttpController,),
+    planned=("io.l5d.destination", "io.l5d.mesh", "io.l5d.thriftNameInterpreter"),
+)
+"""namerd's interfaces; they lie below none of the rooms that `standard.py` lists, for their keys are a server's."""
+
+
+class NamerdAdmin(Admin, frozen=True, kw_only=True):
+    """namerd's admin server has a port of its own."""
+
+    port: Port = 9991
+
+
+class NamerdConfig(Keys, frozen=True, kw_only=True):
+    """What a namerd is told to do; `written` is what the file said, as JSON values without secrets."""
+
+    storage: Annotated[StoreKind, Room("stores")]
+    interfaces: tuple[Annotated[InterfaceKind, Room(INTERFACES)], ...] = ()
+    namers: tuple[Annotated[NamerKind, Room("namers")], ...] = ()
+    telemetry: tuple[Annotated[Kind, Room("telemeters")], ...] = ()
+    admin: NamerdAdmin = NamerdAdmin()
+    written: Annotated[dict[str, Any], NotAKey()] = msgspec.field(default_factory=dict)
+
+
+WITHOUT_FILE: Final = """\
+storage:
+  kind: io.biandou.sqlite
+interfaces:
+- kind: io.l5d.httpController
+"""
+"""What a namerd does that is given no file."""
+
+
+def load(path: str | os.PathLike[str]) -> NamerdConfig:
+    """Read a file, or standard input for `-`; raises `ConfigError` with all mistakes."""
+    file, data = read_file(path)
+    return parse(data, file)
+
+
+def parse(text: str | bytes, file: str = "<text>", registers: Mapping[str, Register[Any]] = ROOMS) -> NamerdConfig:
+    """Read a text with the kinds of `registers`; raises `ConfigError` with all mistakes, which name `file`."""
+    document = read_document(text.encode(errors="surrogatepass") if isinstance(text, str) else text, file)
+    reading = Reading(file, registers)
+    config = reading.read(document, NamerdConfig)
+    if config is not None:
+        _check(config, reading)
+    reading.finish()
+    if config is None:
+        raise AssertionError("a configuration that is not there has a problem that says so")
+    return msgspec.structs.replace(config, written=shown(document))
+
+
+# ── What no single section can know ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _check(config: NamerdConfig, reading: Reading) -> None:
+    if not config.interfaces and not reading.troubled(config, "interfaces"):
+        reading.blame(config, "interfaces", "One or more interfaces must be specified.")
+    for interface in config.interfaces:
+        _check_interface(interface, reading)
+    _check_ports(config, reading)
+    _check_prefixes(config.namers, reading)
+    for kind, room in ((config.storage, "storage"), *((telemeter, "telemeter") for telemeter in config.telemetry)):
+        # namers are not looked at: the reference's namerd takes them with and without the key.
+        if getattr(kind, "needs_experimental", False) and getattr(kind, "experimental", None) is not True:
+            reading.blame(
+                kind,
+                "experimental",
+                f"The {kind_name(type(kind))} {room} is experimental and must be explicitly enabled by setting the "
+                "`experimental' parameter to `true'.",
+            )
+
+
+def _check_interface(interface: InterfaceKind, reading: Reading) -> None:
+    options = interface.socket_options
+    for key, value in (("readTimeoutMs", options.read_timeout_ms), ("writeTimeoutMs", options.write_timeout_ms)):
+        if value is not None and not reading.troubled(interface, "socketOptions"):
+            reading.blame(options, key, f"`{key}` is known but not built yet")
+
+
+def _check_ports(config: NamerdConfig, reading: Reading) -> None:
+    listeners: list[tuple[object, str, int]] = [(kind, kind.ip, kind.port) for kind in config.interfaces]
+    if not reading.troubled(config, "admin"):
+        listeners.append((config.admin, config.admin.ip, config.admin.port))
+    seen: dict[tuple[str, int], object] = {}
+    for listener, ip, port in listeners:
+        # Port 0 is another port each time.
+        if port != 0 and (ip, port) in seen:
+            other = seen[ip, port] if listener is config.admin else listener
+            reading.blame(other, "port", f"Server conflict on port {port}")
+        seen[ip, port] = listener
+
+
+def _check_prefixes(namers: tuple[NamerKind, ...], reading: Reading) -> None:
+    for index, namer in enumerate(namers):
+        prefix = namer.full_prefix.drop(1)
+        if len(prefix) == 0:
+            reading.blame(namer, "prefix", "Namers must not have an empty prefix")
+            continue
+        for other in namers[:index]:
+            taken = other.full_prefix.drop(1)
+            if len(taken) and (prefix.starts_with(taken) or taken.starts_with(prefix)):
+                reading.blame(namer, "prefix", f"Namers must not have overlapping prefixes: {taken} and {prefix}")
+                break

@@ -1,0 +1,1 @@
+"""namerd: the control plane, which keeps dtabs and binds names for linkers."""

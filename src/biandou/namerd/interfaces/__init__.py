@@ -1,0 +1,1 @@
+"""How others talk to namerd: an interface a file."""

@@ -1,0 +1,183 @@
+"""What names mean in each namespace: its stored dtab over namerd's namers, evaluated as a linker does it itself."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+from weakref import WeakValueDictionary
+
+from biandou.dtab import EMPTY, NEG, Alt, Dtab, Leaf, NameTree, Path, Union
+from biandou.dtab.bound import Addresses, Bound, LocalStatus, Negative
+from biandou.dtab.evaluation import Evaluator
+from biandou.dtab.explain import Delegation
+from biandou.errors import BindingError
+from biandou.live import Failed, Live, Ok, Pending, Source, State, Watch
+from biandou.namers.all import Namers
+from biandou.stores.interface import Store, Versioned
+
+Resolved: TypeAlias = Ok[Addresses] | Failed
+"""Where a client name is, or why its namer cannot say."""
+
+_NOWHERE: Final[Live[Resolved]] = Live.ok(Ok(Negative()))
+_CONFIGURED: Final = (b"#", b"$")
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A bound tree all of whose client names had been resolved, with where they were then."""
+
+    tree: NameTree[Bound]
+    addresses: Mapping[Path, State[Addresses]]
+
+
+class Names:
+    """Binds the names of every namespace of a store."""
+
+    def __init__(self, store: Store, namers: Namers) -> None:
+        self._store = store
+        self._namers = namers
+        self._alone = Evaluator(Live.ok(Dtab()), namers.lookup)
+        # Kept by the names that are observed: a namespace that nobody asks for costs nothing.
+        self._evaluators: WeakValueDictionary[str, Evaluator] = WeakValueDictionary()
+
+    def bind(self, namespace: str, local: Dtab, path: Path) -> Live[NameTree[Bound]]:
+        """Give what `path` comes to through the namespace's dtab + `local`; one that does not exist is empty."""
+        return self._evaluator(namespace).bind(path, local)
+
+    def settled(self, namespace: str, local: Dtab, path: Path) -> Live[Settled]:
+        """Give the same, each time when all of its client names have been resolved."""
+        tree = self.bind(namespace, local, path)
+        return Source(follow=lambda source: tree.observe(_Settling(source).take).close)
+
+    def addresses(self, client: Path) -> Live[Resolved]:
+        """Give where a client name is; a failure if it is not a single one.
+
+        What transformers have put in front of it (`/%/…`) is not looked at (reference/naming.md §0.2).
+        """
+        segments = client.segments
+        start = next((index for index, segment in enumerate(segments) if segment in _CONFIGURED), 0)
+        path = client.drop(start)
+
+        def follow(tree: NameTree[Bound]) -> Live[Resolved]:
+            simple = tree.simplified
+            if isinstance(simple, Leaf):
+                return remote(simple.value.addresses)
+            if simple is NEG or simple is EMPTY:
+                return _NOWHERE
+            return Live.failed(BindingError(f"{path} is not one client name"))
+
+        return self._alone.bind(path).flat_map(follow)
+
+    def resolve(self, namespace: str, local: Dtab, path: Path) -> Live[Resolved]:
+        """Give where one of the client names that `path` comes to is, chosen by weight at each change of the tree."""
+
+        def follow(tree: NameTree[Bound]) -> Live[Resolved]:
+            chosen = choose(tree)
+            return _NOWHERE if chosen is None else remote(chosen.addresses)
+
+        return self.bind(namespace, local, path).flat_map(follow)
+
+    def delegate(self, namespace: str | None, dtab: Dtab, path: Path) -> Live[Delegation]:
+        """Give every branch of the delegation of `path` through the namespace's dtab + `dtab`; `None` has no dtab."""
+        evaluator = self._alone if namespace is None else self._evaluator(namespace)
+        return evaluator.explain(path, dtab)
+
+    def _evaluator(self, namespace: str) -> Evaluator:
+        evaluator = self._evaluators.get(namespace)
+        if evaluator is None:
+            stored = self._store.watch(namespace).map(_dtab).stabilize()
+            evaluator = self._evaluators[namespace] = Evaluator(stored, self._namers.lookup)
+        return evaluator
+
+
+def _dtab(stored: Versioned | None) -> Dtab:
+    return Dtab() if stored is None else stored.dtab
+
+
+class _Settling:
+    """Holds a tree back until its client names are resolved; what their addresses do afterwards is no news here."""
+
+    def __init__(self, source: Source[Settled]) -> None:
+        self._source = source
+        self._watches: list[Watch] = []
+        self._turn = object()
+
+    def take(self, state: State[NameTree[Bound]]) -> None:
+        """Take in the tree's next state."""
+        former, self._watches = self._watches, []
+        self._turn = turn = object()
+        if isinstance(state, Ok):
+            try:
+                self._wait(state.value, turn)
+            except RecursionError:
+                self._source.fail(BindingError("the tree is too deep to show"))
+        elif isinstance(state, Pending):
+            # A former tree stays: whoever was told it goes on with it.
+            if not isinstance(self._source.state, Ok):
+                self._source.forget()
+        else:
+            self._source.fail(state.error)
+        for watch in former:
+            watch.close()
+
+    def _wait(self, tree: NameTree[Bound], turn: object) -> None:
+        states: dict[Path, State[Addresses]] = {}
+        leaves = {bound.id: bound for bound in tree.leaves()}
+        watches: list[Watch] = []
+
+        def note(client: Path) -> Callable[[State[Addresses]], None]:
+            def look(state: State[Addresses]) -> None:
+                if self._turn is not turn or isinstance(state, Pending):
+                    return
+                states[client] = state
+                if len(states) == len(leaves):
+                    self._turn = object()
+                    self._source.set(Settled(tree, dict(states)))
+                    for watch in watches:
+                        watch.close()
+
+            return look
+
+        if not leaves:
+            self._source.set(Settled(tree, {}))
+            return
+        for bound in leaves.values():
+            watches.append(bound.addresses.observe(note(bound.id)))
+        if self._turn is turn:
+            self._watches = watches
+        else:
+            for watch in watches:
+                watch.close()
+
+
+def remote(addresses: Live[Addresses]) -> Live[Resolved]:
+    """Give what others may know: a status that an engine answers with itself is nothing to them."""
+    return Live.join([addresses]).flat_map(_known)
+
+
+def _known(states: tuple[State[Addresses], ...]) -> Live[Resolved]:
+    match states[0]:
+        case Ok(LocalStatus()):
+            return _NOWHERE
+        case Ok() | Failed() as state:
+            return Live.ok(state)
+    return Live()
+
+
+def choose(tree: NameTree[Bound]) -> Bound | None:
+    """Give one client name of a bound tree, by the weights of its unions; `None` if there is none."""
+    node: NameTree[Bound] = tree.simplified
+    while True:
+        match node:
+            case Leaf(value=Bound() as bound):
+                return bound
+            case Union(branches) if branches:
+                weights = [branch.weight for branch in branches]
+                # Weights that are all zero share evenly, as the reference does.
+                node = random.choices(branches, weights if any(weights) else None)[0].tree  # noqa: S311 - no secret
+            case Alt(trees) if trees:
+                node = trees[0]
+            case _:
+                return None

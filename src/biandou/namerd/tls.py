@@ -1,0 +1,63 @@
+"""TLS towards those who talk to namerd: the keys of a server's `tls` section as Python's `ssl` has them."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+from typing import Final
+
+from biandou.errors import ConfigError
+from biandou.policies import ServerTls
+
+# OpenSSL's names of the suites of TLS 1.2 that we speak; those of TLS 1.3 cannot be chosen among.
+_SUITES: Final = {
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+}
+
+
+def server_context(tls: ServerTls, protocols: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
+    """Give what a listening socket needs; raises `ConfigError`, which names the file that cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls.protocols and "TLSv1.2" not in tls.protocols:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if tls.protocols and "TLSv1.3" not in tls.protocols:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    suites = [_SUITES[name] for name in tls.ciphers or _SUITES if name in _SUITES]
+    if suites:
+        context.set_ciphers(":".join(suites))
+    context.set_alpn_protocols(list(protocols))
+    _load_chain(context, tls)
+    if tls.ca_cert_path is not None:
+        try:
+            context.load_verify_locations(tls.ca_cert_path)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"tls: caCertPath {tls.ca_cert_path} cannot be used: {error}") from error
+    if tls.require_client_auth:
+        if tls.ca_cert_path is None:
+            raise ConfigError("tls: requireClientAuth needs caCertPath, which says whose clients are let in")
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _load_chain(context: ssl.SSLContext, tls: ServerTls) -> None:
+    try:
+        if tls.intermediate_certs_path is None:
+            context.load_cert_chain(tls.cert_path, tls.key_path)
+            return
+        with open(tls.cert_path, "rb") as own, open(tls.intermediate_certs_path, "rb") as others:
+            chain = own.read().rstrip(b"\n") + b"\n" + others.read()
+        # OpenSSL reads a chain from one file alone.
+        with tempfile.TemporaryDirectory() as directory:
+            file = os.path.join(directory, "chain.pem")
+            with open(file, "wb") as whole:
+                whole.write(chain)
+            context.load_cert_chain(file, tls.key_path)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"tls: certPath {tls.cert_path}, keyPath {tls.key_path} cannot be used: {error}") from error

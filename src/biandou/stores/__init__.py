@@ -1,0 +1,1 @@
+"""The room of stores: where namerd keeps its dtabs, a kind each file."""

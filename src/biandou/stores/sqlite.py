@@ -1,0 +1,41 @@
+"""`io.biandou.sqlite`: dtabs in a file on this machine, every version kept; the store of a namerd that names none."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from biandou.stores.interface import StoreKind
+
+if TYPE_CHECKING:
+    from biandou.stores.sqlite_file import SqliteStore
+
+FILE: Final = "namerd.db"
+
+
+class SqliteStoreKind(StoreKind, frozen=True, kw_only=True, tag="io.biandou.sqlite"):
+    """Dtabs in the SQLite file `path`, made if need be; without `path` it is `namerd.db` in the state directory."""
+
+    path: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a path that can be no file."""
+        if self.path is not None and (not self.path or "\0" in self.path or os.path.isdir(self.path)):
+            raise ValueError(f"{self.path!r} is no file")
+
+    def store(self) -> SqliteStore:
+        """Make the store."""
+        # Not above: every linker knows this kind, and none needs SQLite.
+        from biandou.stores.sqlite_file import SqliteStore  # noqa: PLC0415
+
+        return SqliteStore(self.path or os.path.join(state_directory(), FILE))
+
+
+def state_directory() -> str:
+    """Give where namerd keeps what outlives it: systemd's `StateDirectory`, else `$XDG_STATE_HOME/biandou`."""
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if given:
+        return given
+    home = os.environ.get("XDG_STATE_HOME", "")
+    # The specification says that a relative path is to be ignored.
+    return os.path.join(home if os.path.isabs(home) else os.path.expanduser("~/.local/state"), "biandou")

@@ -1,0 +1,183 @@
+"""`biandou dtab`: namerctl's verbs, output forms and exit status, against a namerd on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from biandou.cli.commands import application
+from biandou.cli.dtab_forms import plain, pretty, read_input
+from biandou.cli.namerd_address import base_url
+from biandou.config.namerd import AccessToken
+from biandou.dtab import Dtab
+from biandou.namerd.interfaces.http import HttpApi
+from biandou.namerd.interfaces.http_server import Doorkeeper, HttpServer
+from biandou.namerd.names import Names
+from biandou.namers.all import Namers
+from biandou.stores.sqlite import SqliteStoreKind
+from biandou.telemeters.registry import ScopeRegistry
+
+SESAME = "open sesame"
+
+
+@dataclass
+class Ran:
+    status: int
+    output: str
+    errors: str
+
+
+@pytest.fixture
+async def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """Serve a namerd's API whose namespace `default` is `/svc=>/a & /b;/longer/x=>/c`."""
+    store = SqliteStoreKind(path=str(tmp_path / "namerd.db")).store()
+    await store.start()
+    await store.create("default", Dtab.read("/svc=>/a & /b;/longer/x=>/c"))
+    api = HttpApi(store, Names(store, Namers()), list)
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    tokens = Doorkeeper([AccessToken(name="ann", token=SESAME)])
+    close = await HttpServer(api.answer, tokens, ScopeRegistry(("http",))).start(listener, None)
+    monkeypatch.setenv("BIANDOU_NAMERD", address)
+    monkeypatch.setenv("BIANDOU_NAMERD_TOKEN", SESAME)
+    yield address
+    await close()
+    await store.stop()
+
+
+async def run(*words: str, stdin: str = "") -> Ran:
+    """Run `biandou dtab …` in a thread, so that the namerd of this one answers."""
+    result = await asyncio.to_thread(CliRunner().invoke, application, ["dtab", *words], input=stdin)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return Ran(result.exit_code, result.stdout, result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "output"),
+    [
+        (("list",), "default\n"),
+        (("ls",), "default\n"),
+        (("--json", "list"), '["default"]\n'),
+        (("list", "--json"), '["default"]\n'),
+        (("get", "default"), "# version MQ==\n/svc       => /a & /b ;\n/longer/x  => /c ;\n"),
+        (("cat", "default"), "# version MQ==\n/svc       => /a & /b ;\n/longer/x  => /c ;\n"),
+        (("get", "--pretty=false", "default"), "/svc=>/a & /b;/longer/x=>/c;\n"),
+        (
+            ("get", "default", "--json"),
+            '{"version":"MQ==","dtab":[{"prefix":"/svc","dst":"/a \\u0026 /b"},{"prefix":"/longer/x","dst":"/c"}]}\n',
+        ),
+    ],
+)
+async def test_what_is_read_looks_as_namerctl_shows_it(url: str, words: tuple[str, ...], output: str) -> None:
+    assert await run(*words) == Ran(0, output, "")
+
+
+async def test_a_namespace_lives_from_create_to_delete(url: str, tmp_path: Path) -> None:
+    assert await run("create", "web", "-", "-m", "ticket 7", stdin="/svc => /x ; # why") == Ran(0, "Created web\n", "")
+    again = await run("new", "web", "-", stdin="/svc=>/x")
+    assert again.status == 255
+    assert again.errors == "Error: unexpected response: 409 Conflict\nthe namespace web exists already\n"
+    shown = await run("get", "web", "--json")
+    (tmp_path / "web.json").write_text(shown.output.replace("/x", "/y"))
+    assert await run("update", "web", str(tmp_path / "web.json")) == Ran(0, "Updated web\n", "")
+    stale = await run("up", "web", str(tmp_path / "web.json"))
+    assert (stale.status, stale.errors.splitlines()[0]) == (255, "Error: unexpected response: 412 Precondition Failed")
+    version = json.loads((await run("get", "web", "--json")).output)["version"]
+    assert (await run("update", "web", "-", "--version", version, stdin="/svc=>/z")).status == 0
+    assert (await run("update", "web", "-", stdin='[{"prefix":"/svc","dst":"/w"}]')).status == 0
+    history = json.loads((await run("history", "web", "--json")).output)
+    assert [revision["dtab"] for revision in history] == ["/svc=>/w", "/svc=>/z", "/svc=>/y", "/svc=>/x"]
+    assert (history[-1]["author"], history[-1]["message"]) == ("ann", "ticket 7")
+    assert "ann  8 bytes  ticket 7" in (await run("history", "web")).output
+    assert await run("delete", "web") == Ran(0, "Deleted web\n", "")
+    assert await run("rm", "web") == Ran(255, "", "Error: resource was not found by ID or name\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "said"),
+    [
+        (("list", "x"), "", "list does not take arguments"),
+        (("get",), "", "get requires a name argument"),
+        (("get", "missing"), "", "resource was not found by ID or name"),
+        (("create", "web"), "", "create requires a name and file path"),
+        (("update", "web"), "", "update requires a name and file path"),
+        (("delete",), "", "delete requires one argument"),
+        (("create", "web", "/no/such/file"), "", "[Errno 2] No such file or directory: '/no/such/file'"),
+        (
+            ("create", "web", "-"),
+            "/svc =",
+            "unexpected response: 400 Bad Request\nline 1, column 7: '>' expected but end of input found at '/svc =[]'",
+        ),
+        (("--base-url", "nowhere", "list"), "", "invalid base URL: nowhere"),
+        (("list", "--base-url", "ftp://x"), "", "invalid base URL: ftp://x"),
+    ],
+)
+async def test_a_mistake_is_told_on_standard_error_and_ends_with_255(
+    url: str, words: tuple[str, ...], stdin: str, said: str
+) -> None:
+    assert await run(*words, stdin=stdin) == Ran(255, "", f"Error: {said}\n")
+
+
+async def test_without_the_token_nothing_is_told(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("BIANDOU_NAMERD_TOKEN")
+    assert await run("list") == Ran(255, "", "Error: unexpected response: 401 Unauthorized\n")
+    (tmp_path / "token").write_text(f"{SESAME}\n")
+    assert (await run("--token-file", str(tmp_path / "token"), "list")).status == 0
+
+
+async def test_a_watch_prints_each_version_until_the_stream_ends(url: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "biandou", "dtab", "watch", "default", "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    assert program.stdout is not None
+    try:
+        async with asyncio.timeout(20):
+            first = json.loads(await program.stdout.readline())
+            assert [entry["prefix"] for entry in first["dtab"]] == ["/svc", "/longer/x"]
+            await run("update", "default", "-", stdin="/new=>/x")
+            assert json.loads(await program.stdout.readline()) == {"dtab": [{"prefix": "/new", "dst": "/x"}]}
+    finally:
+        program.kill()
+        await program.wait()
+
+
+def test_where_namerd_is_said_by_flag_then_environment_then_file(tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    assert base_url(None, {}, inner) == "http://127.0.0.1:4180"
+    (tmp_path / ".namerctl.yaml").write_text("base-url: http://file:1/\n")
+    assert base_url(None, {}, inner) == "http://file:1"
+    (tmp_path / "a" / ".namerctl.properties").write_text("# ours\nbase-url = https://nearer:2/path\n")
+    assert base_url(None, {}, inner) == "https://nearer:2/path"
+    assert base_url(None, {"NAMERCTL_BASE_URL": "http://env:3"}, inner) == "http://env:3"
+    both = {"NAMERCTL_BASE_URL": "http://env:3", "BIANDOU_NAMERD": "http://own:4"}
+    assert base_url(None, both, inner) == "http://own:4"
+    assert base_url("http://flag:5", both, inner) == "http://flag:5"
+
+
+def test_a_broken_file_is_told_and_not_in_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".namerctl.json").write_text("{")
+    assert base_url(None, {}, tmp_path) == "http://127.0.0.1:4180"
+    assert ".namerctl.json: " in capsys.readouterr().err
+
+
+def test_an_empty_dtab_has_a_form_too() -> None:
+    assert (pretty([]), pretty([], "v"), plain([])) == ("", "# version v\n", "\n")
+
+
+def test_json_that_is_no_dtab_is_refused() -> None:
+    with pytest.raises(ValueError, match="the JSON of a dtab is"):
+        read_input('{"dtab": 5}')

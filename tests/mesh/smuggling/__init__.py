@@ -1,0 +1,1 @@
+"""Messages that two readers could take differently, as tables: what is sent, and what may become of it."""
