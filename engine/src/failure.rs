@@ -16,6 +16,20 @@ pub enum Room {
     Endpoint,
 }
 
+impl Room {
+    /// Its name, as logs and metrics have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Identification => "identification",
+            Self::Binding => "binding",
+            Self::Resolution => "resolution",
+            Self::Balancing => "balancing",
+            Self::Endpoint => "endpoint",
+        }
+    }
+}
+
 /// Why a request could not be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

@@ -103,6 +103,9 @@ pub struct ServerPlan {
     pub fds: Vec<i32>,
     pub socket: SocketOptions,
     pub clear_context: bool,
+    /// Callers are told the id of an error, and not what it is (`trust: none`).
+    #[serde(default)]
+    pub withhold_errors: bool,
     pub max_concurrent_requests: Option<u32>,
     pub max_call_depth: u32,
     pub timestamp_header: Option<String>,

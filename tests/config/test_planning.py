@@ -50,7 +50,7 @@ routers:
   - port: 1
     ip: 0.0.0.0
     socketOptions: {noDelay: false, reusePort: true, keepAlive: true, backlog: 9, readTimeoutMs: 3, writeTimeoutMs: 4}
-    clearContext: true
+    trust: none
     addForwardedHeader: {for: {kind: static, label: edge}}
     maxConcurrentRequests: 5
     maxCallDepth: 6
@@ -93,6 +93,7 @@ routers:
             "write_timeout_ms": 4,
         },
         "clear_context": True,
+        "withhold_errors": True,
         "max_concurrent_requests": 5,
         "max_call_depth": 6,
         "timestamp_header": "x-time",

@@ -83,6 +83,7 @@ class ServerPlan(Letter, frozen=True, kw_only=True):
     fds: list[int] = []
     socket: SocketOptions = SocketOptions()
     clear_context: bool = False
+    withhold_errors: bool = False
     max_concurrent_requests: int | None = None
     max_call_depth: int = 1000
     timestamp_header: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -50,6 +50,7 @@ class HttpServer(Keys, frozen=True, kw_only=True):
     max_concurrent_requests: PositiveCount | None = None
     announce: Annotated[tuple[PathText, ...], NotBuilt()] = ()
     clear_context: bool = False
+    trust: Literal["all", "none"] = "all"
     timeout_ms: Milliseconds | None = None
     server_session: Session = Session()
     add_forwarded_header: ForwardedHeader | None = None

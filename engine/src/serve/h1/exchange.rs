@@ -219,6 +219,10 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
 
 impl Exchange for H1Exchange<'_, '_> {
     fn identify(&mut self) -> Result<(), Failure> {
+        if self.server.plan.clear_context {
+            // An edge believes nothing of this, whoever would read it (reference/linker.md §5.7).
+            self.scratch.request.headers.retain(|header| !header.known.is_l5d());
+        }
         self.read_context();
         self.due = self.server.plan.request_timeout_ms.map(Due::within);
         if let Some(deadline) = self.deadline {
