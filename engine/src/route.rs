@@ -355,8 +355,13 @@ fn told(worker: &Worker, failure: Failure, hop: &Hop<'_>, set: &EndpointSet) -> 
     }
     let addresses: Vec<String> = set.endpoints.iter().map(|endpoint| endpoint.text.to_string()).collect();
     let path = &hop.resend.bound_to.name.service.path;
-    Failure {
-        retryable: set.available(worker.now_us()) == 0,
-        ..Failure::connect(path, &hop.client.id, &addresses, &hop.endpoint.text)
+    let mut told = Failure::connect(path, &hop.client.id, &addresses, &hop.endpoint.text);
+    told.retryable = set.available(worker.now_us()) == 0;
+    if hop.client.tls.is_some() {
+        // Which certificate was not trusted, and why, is more than that there is no connection.
+        told.message.push_str("reason: ");
+        told.message.push_str(&failure.message);
+        told.message.push('\n');
     }
+    told
 }

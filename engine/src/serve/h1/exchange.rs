@@ -112,6 +112,9 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             failure.cause = Cause::BadRequest;
             return Err(failure);
         }
+        if self.server.plan.withhold_errors && identify::climbs(request, self.scratch.input.bytes()) {
+            return Err(Failure::malformed(400, "the path has segments `.` or `..`"));
+        }
         if request.method == Method::Connect {
             return Err(Failure::malformed(
                 405,
