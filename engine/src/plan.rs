@@ -231,6 +231,9 @@ pub struct ClientPolicy {
     pub request_attempt_timeout_ms: Option<u64>,
     #[serde(default)]
     pub requeue_budget: BudgetPlan,
+    /// Whether endpoints are told of the caller's certificate (`forwardClientCert`).
+    #[serde(default)]
+    pub forward_client_cert: bool,
     #[serde(default)]
     pub tls: Option<ClientTlsPlan>,
     pub idle_timeout_ms: Option<u64>,

@@ -381,7 +381,6 @@ UNBUILT = [
     (in_router("streamingEnabled: false"), "routers[0].streamingEnabled", "streamingEnabled"),
     (in_router("compressionLevel: 5"), "routers[0].compressionLevel", "compressionLevel"),
     (in_router("announcers: [{kind: io.l5d.serversets}]"), "routers[0].announcers[0].kind", "io.l5d.serversets"),
-    (in_router("client: {forwardClientCert: true}"), "routers[0].client.forwardClientCert", "forwardClientCert"),
     (
         in_router("client: {requestAuthorizers: [{kind: io.l5d.k8s.istio}]}"),
         "routers[0].client.requestAuthorizers[0].kind",

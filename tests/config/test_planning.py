@@ -132,6 +132,7 @@ def test_every_setting_of_a_client_reaches_its_policy() -> None:
   requeueBudget: {percentCanRetry: 0.5}
   clientSession: {lifeTimeMs: 7, idleTimeMs: 8}
   socketOptions: {keepAlive: false, writeTimeoutMs: 9}
+  forwardClientCert: true
   tls: {commonName: n, trustCertsBundle: b, clientAuth: {certPath: c, keyPath: k}}
   maxEjectedPercent: 40
   panicThresholdPercent: 30
@@ -166,6 +167,7 @@ def test_every_setting_of_a_client_reaches_its_policy() -> None:
         "connect_timeout_ms": 10,
         "request_attempt_timeout_ms": 6,
         "requeue_budget": {"min_retries_per_sec": 10, "percent_can_retry": 0.5, "ttl_ms": 10_000},
+        "forward_client_cert": True,
         "tls": {
             "common_name": "n",
             "disable_validation": False,

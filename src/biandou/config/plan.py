@@ -241,6 +241,7 @@ class ClientPolicy(Letter, frozen=True, kw_only=True):
     connect_timeout_ms: int = 1000
     request_attempt_timeout_ms: int | None = None
     requeue_budget: BudgetPlan = BudgetPlan()
+    forward_client_cert: bool = False
     tls: ClientTlsPlan | None = None
     idle_timeout_ms: int | None = None
     life_timeout_ms: int | None = None

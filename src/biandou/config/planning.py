@@ -122,6 +122,7 @@ def client_policy(router: HttpRouter, client: str) -> ClientPolicy:
         socket=_socket(keys.socket_options or WrittenSocketOptions()),
         request_attempt_timeout_ms=_limit(keys.request_attempt_timeout_ms),
         requeue_budget=_budget(keys.requeue_budget or Budget()),
+        forward_client_cert=bool(keys.forward_client_cert),
         tls=_client_tls(keys.tls),
         idle_timeout_ms=session.idle_time_ms,
         life_timeout_ms=session.life_time_ms,

@@ -20,6 +20,7 @@ use crate::plan::TracePropagator;
 use crate::route::{Hop, Sent, Served, Unsent};
 use crate::stats::Counted;
 use crate::stream::Stream;
+use crate::tls::peer;
 
 impl H1Exchange<'_, '_> {
     /// Sends the request to one endpoint and passes its response on.
@@ -145,6 +146,8 @@ impl H1Exchange<'_, '_> {
         let own = self
             .own_timeout(hop)
             .and_then(|by| Deadline::within(by.duration_since(Instant::now())));
+        let forwards = hop.client.policy.forward_client_cert;
+        let shown = forwards.then(|| self.connection.stream.peer_certificate()).flatten();
         let scratch = &mut *self.scratch;
         let output = &mut scratch.output;
         output.clear();
@@ -156,11 +159,17 @@ impl H1Exchange<'_, '_> {
                 consumed: self.consumed,
                 clear_context: self.server.plan.clear_context,
                 trace_propagator: self.server.router.plan.trace_propagator,
+                client_cert_passes: forwards && shown.is_none() && !self.server.plan.withhold_errors,
                 timestamp_header: self.server.plan.timestamp_header.as_deref(),
                 endpoint: &hop.endpoint.text,
                 upgrade: upgrade::wanted(&scratch.request, scratch.input.bytes()),
             },
         );
+        if let Some(certificate) = shown {
+            output.extend_from_slice(b"x-forwarded-client-cert: ");
+            peer::push_forwarded(output, certificate);
+            output.extend_from_slice(b"\r\n");
+        }
         let trace = self.trace.child(&mut self.worker.random.borrow_mut());
         match self.server.router.plan.trace_propagator {
             TracePropagator::Default => {

@@ -23,8 +23,8 @@ fn passes(header: &Header, head: &RequestHead, parts: &HeadParts<'_>) -> bool {
         | Known::L5dReqid
         | Known::L5dDstService
         | Known::L5dDstClient
-        | Known::L5dDstResidual
-        | Known::ForwardedClientCert => false,
+        | Known::L5dDstResidual => false,
+        Known::ForwardedClientCert => parts.client_cert_passes && !header.named_by_connection,
         // We answer `100-continue` ourselves; what else may be expected is for the endpoint to decide.
         Known::Expect => !head.expect_continue,
         Known::Other => !header.named_by_connection,
@@ -43,6 +43,8 @@ pub(super) struct HeadParts<'a> {
     pub clear_context: bool,
     /// Whose headers we write ourselves.
     pub trace_propagator: TracePropagator,
+    /// What the caller says of its own caller's certificate goes on.
+    pub client_cert_passes: bool,
     /// The name of the header that gets the time of receipt.
     pub timestamp_header: Option<&'a str>,
     /// Where the request goes, for the `Host` of an HTTP/1.0 request that had none.
