@@ -140,6 +140,43 @@ class DefaultTracePropagator(TracePropagatorKind, frozen=True, kw_only=True, tag
     """In `l5d-ctx-trace` and `l5d-sample`: what holds anyway."""
 
 
+class ZipkinTracePropagator(TracePropagatorKind, frozen=True, kw_only=True, tag="io.l5d.zipkin"):
+    """In Zipkin's `x-b3-*` headers, and not in ours (reference/linker.md §5.4)."""
+
+
+# ── Labelers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class LabelerKind(Kind, frozen=True, kw_only=True):
+    """What the `Forwarded` header calls one side of a connection (reference/linker.md §5.6)."""
+
+
+class IpLabeler(LabelerKind, frozen=True, kw_only=True, tag="ip"):
+    """Its IP address."""
+
+
+class IpPortLabeler(LabelerKind, frozen=True, kw_only=True, tag="ip:port"):
+    """Its IP address and port."""
+
+
+class ConnectionRandomLabeler(LabelerKind, frozen=True, kw_only=True, tag="connectionRandom"):
+    """A random word that the connection keeps."""
+
+
+class RequestRandomLabeler(LabelerKind, frozen=True, kw_only=True, tag="requestRandom"):
+    """A random word for each request: what holds if nothing is written."""
+
+
+class RouterLabeler(LabelerKind, frozen=True, kw_only=True, tag="router"):
+    """The router's label."""
+
+
+class StaticLabeler(LabelerKind, frozen=True, kw_only=True, tag="static"):
+    """The name that is written."""
+
+    label: Annotated[str, Meta(min_length=1, max_length=255)]
+
+
 # ── What only has kinds that are not built yet ───────────────────────────────────────────────────────────────────────
 
 
@@ -149,10 +186,6 @@ class RequestAuthorizerKind(Kind, frozen=True, kw_only=True):
 
 class AnnouncerKind(Kind, frozen=True, kw_only=True):
     """Where our servers are made known (reference/linker.md §2.12)."""
-
-
-class LabelerKind(Kind, frozen=True, kw_only=True):
-    """What the `Forwarded` header calls one side of a connection (reference/linker.md §5.6)."""
 
 
 # ── TLS ──────────────────────────────────────────────────────────────────────────────────────────────────────────────

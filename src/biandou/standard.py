@@ -21,15 +21,22 @@ from biandou.namers.rewrite import RewriteNamerKind
 from biandou.plugins import PluggableRegister
 from biandou.policies import (
     AllSuccessful,
+    ConnectionRandomLabeler,
     ConsecutiveFailures,
     DefaultTracePropagator,
+    IpLabeler,
+    IpPortLabeler,
     NoFailureAccrual,
     NonRetryable5xx,
+    RequestRandomLabeler,
     RetryableAll5xx,
     RetryableIdempotent5xx,
     RetryableRead5xx,
+    RouterLabeler,
+    StaticLabeler,
     SuccessRate,
     SuccessRateWindowed,
+    ZipkinTracePropagator,
 )
 from biandou.stores.etcd import EtcdStoreKind
 from biandou.stores.in_memory import InMemoryStoreKind
@@ -145,8 +152,10 @@ RESPONSE_CLASSIFIERS: Final[Register[Any]] = Register(
 
 TRACE_PROPAGATORS: Final[Register[Any]] = Register(
     "trace propagators",
-    (DefaultTracePropagator,),
-    planned=("io.l5d.zipkin",),
+    (
+        DefaultTracePropagator,
+        ZipkinTracePropagator,
+    ),
 )
 
 REQUEST_AUTHORIZERS: Final[Register[Any]] = Register("request authorizers", planned=("io.l5d.k8s.istio",))
@@ -155,13 +164,13 @@ ANNOUNCERS: Final[Register[Any]] = Register("announcers", planned=("io.l5d.serve
 
 LABELERS: Final[Register[Any]] = Register(
     "labelers",
-    planned=(
-        "connectionRandom",
-        "ip",
-        "ip:port",
-        "requestRandom",
-        "router",
-        "static",
+    (
+        ConnectionRandomLabeler,
+        IpLabeler,
+        IpPortLabeler,
+        RequestRandomLabeler,
+        RouterLabeler,
+        StaticLabeler,
     ),
 )
 

@@ -33,6 +33,7 @@ from biandou.boundary import (
     Scope,
     Stat,
     Tally,
+    Withheld,
     encode,
 )
 from biandou.config.plan import (
@@ -248,6 +249,7 @@ MAIL: Final[dict[str, list[Mail]]] = {
         Note(level=level, room="resolution", message=f"a message of level {level}")
         for level in ("error", "warning", "info", "debug")
     ],
+    "withheld": [Withheld(id="00000000000000ab", router="http", room="binding", status=502, message="no namer")],
     "drained": [Drained(unfinished=0)],
     "drained, some cut off": [Drained(unfinished=3)],
     "nothing": [],

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from biandou.clients.tls import ClientAuth, ClientTls
+from biandou.dtab import NEG, Dtab, NameTree
+from biandou.dtab import Path as Name
+from biandou.dtab.bound import Bound
+from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
+from biandou.live import Live, Ok, Pending
+from biandou.namers.all import Namers
 from biandou.testing.linker_process import LinkerProcess
+from biandou.testing.observing import Observed
 from biandou.testing.origin import Origin, exchange
 from tests.mesh.programs import run
 
@@ -170,6 +178,24 @@ async def test_a_client_needs_a_certificate_where_one_is_required(tmp_path: Path
         own = ["--cert", f"{tmp_path}/client.pem", "--key", f"{tmp_path}/client-key.pem"]
         told = await run(*known, *own)
         assert (told.status, told.output) == (0, b'["default"]\n'), told.errors
+
+
+async def test_a_linker_shows_its_certificate_to_namerd_and_trusts_nobody_else(tmp_path: Path) -> None:
+    await certificates(tmp_path)
+    files = {"certPath": "server", "keyPath": "server-key", "caCertPath": "authority"}
+    tls = ", ".join(f"{key}: {tmp_path}/{name}.pem" for key, name in files.items())
+
+    def bound(name: str) -> Live[NameTree[Bound]]:
+        auth = ClientAuth(cert_path=f"{tmp_path}/client.pem", key_path=f"{tmp_path}/client-key.pem")
+        ours = ClientTls(common_name=name, trust_certs_bundle=f"{tmp_path}/authority.pem", client_auth=auth)
+        kind = NamerdHttpInterpreterKind(dst=f"/$/inet/127.0.0.1/{program.port(HTTP)}", tls=ours)
+        return kind.interpreter(Live.ok(Dtab()), Namers()).bind(Dtab(), Name.read("/svc/web"))
+
+    async with in_memory(f", tls: {{{tls}, requireClientAuth: true}}") as program:
+        with Observed(bound("localhost")) as name, Observed(bound("elsewhere")) as other:
+            await name.until(lambda state: state == Ok(NEG))
+            await asyncio.sleep(0.2)
+            assert isinstance(other.now, Pending)
 
 
 async def certificates(folder: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from biandou.boundary import ClientView
+from biandou.boundary import ClientView, Withheld
 from biandou.config.admin import AdminSecurity
 from biandou.dtab import Dtab, Path
 from biandou.dtab.explain import Delegation
@@ -55,6 +55,7 @@ class AdminSources:
     delegate: Delegate | None = None
     bound_names: Callable[[], Sequence[str]] | None = None
     clients: Clients | None = None
+    withheld: Callable[[], Iterable[Withheld]] | None = None
     namer_states: Mapping[str, State] = field(default_factory=dict)
     health: Callable[[], Mapping[str, Any]] | None = None
     namespaces: Callable[[], Sequence[str]] | None = None

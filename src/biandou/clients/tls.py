@@ -70,9 +70,10 @@ def client_context(tls: ClientTls | None) -> ssl.SSLContext | None:
             # Those that are named alone, not the system's as well.
             context = _only(context, bundles)
         if tls.client_auth is not None:
-            _show(context, tls.client_auth)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"tls: {error.filename or ''} cannot be used: {error}") from error
+            auth = tls.client_auth
+            show_certificate(context, auth.cert_path, auth.key_path, auth.intermediate_certs_path)
+    except OSError as error:
+        raise ConfigError(f"tls: {error}") from error
     return context
 
 
@@ -85,15 +86,16 @@ def _only(default: ssl.SSLContext, bundles: tuple[str, ...]) -> ssl.SSLContext:
     return context
 
 
-def _show(context: ssl.SSLContext, auth: ClientAuth) -> None:
-    if auth.intermediate_certs_path is None:
-        context.load_cert_chain(auth.cert_path, auth.key_path)
+def show_certificate(context: ssl.SSLContext, cert: str, key: str, intermediates: str | None) -> None:
+    """Have a context show a certificate; raises `OSError`, `ssl.SSLError` among them, for a file that can't be used."""
+    if intermediates is None:
+        context.load_cert_chain(cert, key)
         return
-    with open(auth.cert_path, "rb") as own, open(auth.intermediate_certs_path, "rb") as others:
+    with open(cert, "rb") as own, open(intermediates, "rb") as others:
         chain = own.read().rstrip(b"\n") + b"\n" + others.read()
     # OpenSSL reads a chain from one file alone.
     with tempfile.TemporaryDirectory() as directory:
         file = os.path.join(directory, "chain.pem")
         with open(file, "wb") as whole:
             whole.write(chain)
-        context.load_cert_chain(file, auth.key_path)
+        context.load_cert_chain(file, key)

@@ -11,6 +11,7 @@ use super::relay::{self, Broken, Waits};
 use super::response::{self, Framing};
 use crate::access_log::{AccessLog, Entry};
 use crate::classify::Class;
+use crate::due::Due;
 use crate::endpoint::{InFlight, Outcome, Transition};
 use crate::failure::{Cause, Failure};
 use crate::mail::Level;
@@ -43,17 +44,17 @@ pub(super) enum Lost {
     CallerGone,
 }
 
-/// Which timeout is the first to pass, and its milliseconds. Its text is made only when it has passed.
+/// Which time is the first to pass; of an attempt, its milliseconds. The text is made only when it has passed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Late {
-    Total(u64),
+    Total(Due),
     Attempt(u64),
 }
 
 impl Late {
-    fn failure(self, endpoint: &str) -> Failure {
+    pub(super) fn failure(self, endpoint: &str) -> Failure {
         match self {
-            Self::Total(timeout_ms) => Failure::total_timeout(timeout_ms),
+            Self::Total(due) => due.failure(),
             Self::Attempt(timeout_ms) => Failure::attempt_timeout(timeout_ms, endpoint),
         }
     }

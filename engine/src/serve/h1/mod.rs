@@ -3,6 +3,7 @@
 mod answer;
 mod attempt;
 mod exchange;
+pub mod forwarded;
 mod local;
 mod pause;
 mod reach;
