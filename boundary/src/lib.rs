@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 /// The engine, as a Python module; `src/biandou/_engine.pyi` is its exact shape.
 #[pymodule]
 mod _engine {
-    use std::net::TcpListener;
+    use std::net::{SocketAddr, TcpListener};
     use std::os::fd::{BorrowedFd, OwnedFd};
 
     use biandou_engine::letters;
@@ -33,15 +33,7 @@ mod _engine {
         #[new]
         fn new(plan: &[u8], bell: i32) -> PyResult<Self> {
             let plan: Plan = read(plan, "plan")?;
-            let mut inherited = Inherited::new();
-            for fd in plan
-                .routers
-                .iter()
-                .flat_map(|router| &router.servers)
-                .flat_map(|server| &server.fds)
-            {
-                inherited.insert(*fd, TcpListener::from(take_fd(*fd)?));
-            }
+            let inherited = inherited(&plan)?;
             let bell = take_fd(bell)?;
             Ok(Self {
                 engine: biandou_engine::Engine::new(plan, bell, inherited),
@@ -49,13 +41,15 @@ mod _engine {
         }
 
         fn start(&self, py: Python<'_>) -> PyResult<Vec<(String, String, u16)>> {
-            let serving = py
-                .detach(|| self.engine.start())
-                .map_err(|error| PyOSError::new_err(error.to_string()))?;
-            Ok(serving
-                .into_iter()
-                .map(|(router, address)| (router, address.ip().to_string(), address.port()))
-                .collect())
+            let serving = py.detach(|| self.engine.start());
+            addresses(serving)
+        }
+
+        fn replan(&self, py: Python<'_>, plan: &[u8]) -> PyResult<Vec<(String, String, u16)>> {
+            let plan: Plan = read(plan, "plan")?;
+            let inherited = inherited(&plan)?;
+            let serving = py.detach(|| self.engine.replan(plan, inherited));
+            addresses(serving)
         }
 
         fn mail<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
@@ -95,6 +89,23 @@ mod _engine {
         fn stop(&self, grace_ms: u64) {
             self.engine.stop(grace_ms);
         }
+    }
+
+    fn addresses(serving: std::io::Result<Vec<(String, SocketAddr)>>) -> PyResult<Vec<(String, String, u16)>> {
+        let serving = serving.map_err(|error| PyOSError::new_err(error.to_string()))?;
+        Ok(serving
+            .into_iter()
+            .map(|(router, address)| (router, address.ip().to_string(), address.port()))
+            .collect())
+    }
+
+    /// Takes in the listening sockets that a plan names.
+    fn inherited(plan: &Plan) -> PyResult<Inherited> {
+        let servers = plan.routers.iter().flat_map(|router| &router.servers);
+        servers
+            .flat_map(|server| &server.fds)
+            .map(|fd| Ok((*fd, TcpListener::from(take_fd(*fd)?))))
+            .collect()
     }
 
     fn read<T: DeserializeOwned>(bytes: &[u8], what: &str) -> PyResult<T> {

@@ -5,7 +5,7 @@
 //! *released*: because it was idle, or because the table is full and another name needs the place.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 
 use arc_swap::ArcSwapOption;
@@ -22,8 +22,15 @@ use crate::stats::{BindCacheStats, PathStats, ServiceStats};
 const SERVICES_BOUND: usize = 256;
 /// How many names are looked at to find one to evict.
 const EVICTION_SAMPLE: usize = 16;
+/// So many more are looked at if all of those are in use.
+const EVICTION_RESAMPLE: usize = 48;
+/// For how long after its last request a name counts as in use, if that request was not its first.
+const IN_USE_S: u64 = 60;
 /// So many names for which a request waits may stand in the table beyond its limit.
 const WAITING_MAX: usize = 16_384;
+
+/// A ticket's number within its router; the bits above are the router's.
+const TICKET_BITS: u32 = 40;
 
 /// A service name as one router was asked for it, together with the request's own dtab.
 #[derive(Debug)]
@@ -33,7 +40,8 @@ pub struct Name {
     pub answered: ArcSwapOption<Answered>,
     /// Rung at each answer.
     pub changed: Notify,
-    used_s: AtomicU64,
+    /// Twice the second of its last request, and one more if that was not the first.
+    used: AtomicU64,
     retired: AtomicBool,
     pub service: Arc<Service>,
 }
@@ -44,27 +52,45 @@ impl Name {
         self.retired.load(Relaxed)
     }
 
-    /// Remembers that a request used the name.
+    /// Remembers that another request used the name.
     pub fn touch(&self, now_s: u64) {
-        if self.used_s.load(Relaxed) != now_s {
-            self.used_s.store(now_s, Relaxed);
+        let used = now_s << 1 | 1;
+        if self.used.load(Relaxed) != used {
+            self.used.store(used, Relaxed);
         }
+    }
+
+    /// Remembers that a request waited for the name's answer.
+    pub fn touch_first(&self, now_s: u64) {
+        self.used.store(now_s << 1 | self.used.load(Relaxed) & 1, Relaxed);
+    }
+
+    fn used_s(&self) -> u64 {
+        self.used.load(Relaxed) >> 1
+    }
+
+    /// Whether it has had another request than its first, and lately: strangers' names, a new one with each request, have not.
+    fn is_in_use(&self, now_s: u64) -> bool {
+        self.used.load(Relaxed) & 1 == 1 && now_s.saturating_sub(self.used_s()) <= IN_USE_S
+    }
+
+    fn serves(&self) -> bool {
+        let answered = self.answered.load();
+        answered
+            .as_ref()
+            .is_some_and(|answered| matches!(answered.bound, Bound::Tree(_)))
     }
 
     /// Whether a request may be waiting for the answer. Were the name given up then, the request would ask anew and take
     /// the place of another one that waits, and so on without end.
     fn is_awaited(&self, now_s: u64, patience_s: u64) -> bool {
-        self.answered.load().is_none() && now_s.saturating_sub(self.used_s.load(Relaxed)) <= patience_s
+        self.answered.load().is_none() && now_s.saturating_sub(self.used_s()) <= patience_s
     }
 
-    /// How willingly the name is given up, least first: names that lead nowhere before those that serve, then the longest idle.
-    fn worth(&self) -> (bool, u64) {
-        let serves = self
-            .answered
-            .load()
-            .as_ref()
-            .is_some_and(|answered| matches!(answered.bound, Bound::Tree(_)));
-        (serves, self.used_s.load(Relaxed))
+    /// How willingly the name is given up, least first: names that lead nowhere before those that serve, those that were asked for
+    /// once before those in use, then the longest idle.
+    fn worth(&self, now_s: u64) -> (bool, bool, u64) {
+        (self.serves(), self.is_in_use(now_s), self.used_s())
     }
 }
 
@@ -233,13 +259,16 @@ struct Table {
 pub struct Names {
     router: String,
     table: Mutex<Table>,
-    limit: usize,
+    limit: AtomicUsize,
     /// How long a request waits for an answer.
-    patience_s: u64,
+    patience_s: AtomicU64,
     workers: usize,
     outbox: Arc<Outbox>,
     /// Counted under the table's lock.
     pub stats: BindCacheStats,
+    /// Counted by whoever answers, one after the other. A tree and its leaves live and die with their name.
+    pub trees: BindCacheStats,
+    pub bounds: BindCacheStats,
     pub limits: ServiceLimits,
     /// Grows whenever a name is retired, so that workers know when to look through their maps.
     pub retirements: AtomicU64,
@@ -249,25 +278,41 @@ impl Names {
     /// Makes an empty table for the names of a router. Its tickets are told from others' by their upper bits, `index`.
     pub fn new(index: usize, plan: &RouterPlan, workers: usize, outbox: Arc<Outbox>) -> Self {
         let table = Table {
-            next_ticket: (index as u64) << 48,
+            next_ticket: (index as u64) << TICKET_BITS,
             ..Table::default()
         };
         Self {
             router: plan.label.clone(),
             table: Mutex::new(table),
-            limit: plan.binding_cache.paths.max(1),
-            patience_s: plan.binding_timeout_ms.div_ceil(1000),
+            limit: AtomicUsize::new(limit_of(plan)),
+            patience_s: AtomicU64::new(patience_of(plan)),
             workers,
             outbox,
             stats: BindCacheStats::default(),
+            trees: BindCacheStats::default(),
+            bounds: BindCacheStats::default(),
             limits: ServiceLimits::default(),
             retirements: AtomicU64::new(0),
         }
     }
 
+    /// Takes on the bounds of a new plan. Names beyond them are given up as others come.
+    pub fn adjust(&self, plan: &RouterPlan) {
+        self.limit.store(limit_of(plan), Relaxed);
+        self.patience_s.store(patience_of(plan), Relaxed);
+    }
+
+    /// Retires every name: the router is gone.
+    pub fn close(&self) {
+        let mut table = lock(&self.table);
+        while !table.slots.is_empty() {
+            self.retire(&mut table, 0);
+        }
+    }
+
     /// The router that a ticket belongs to.
     pub fn router_of(ticket: u64) -> usize {
-        (ticket >> 48) as usize
+        (ticket >> TICKET_BITS) as usize
     }
 
     /// Finds a name, or adds it and asks Python for it. `dtab` gives the texts of the request's own dtab.
@@ -284,7 +329,7 @@ impl Names {
             key: key.into(),
             answered: ArcSwapOption::empty(),
             changed: Notify::new(),
-            used_s: AtomicU64::new(now_s),
+            used: AtomicU64::new(now_s << 1),
             retired: AtomicBool::new(false),
             service: self.service(&mut table, path),
         });
@@ -313,7 +358,11 @@ impl Names {
                 self.outbox.note(Level::Error, "binding", message.clone());
                 Bound::Failed(message)
             }
-            Outcome::Bound { branches } => Bound::Tree(self.tree(&name, &branches, clients)),
+            Outcome::Bound { branches } => {
+                self.trees.misses.add(1);
+                self.bounds.misses.add(branches.len() as u64);
+                Bound::Tree(self.tree(&name, &branches, clients))
+            }
             Outcome::Negative => Bound::Negative,
             Outcome::Failed { message } => Bound::Failed(message),
             Outcome::Invalid { message } => Bound::Invalid(message),
@@ -328,7 +377,7 @@ impl Names {
         })));
         name.changed.notify_waiters();
         // One that nobody waits for any more may have outgrown the table.
-        self.make_room(&mut lock(&self.table), 0, name.used_s.load(Relaxed));
+        self.make_room(&mut lock(&self.table), 0, name.used_s());
     }
 
     /// Retires every name that no request has used for `idle_s` seconds.
@@ -337,7 +386,7 @@ impl Names {
         let mut table = lock(&self.table);
         let mut index = 0;
         while let Some(name) = table.slots.get(index) {
-            if now_s.saturating_sub(name.used_s.load(Relaxed)) >= idle_s {
+            if now_s.saturating_sub(name.used_s()) >= idle_s {
                 self.retire(&mut table, index);
                 self.stats.expires.add(1);
             } else {
@@ -424,27 +473,28 @@ impl Names {
 
     /// Gives up names until there is `room` for more; two at most, so that a table that has grown shrinks again.
     fn make_room(&self, table: &mut Table, room: usize, now_s: u64) {
+        let (limit, patience_s) = (self.limit.load(Relaxed), self.patience_s.load(Relaxed));
         for _ in 0..2 {
             let count = table.slots.len();
-            if count + room <= self.limit {
+            if count + room <= limit {
                 return;
             }
-            let victim = (0..EVICTION_SAMPLE.min(count))
-                .map(|nth| {
-                    if count <= EVICTION_SAMPLE {
-                        nth
-                    } else {
-                        fastrand::usize(..count)
-                    }
-                })
-                .filter(|&index| {
-                    count >= self.limit + WAITING_MAX || !table.slots[index].is_awaited(now_s, self.patience_s)
-                })
-                .min_by_key(|&index| table.slots[index].worth());
+            let crowded = count >= limit + WAITING_MAX;
+            let victim = victim(table, now_s, |name| crowded || !name.is_awaited(now_s, patience_s));
             let Some(index) = victim else { return };
             self.retire(table, index);
             self.stats.evicts.add(1);
         }
+    }
+
+    /// Gives up a name that leads to a client, so that one fewer is needed; says whether there was one.
+    pub fn give_up_for_client(&self, now_s: u64) -> bool {
+        let mut table = lock(&self.table);
+        let index = victim(&table, now_s, Name::serves);
+        if let Some(index) = index {
+            self.retire(&mut table, index);
+        }
+        index.is_some()
     }
 
     fn retire(&self, table: &mut Table, index: usize) {
@@ -462,87 +512,32 @@ impl Names {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mail::Branch;
-
-    fn names(limit: usize) -> Names {
-        let text = format!(
-            r#"{{"label": "http", "protocol": "http", "dst_prefix": "/svc", "identifiers": [], "servers": [],
-                "base_dentries": [], "binding_timeout_ms": 10000, "originator": false,
-                "binding_cache": {{"paths": {limit}, "trees": 1, "bounds": 1, "clients": 1, "idle_ttl_ms": 600000}},
-                "http": {{"max_head_bytes": 1, "max_line_bytes": 1, "max_header_count": 1, "max_error_body_bytes": 1}}}}"#
-        );
-        let plan = serde_json::from_str(&text).expect("a plan");
-        let bell = rustix::event::eventfd(0, rustix::event::EventfdFlags::empty()).expect("an eventfd");
-        Names::new(0, &plan, 1, Arc::new(Outbox::new(bell)))
-    }
-
-    fn ask(names: &Names, path: &str, now_s: u64) -> Arc<Name> {
-        names.find_or_ask(path.as_bytes(), path, Vec::new, now_s)
-    }
-
-    fn answer(outcome: Outcome) -> Answer {
-        Answer {
-            outcome,
-            context: String::new(),
-            override_dentries: Vec::new(),
-            policy: ServicePolicy::default(),
+/// The name to be given up: of a few by chance that may go, the one of least worth. If all of those are in use, more are looked at.
+fn victim(table: &Table, now_s: u64, may_go: impl Fn(&Name) -> bool) -> Option<usize> {
+    let count = table.slots.len();
+    let best = |sample: usize| {
+        (0..sample.min(count))
+            .map(|nth| if count <= sample { nth } else { fastrand::usize(..count) })
+            .filter(|&index| may_go(&table.slots[index]))
+            .min_by_key(|&index| table.slots[index].worth(now_s))
+    };
+    let first = best(EVICTION_SAMPLE);
+    match first {
+        Some(index) if count > EVICTION_SAMPLE && table.slots[index].is_in_use(now_s) => {
+            let second = best(EVICTION_RESAMPLE).into_iter().chain(first);
+            second.min_by_key(|&index| table.slots[index].worth(now_s))
         }
-    }
-
-    #[test]
-    fn a_name_that_a_request_waits_for_is_not_given_up_for_another() {
-        let names = names(2);
-        let waiting: Vec<_> = (0..100).map(|number| ask(&names, &format!("/{number}"), 5)).collect();
-        assert!(waiting.iter().all(|name| !name.is_retired()));
-        assert_eq!(names.outbox.take().len(), 100, "one ask each, and no release");
-        for name in &waiting {
-            names.answer(name.ticket, answer(Outcome::Negative), &Clients::new(1));
-        }
-        for number in 100..300 {
-            let name = ask(&names, &format!("/{number}"), 5);
-            names.answer(name.ticket, answer(Outcome::Negative), &Clients::new(1));
-        }
-        assert!(names.all().len() <= 2, "{} names are left", names.all().len());
-    }
-
-    #[test]
-    fn a_name_that_was_never_answered_is_given_up_once_nobody_can_wait_for_it() {
-        let names = names(1);
-        let first = ask(&names, "/a", 5);
-        ask(&names, "/b", 15);
-        assert!(!first.is_retired());
-        ask(&names, "/c", 16);
-        assert!(first.is_retired());
-    }
-
-    #[test]
-    fn not_even_waiting_names_fill_the_table_without_end() {
-        let names = names(1);
-        for number in 0..WAITING_MAX + 1000 {
-            ask(&names, &format!("/{number}"), 5);
-        }
-        assert!(names.all().len() <= WAITING_MAX + 1);
-    }
-
-    #[test]
-    fn metrics_through_a_client_go_when_no_answer_names_it_any_more() {
-        let names = names(10);
-        let clients = Clients::new(1);
-        let name = ask(&names, "/a", 5);
-        for number in 0..1000 {
-            let branches = vec![Branch {
-                weight: 1.0,
-                client: Some(format!("/{number}")),
-                residual: "/".to_owned(),
-            }];
-            names.answer(name.ticket, answer(Outcome::Bound { branches }), &clients);
-            name.service.through_client(&format!("/{number}"));
-        }
-        assert!(name.service.through().len() <= 16, "not even until the next sweep");
-        names.expire(6, 600);
-        assert!(name.service.through().len() <= 1);
+        _ => first,
     }
 }
+
+fn limit_of(plan: &RouterPlan) -> usize {
+    plan.binding_cache.paths.max(1)
+}
+
+fn patience_of(plan: &RouterPlan) -> u64 {
+    plan.binding_timeout_ms.div_ceil(1000)
+}
+
+#[cfg(test)]
+mod tests;

@@ -43,9 +43,14 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
             scope.counters.insert("forgotten".into(), forgotten);
             tally.scopes.push(scope);
         }
-        tally
-            .scopes
-            .push(router.names.stats.collect(&["rt", label, "bindcache", "path"]));
+        for (cache, stats) in [
+            ("path", &router.names.stats),
+            ("tree", &router.names.trees),
+            ("bound", &router.names.bounds),
+            ("client", &router.clients.stats),
+        ] {
+            tally.scopes.push(stats.collect(&["rt", label, "bindcache", cache]));
+        }
         for service in router.names.services() {
             let path = service.path.trim_start_matches('/');
             let scope = ["rt", label, "service", path];

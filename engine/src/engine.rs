@@ -1,7 +1,7 @@
 //! The engine as a whole: made from a plan, started once, fed with letters, stopped once.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::access_log::AccessLog;
 use crate::bind::Names;
 use crate::collect;
-use crate::listen::{self, Inherited};
+use crate::listen::Inherited;
 use crate::mail::{Answer, Endpoints, Level, Outbox, Outgoing, lock};
 use crate::plan::Plan;
-use crate::router::{Router, Server};
+use crate::roster::{Change, Roster};
 use crate::tally::{ClientsView, Tally};
 use crate::view::{self, Wanted};
 use crate::worker;
@@ -28,11 +28,13 @@ const WORKERS_MAX: usize = 1024;
 /// All routers of a plan, and the threads that serve them.
 #[derive(Debug)]
 pub struct Engine {
-    routers: Arc<[Arc<Router>]>,
-    servers: Mutex<Vec<Arc<Server>>>,
-    inherited: Mutex<Inherited>,
+    /// What `start` is to do.
+    first: Mutex<Option<(Plan, Inherited)>>,
+    roster: Arc<Roster>,
+    /// To each worker; locked while a plan is taken on, so that one comes after the other.
+    workers: Mutex<Vec<mpsc::UnboundedSender<Change>>>,
+    worker_count: usize,
     outbox: Arc<Outbox>,
-    workers: usize,
     epoch: Instant,
     stop: watch::Sender<Option<u64>>,
 }
@@ -40,20 +42,12 @@ pub struct Engine {
 impl Engine {
     /// Makes an engine that does nothing yet; `bell` is an eventfd that is rung when mail waits.
     pub fn new(plan: Plan, bell: OwnedFd, inherited: Inherited) -> Self {
-        let outbox = Arc::new(Outbox::new(bell));
-        let workers = plan.workers.clamp(1, WORKERS_MAX);
-        let routers = plan
-            .routers
-            .into_iter()
-            .enumerate()
-            .map(|(index, plan)| Arc::new(Router::new(index, plan, workers, &outbox)))
-            .collect();
         Self {
-            routers,
-            servers: Mutex::default(),
-            inherited: Mutex::new(inherited),
-            outbox,
-            workers,
+            worker_count: plan.workers.clamp(1, WORKERS_MAX),
+            first: Mutex::new(Some((plan, inherited))),
+            roster: Arc::default(),
+            workers: Mutex::default(),
+            outbox: Arc::new(Outbox::new(bell)),
             epoch: Instant::now(),
             stop: watch::Sender::new(None),
         }
@@ -61,38 +55,28 @@ impl Engine {
 
     /// Binds every server and begins to serve; gives back each server's router and address.
     pub fn start(&self) -> io::Result<Vec<(String, SocketAddr)>> {
-        let mut shares: Vec<Vec<(Arc<Server>, TcpListener)>> = (0..self.workers).map(|_| Vec::new()).collect();
-        let mut serving = Vec::new();
-        for router in self.routers.iter() {
-            for plan in &router.plan.servers {
-                let (address, listeners) = listen::listen(plan, self.workers, &mut lock(&self.inherited))?;
-                let server = Arc::new(Server::new(router.clone(), plan.clone(), address, self.workers));
-                if let Some(Err(message)) = server.tls.as_ref().map(|tls| (*tls.get(&self.outbox)).clone()) {
-                    return Err(io::Error::other(format!("tls of the server on {address}: {message}")));
-                }
-                for (share, listener) in shares.iter_mut().zip(listeners) {
-                    share.push((server.clone(), listener));
-                }
-                serving.push((router.plan.label.clone(), address));
-                lock(&self.servers).push(server);
-            }
-        }
+        let Some((plan, mut inherited)) = lock(&self.first).take() else {
+            return Err(io::Error::other("the engine was started before"));
+        };
+        let mut workers = lock(&self.workers);
+        let prepared = self
+            .roster
+            .prepare(plan, self.worker_count, &self.outbox, &mut inherited)?;
         report_panics(&self.outbox);
-        for log in self.access_logs() {
-            log.open(&self.outbox)?;
-        }
-        let running = Arc::new(AtomicUsize::new(self.workers));
+        let running = Arc::new(AtomicUsize::new(self.worker_count));
         let unfinished = Arc::new(AtomicU64::new(0));
-        for (index, listeners) in shares.into_iter().enumerate() {
-            let (routers, outbox, epoch, stop) = (
-                self.routers.clone(),
+        for index in 0..self.worker_count {
+            let (roster, outbox, epoch, stop) = (
+                self.roster.clone(),
                 self.outbox.clone(),
                 self.epoch,
                 self.stop.subscribe(),
             );
             let (running, unfinished) = (running.clone(), unfinished.clone());
+            let (worker, changes) = mpsc::unbounded_channel();
+            workers.push(worker);
             thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                match worker::run(index, epoch, &routers, listeners, &outbox, stop) {
+                match worker::run(index, epoch, &roster, changes, &outbox, stop) {
                     Ok(cut) => {
                         unfinished.fetch_add(cut as u64, Ordering::Relaxed);
                     }
@@ -100,14 +84,49 @@ impl Engine {
                 }
                 if running.fetch_sub(1, Ordering::AcqRel) == 1 {
                     let unfinished = unfinished.load(Ordering::Relaxed);
-                    for router in routers.iter() {
-                        router.access_log.iter().for_each(AccessLog::close);
+                    for router in roster.routers() {
+                        router.access_log.as_deref().into_iter().for_each(AccessLog::close);
                     }
                     outbox.post(Outgoing::Drained { unfinished });
                 }
             })?;
         }
-        Ok(serving)
+        self.send(&workers, self.roster.commit(prepared, self.worker_count));
+        Ok(self.roster.serving())
+    }
+
+    /// Replaces the plan while requests are served; gives back each server's router and address as they are then. What both plans
+    /// have is kept, with names, connections and counts. An error (a port in use, a file that cannot be read) changes nothing.
+    pub fn replan(&self, plan: Plan, mut inherited: Inherited) -> io::Result<Vec<(String, SocketAddr)>> {
+        let workers = lock(&self.workers);
+        if workers.is_empty() || self.stop.borrow().is_some() {
+            return Err(io::Error::other("the engine is not running"));
+        }
+        if plan.workers != self.worker_count {
+            let message = format!(
+                "there are {} workers, and {} from the next start on",
+                self.worker_count, plan.workers
+            );
+            self.outbox.note(Level::Warning, "engine", message);
+        }
+        let prepared = self
+            .roster
+            .prepare(plan, self.worker_count, &self.outbox, &mut inherited)?;
+        for unmet in &prepared.unmet {
+            let message = format!("takes effect at the next start: {unmet}");
+            self.outbox.note(Level::Warning, "engine", message);
+        }
+        self.send(&workers, self.roster.commit(prepared, self.worker_count));
+        Ok(self.roster.serving())
+    }
+
+    fn send(&self, workers: &[mpsc::UnboundedSender<Change>], changes: Vec<Change>) {
+        for (index, (worker, change)) in workers.iter().zip(changes).enumerate() {
+            if worker.send(change).is_err() {
+                let message = format!("worker {index} has ended, and takes on no plan");
+                self.outbox.note(Level::Error, "engine", message);
+            }
+        }
     }
 
     /// Takes the letters for Python.
@@ -117,33 +136,39 @@ impl Engine {
 
     /// Takes in what a name means now.
     pub fn answer(&self, ticket: u64, answer: Answer) {
-        if let Some(router) = self.routers.get(Names::router_of(ticket)) {
+        if let Some(router) = self.roster.numbered(Names::router_of(ticket)) {
             router.names.answer(ticket, answer, &router.clients);
         }
     }
 
     /// Takes in where a client name is now.
     pub fn endpoints(&self, letter: Endpoints) {
-        if let Some(router) = self.router(&letter.router) {
-            router.clients.update(letter);
+        if let Some(router) = self.roster.labelled(&letter.router) {
+            let grown = router.clients.update(letter);
+            // Python tells that a client is gone once it knows that no name leads there any more.
+            if grown.is_some_and(|clients| clients > router.plan.binding_cache.clients)
+                && router.names.give_up_for_client(self.epoch.elapsed().as_secs())
+            {
+                router.clients.stats.evicts.add(1);
+            }
         }
     }
 
     /// Drops a client name that no answer names any more.
     pub fn forget(&self, router: &str, client: &str) {
-        if let Some(router) = self.router(router) {
+        if let Some(router) = self.roster.labelled(router) {
             router.clients.forget(client);
         }
     }
 
     /// Counts up all that was counted.
     pub fn tally(&self) -> Tally {
-        collect::collect(&self.routers, &lock(&self.servers), self.epoch)
+        collect::collect(&self.roster.routers(), &self.roster.servers(), self.epoch)
     }
 
     /// Shows clients and their endpoints as they are now.
     pub fn clients(&self, wanted: Wanted<'_>) -> ClientsView {
-        view::clients(&self.routers, wanted, self.epoch.elapsed().as_micros() as u64)
+        view::clients(&self.roster.routers(), wanted, self.epoch.elapsed().as_micros() as u64)
     }
 
     /// Stops taking connections and lets requests finish within `grace_ms`; returns at once. `Drained` is posted when
@@ -154,17 +179,9 @@ impl Engine {
 
     /// Opens the access logs anew by their names.
     pub fn reopen_logs(&self) {
-        for log in self.access_logs() {
-            log.reopen();
+        for router in self.roster.routers() {
+            router.access_log.as_deref().into_iter().for_each(AccessLog::reopen);
         }
-    }
-
-    fn access_logs(&self) -> impl Iterator<Item = &AccessLog> {
-        self.routers.iter().filter_map(|router| router.access_log.as_ref())
-    }
-
-    fn router(&self, label: &str) -> Option<&Arc<Router>> {
-        self.routers.iter().find(|router| router.plan.label == label)
     }
 }
 

@@ -23,6 +23,7 @@ pub mod mail;
 pub mod plan;
 pub mod resolve;
 mod retry;
+mod roster;
 mod route;
 pub mod router;
 mod serve;

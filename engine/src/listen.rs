@@ -15,16 +15,33 @@ const BACKLOG: i32 = 4096;
 /// Sockets that were handed over, by their number in this process.
 pub type Inherited = HashMap<i32, TcpListener>;
 
-/// Gives one listening socket a worker, all on one address, and the address itself (port 0 is resolved).
+/// One socket a worker, all bound to one address.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Where they are bound; port 0 is resolved.
+    pub address: SocketAddr,
+    listeners: Vec<TcpListener>,
+    backlog: i32,
+}
+
+impl Sockets {
+    /// Begins to listen, and gives the sockets.
+    pub fn open(self) -> io::Result<Vec<TcpListener>> {
+        for listener in &self.listeners {
+            socket2::SockRef::from(listener).listen(self.backlog)?;
+        }
+        Ok(self.listeners)
+    }
+}
+
+/// Binds the sockets of a server. `ours` says that this process listens on the port already, perhaps by another address of
+/// the host: then it must be shared with ourselves.
 ///
 /// The kernel spreads connections over sockets that share an address by `SO_REUSEPORT`. A handed-over socket is shared by
 /// all workers instead. The first socket of ours is bound without sharing, so that an address which another process
 /// holds is refused, not shared with it; unless `reusePort` asks for just that.
-pub fn listen(
-    plan: &ServerPlan,
-    workers: usize,
-    inherited: &mut Inherited,
-) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+pub fn bind(plan: &ServerPlan, workers: usize, inherited: &mut Inherited, ours: bool) -> io::Result<Sockets> {
+    let backlog = plan.socket.backlog.unwrap_or(BACKLOG);
     let handed: Vec<TcpListener> = plan.fds.iter().filter_map(|fd| inherited.remove(fd)).collect();
     if let Some(first) = handed.first() {
         let address = first.local_addr()?;
@@ -36,26 +53,31 @@ pub fn listen(
             ask_if_alive(&(&listener).into())?;
             listeners.push(listener);
         }
-        return Ok((address, listeners));
+        return Ok(Sockets {
+            address,
+            listeners,
+            backlog,
+        });
     }
     let wanted = SocketAddr::new(plan.ip, plan.port);
-    if !plan.socket.reuse_port && plan.port != 0 {
+    if !plan.socket.reuse_port && !ours && plan.port != 0 {
         // Binding alone, for a moment, finds out whether somebody else has the address.
-        drop(bind(wanted, plan, false)?);
+        drop(bind_one(wanted, plan, false)?);
     }
-    let first = bind(wanted, plan, true)?;
+    let first = bind_one(wanted, plan, true)?;
     let address = first.local_addr()?;
     let mut listeners = vec![first];
     while listeners.len() < workers {
-        listeners.push(bind(address, plan, true)?);
+        listeners.push(bind_one(address, plan, true)?);
     }
-    for listener in &listeners {
-        socket2::SockRef::from(listener).listen(plan.socket.backlog.unwrap_or(BACKLOG))?;
-    }
-    Ok((address, listeners))
+    Ok(Sockets {
+        address,
+        listeners,
+        backlog,
+    })
 }
 
-fn bind(address: SocketAddr, plan: &ServerPlan, share: bool) -> io::Result<TcpListener> {
+fn bind_one(address: SocketAddr, plan: &ServerPlan, share: bool) -> io::Result<TcpListener> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(named)?;
     socket.set_reuse_address(true)?;

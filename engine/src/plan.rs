@@ -58,7 +58,7 @@ pub enum TracePropagator {
 }
 
 /// The file that gets a line for each response (reference/linker.md §6.4).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct AccessLogPlan {
     pub path: String,
     pub roll: RollPolicy,
@@ -131,7 +131,7 @@ impl ServerPlan {
 }
 
 /// Options of a listening or connecting socket (reference/linker.md §2.4).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct SocketOptions {
     pub no_delay: bool,
     pub reuse_port: bool,
@@ -185,7 +185,7 @@ impl Default for ServicePolicy {
 }
 
 /// Connections kept per endpoint (`hostConnectionPool`).
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct PoolPlan {
     pub min_size: usize,
     pub max_size: Option<usize>,
@@ -219,7 +219,7 @@ impl Default for OutlierPlan {
 }
 
 /// What holds for one client name.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct ClientPolicy {
     pub balancer: Kind,
     pub failure_accrual: Policy,
@@ -238,4 +238,20 @@ pub struct ClientPolicy {
     pub tls: Option<ClientTlsPlan>,
     pub idle_timeout_ms: Option<u64>,
     pub life_timeout_ms: Option<u64>,
+}
+
+impl ClientPolicy {
+    /// Whether endpoints and the connections to them may stay when this policy replaces `former`: the two differ, if at all,
+    /// in what is looked at anew for each request.
+    pub fn treats_endpoints_as(&self, former: &Self) -> bool {
+        let as_former = Self {
+            connect_timeout_ms: self.connect_timeout_ms,
+            request_attempt_timeout_ms: self.request_attempt_timeout_ms,
+            idle_timeout_ms: self.idle_timeout_ms,
+            life_timeout_ms: self.life_timeout_ms,
+            requeue_budget: self.requeue_budget,
+            ..former.clone()
+        };
+        *self == as_former
+    }
 }

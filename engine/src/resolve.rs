@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -12,7 +12,7 @@ use crate::budget::Budget;
 use crate::endpoint::{AccrualShared, EndpointSet, Treatment};
 use crate::mail::{Endpoints, EndpointsState, lock};
 use crate::plan::ClientPolicy;
-use crate::stats::ClientStats;
+use crate::stats::{BindCacheStats, ClientStats};
 use crate::tls::client::ClientTlsPlan;
 use crate::tls::reloading::Reloading;
 
@@ -36,41 +36,107 @@ pub struct Client {
     pub resolved: ArcSwap<Resolved>,
     /// Rung when `resolved` leaves `Pending`.
     pub changed: Notify,
-    pub balancer: Balancer,
+    pub balancer: Arc<Balancer>,
     pub policy: ClientPolicy,
-    pub tls: Option<Reloading<ClientTlsPlan>>,
+    pub tls: Option<Arc<Reloading<ClientTlsPlan>>>,
     treatment: Treatment,
-    pub requeue_budget: Budget,
+    pub requeue_budget: Arc<Budget>,
     /// One block a worker.
     pub stats: Box<[Arc<ClientStats>]>,
+    /// This client under the policy that it had before, while a request or an answer still goes by that.
+    former: Option<Former>,
 }
 
 impl Client {
     fn new(id: &str, policy: ClientPolicy, workers: usize) -> Self {
         let balancer = Balancer::new(policy.balancer.clone());
-        let treatment = Treatment {
-            accrual: AccrualShared::new(policy.failure_accrual.clone(), policy.outliers.clone()),
-            decay_us: policy.balancer.decay_us(),
-            probation: policy.balancer.probation(),
-            pool: policy.pool.clone(),
-            load_needs: balancer.load_needs(),
-            shuffle: balancer.aperture().map(|_| fastrand::u64(..)),
-        };
+        let accrual = AccrualShared::new(policy.failure_accrual.clone(), policy.outliers.clone());
         Self {
             id: id.into(),
             resolved: ArcSwap::from_pointee(Resolved::Pending),
             changed: Notify::new(),
-            balancer,
-            tls: policy.tls.clone().map(Reloading::new),
-            requeue_budget: Budget::new(policy.requeue_budget, workers),
+            treatment: treatment(&policy, accrual, &balancer, None),
+            balancer: Arc::new(balancer),
+            tls: policy.tls.clone().map(|plan| Arc::new(Reloading::new(plan))),
+            requeue_budget: Arc::new(Budget::new(policy.requeue_budget, workers)),
             policy,
-            treatment,
             stats: (0..workers).map(|_| Arc::new(ClientStats::default())).collect(),
+            former: None,
+        }
+    }
+
+    /// Makes the client under another policy. Counts stay; endpoints stay with their connections unless the policy touches
+    /// those, and then keep their health as far as it is told by the same kind.
+    fn renewed(former: &Arc<Self>, policy: ClientPolicy) -> Self {
+        let alike = policy.treats_endpoints_as(&former.policy);
+        let balancer = if policy.balancer == former.policy.balancer {
+            former.balancer.clone()
+        } else {
+            Arc::new(Balancer::new(policy.balancer.clone()))
+        };
+        let treatment = if alike {
+            former.treatment.clone()
+        } else {
+            let accrual = &former.treatment.accrual;
+            let accrual = accrual.renewed(policy.failure_accrual.clone(), policy.outliers.clone());
+            treatment(&policy, accrual, &balancer, former.treatment.shuffle)
+        };
+        let tls = match &former.tls {
+            Some(tls) if policy.tls == former.policy.tls => Some(tls.clone()),
+            _ => policy.tls.clone().map(|plan| Arc::new(Reloading::new(plan))),
+        };
+        let requeue_budget = if policy.requeue_budget == former.policy.requeue_budget {
+            former.requeue_budget.clone()
+        } else {
+            Arc::new(Budget::new(policy.requeue_budget, former.stats.len()))
+        };
+        let resolved = former.resolved.load_full();
+        let resolved = match &*resolved {
+            Resolved::Endpoints(set) if !alike => {
+                let renewed = Arc::new(Resolved::Endpoints(set.renewed(treatment.clone())));
+                // Their idle connections were made under the former policy.
+                former.retire();
+                renewed
+            }
+            _ => resolved,
+        };
+        Self {
+            id: former.id.clone(),
+            resolved: ArcSwap::new(resolved),
+            changed: Notify::new(),
+            balancer,
+            tls,
+            treatment,
+            requeue_budget,
+            policy,
+            stats: former.stats.clone(),
+            former: Some(Former {
+                client: Arc::downgrade(former),
+                alike,
+            }),
         }
     }
 
     /// Takes in what the registry says. A failure or silence after a good set changes nothing: the stale set stays in use.
     fn update(&self, state: EndpointsState) {
+        let told = self.former.is_some().then(|| state.clone());
+        self.take_in(state);
+        if let (Some(former), Some(state)) = (&self.former, told)
+            && let Some(client) = former.client.upgrade()
+        {
+            let waits = matches!(**client.resolved.load(), Resolved::Pending);
+            if former.alike {
+                client.resolved.store(self.resolved.load_full());
+                client.changed.notify_waiters();
+            } else if waits {
+                client.update(state);
+                // Connections that are made under the former policy are used once.
+                client.retire();
+            }
+        }
+    }
+
+    fn take_in(&self, state: EndpointsState) {
         let former = self.resolved.load();
         let known = matches!(**former, Resolved::Endpoints(_) | Resolved::Status(_));
         let next = match state {
@@ -115,11 +181,40 @@ impl Client {
     }
 }
 
+/// A client under the policy that it had before.
+#[derive(Debug)]
+struct Former {
+    client: Weak<Client>,
+    /// Whether it has the same endpoints.
+    alike: bool,
+}
+
+/// How endpoints are treated by a policy; `shuffle` is the order that they have already, if they have one.
+fn treatment(
+    policy: &ClientPolicy,
+    accrual: Arc<AccrualShared>,
+    balancer: &Balancer,
+    shuffle: Option<u64>,
+) -> Treatment {
+    Treatment {
+        accrual,
+        decay_us: policy.balancer.decay_us(),
+        probation: policy.balancer.probation(),
+        pool: policy.pool.clone(),
+        load_needs: balancer.load_needs(),
+        shuffle: balancer
+            .aperture()
+            .map(|_| shuffle.unwrap_or_else(|| fastrand::u64(..))),
+    }
+}
+
 /// The client names of one router.
 #[derive(Debug)]
 pub struct Clients {
     by_id: Mutex<HashMap<Box<str>, Arc<Client>>>,
     workers: usize,
+    /// Counted by whoever tells of clients, one after the other.
+    pub stats: BindCacheStats,
 }
 
 impl Clients {
@@ -128,28 +223,48 @@ impl Clients {
         Self {
             by_id: Mutex::new(HashMap::new()),
             workers,
+            stats: BindCacheStats::default(),
         }
     }
 
-    /// Takes in a letter; a name that is new is added.
-    pub fn update(&self, letter: Endpoints) {
+    /// Takes in a letter; a name that is new is added. One whose policy is another is made anew for the answers to come, while
+    /// those that were given before go on as they began. Gives how many clients there are if there is one more.
+    pub fn update(&self, letter: Endpoints) -> Option<usize> {
+        let mut grown = None;
         let client = {
             let mut by_id = lock(&self.by_id);
-            if let Some(client) = by_id.get(letter.client.as_str()) {
-                client.clone()
-            } else {
-                let client = Arc::new(Client::new(&letter.client, letter.policy, self.workers));
-                by_id.insert(client.id.clone(), client.clone());
-                client
+            let known = by_id.get(letter.client.as_str());
+            match known {
+                Some(client) if client.policy == letter.policy => client.clone(),
+                _ => {
+                    let client = Arc::new(match known {
+                        Some(former) => Client::renewed(former, letter.policy),
+                        None => Client::new(&letter.client, letter.policy, self.workers),
+                    });
+                    if by_id.insert(client.id.clone(), client.clone()).is_none() {
+                        self.stats.misses.add(1);
+                        grown = Some(by_id.len());
+                    }
+                    client
+                }
             }
         };
         client.update(letter.state);
+        grown
     }
 
     /// Drops a client that no answer names any more.
     pub fn forget(&self, id: &str) {
         let client = lock(&self.by_id).remove(id);
         if let Some(client) = client {
+            self.stats.expires.add(1);
+            client.retire();
+        }
+    }
+
+    /// Drops every client: the router is gone.
+    pub fn close(&self) {
+        for (_, client) in lock(&self.by_id).drain() {
             client.retire();
         }
     }

@@ -302,7 +302,7 @@ async fn bind<E: Exchange>(
                 }
             };
             if let Some(answered) = answered {
-                name.touch(worker.tick_ms() / 1000);
+                name.touch_first(worker.tick_ms() / 1000);
                 worker.remember(router, key, &name);
                 return (name, answered);
             }

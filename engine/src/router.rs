@@ -2,27 +2,28 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::access_log::AccessLog;
 use crate::bind::Names;
 use crate::limit::Limit;
 use crate::mail::Outbox;
-use crate::plan::{RouterPlan, ServerPlan};
+use crate::plan::{HttpLimits, RouterPlan, ServerPlan};
 use crate::resolve::Clients;
 use crate::stats::ServerStats;
 use crate::tls::reloading::Reloading;
 use crate::tls::server::ServerTlsPlan;
 use crate::wire::h1::Limits;
 
-/// One router.
+/// One router as a plan says; the next plan makes another of it, with the same names and clients.
 #[derive(Debug)]
 pub struct Router {
+    /// Tells routers apart; the same for what a new plan makes of a router, and never given to another.
     pub index: usize,
     pub plan: RouterPlan,
-    pub names: Names,
-    pub clients: Clients,
-    pub access_log: Option<AccessLog>,
+    pub names: Arc<Names>,
+    pub clients: Arc<Clients>,
+    pub access_log: Option<Arc<AccessLog>>,
     expired_ms: AtomicU64,
 }
 
@@ -31,11 +32,33 @@ impl Router {
     pub fn new(index: usize, plan: RouterPlan, workers: usize, outbox: &Arc<Outbox>) -> Self {
         Self {
             index,
-            names: Names::new(index, &plan, workers, outbox.clone()),
-            clients: Clients::new(workers),
-            access_log: plan.access_log.clone().map(|plan| AccessLog::new(plan, workers)),
+            names: Arc::new(Names::new(index, &plan, workers, outbox.clone())),
+            clients: Arc::new(Clients::new(workers)),
+            access_log: plan
+                .access_log
+                .clone()
+                .map(|plan| Arc::new(AccessLog::new(plan, workers))),
             plan,
             expired_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// Makes what a new plan says of this router. What is bound stays bound; an access log that is to differ is not open yet.
+    #[must_use]
+    pub fn renewed(&self, plan: RouterPlan, workers: usize) -> Self {
+        let access_log = match (&self.access_log, &plan.access_log) {
+            (Some(log), Some(wanted)) if log.is_as(wanted) => Some(log.clone()),
+            (Some(log), Some(wanted)) => Some(Arc::new(log.renewed(wanted.clone(), workers))),
+            (None, Some(wanted)) => Some(Arc::new(AccessLog::new(wanted.clone(), workers))),
+            (_, None) => None,
+        };
+        Self {
+            index: self.index,
+            names: self.names.clone(),
+            clients: self.clients.clone(),
+            access_log,
+            plan,
+            expired_ms: AtomicU64::new(self.expired_ms.load(Relaxed)),
         }
     }
 
@@ -49,12 +72,14 @@ impl Router {
     }
 }
 
-/// One listening address of a router.
+/// One listening address of a router as a plan says; the next plan makes another of it, for the same sockets.
 #[derive(Debug)]
 pub struct Server {
+    /// Tells listening addresses apart; the same for what a new plan makes of a server.
+    pub id: u64,
     pub router: Arc<Router>,
     pub plan: ServerPlan,
-    pub tls: Option<Reloading<ServerTlsPlan>>,
+    pub tls: Option<Arc<Reloading<ServerTlsPlan>>>,
     pub address: SocketAddr,
     pub limits: Limits,
     /// Bytes that a request's head may need.
@@ -62,45 +87,86 @@ pub struct Server {
     /// One block a worker.
     pub stats: Box<[Arc<ServerStats>]>,
     pub limit: Option<Arc<Limit>>,
+    load: Arc<Load>,
+}
+
+/// What is under way at a server.
+#[derive(Debug, Default)]
+struct Load {
     connections: AtomicUsize,
     requests: AtomicU32,
+    was_empty: AtomicBool,
 }
+
+/// A connection that counts at its server.
+#[derive(Debug)]
+pub struct AdmittedConnection(Arc<Load>);
+
+impl Drop for AdmittedConnection {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Server {
     /// Makes a server for a socket that is bound to `address`.
     pub fn new(router: Arc<Router>, plan: ServerPlan, address: SocketAddr, workers: usize) -> Self {
-        let http = &router.plan.http;
-        let limits = Limits {
-            head_bytes: http.max_head_bytes,
-            line_bytes: http.max_line_bytes,
-            headers: http.max_header_count,
-        };
         Self {
-            head_room: http.max_head_bytes + http.max_line_bytes,
-            limits,
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            head_room: head_room(&router.plan.http),
+            limits: limits(&router.plan.http),
             router,
-            tls: plan.tls.clone().map(Reloading::new),
+            tls: plan.tls.clone().map(|plan| Arc::new(Reloading::new(plan))),
             limit: Limit::of_server(plan.rate_limit.as_ref(), None),
             plan,
             address,
-            stats: (0..workers).map(|_| Arc::new(ServerStats::default())).collect(),
-            connections: AtomicUsize::new(0),
-            requests: AtomicU32::new(0),
+            stats: (0..workers).map(|_| Arc::default()).collect(),
+            load: Arc::default(),
         }
+    }
+
+    /// Makes what a new plan says of this server, for the same sockets, connections and counts.
+    #[must_use]
+    pub fn renewed(&self, router: Arc<Router>, plan: ServerPlan) -> Self {
+        let tls = match &self.tls {
+            Some(tls) if self.plan.tls == plan.tls => Some(tls.clone()),
+            _ => plan.tls.clone().map(|plan| Arc::new(Reloading::new(plan))),
+        };
+        Self {
+            id: self.id,
+            head_room: head_room(&router.plan.http),
+            limits: limits(&router.plan.http),
+            router,
+            tls,
+            limit: Limit::of_server(plan.rate_limit.as_ref(), self.limit.as_ref()),
+            plan,
+            address: self.address,
+            stats: self.stats.clone(),
+            load: self.load.clone(),
+        }
+    }
+
+    /// Whether a removed server has no connection, nor had one when this was asked before: a worker may be about to take those that
+    /// the kernel had accepted when it was removed.
+    pub fn is_left(&self) -> bool {
+        let empty = self.load.connections.load(Relaxed) == 0;
+        self.load.was_empty.swap(empty, Relaxed) && empty
     }
 
     /// Counts a new connection in, unless there are too many.
     pub fn admit_connection(&self) -> bool {
-        if self.connections.fetch_add(1, Relaxed) >= self.plan.max_connections {
-            self.connections.fetch_sub(1, Relaxed);
+        if self.load.connections.fetch_add(1, Relaxed) >= self.plan.max_connections {
+            self.load.connections.fetch_sub(1, Relaxed);
             return false;
         }
         true
     }
 
-    /// Counts a connection out.
-    pub fn release_connection(&self) {
-        self.connections.fetch_sub(1, Relaxed);
+    /// Counts an admitted connection out when it is dropped; keeps nothing of the plan alive.
+    pub fn admitted(&self) -> AdmittedConnection {
+        AdmittedConnection(self.load.clone())
     }
 
     /// Counts a request in, unless the server has its fill (`maxConcurrentRequests`).
@@ -110,18 +176,32 @@ impl Server {
         };
         // Not even for a moment more than the limit: that moment would refuse another, and a gauge would show it.
         let more = |requests| (requests < limit).then_some(requests + 1);
-        self.requests.fetch_update(Relaxed, Relaxed, more).is_ok()
+        self.load.requests.fetch_update(Relaxed, Relaxed, more).is_ok()
     }
 
     /// Requests under way, where their number is limited.
     pub fn concurrency(&self) -> Option<u32> {
-        self.plan.max_concurrent_requests.map(|_| self.requests.load(Relaxed))
+        self.plan
+            .max_concurrent_requests
+            .map(|_| self.load.requests.load(Relaxed))
     }
 
     /// Counts a request out.
     pub fn release_request(&self) {
         if self.plan.max_concurrent_requests.is_some() {
-            self.requests.fetch_sub(1, Relaxed);
+            self.load.requests.fetch_sub(1, Relaxed);
         }
     }
+}
+
+fn limits(http: &HttpLimits) -> Limits {
+    Limits {
+        head_bytes: http.max_head_bytes,
+        line_bytes: http.max_line_bytes,
+        headers: http.max_header_count,
+    }
+}
+
+fn head_room(http: &HttpLimits) -> usize {
+    http.max_head_bytes + http.max_line_bytes
 }

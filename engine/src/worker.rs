@@ -4,7 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::bind::Name;
 use crate::endpoint::pool::Pools;
 use crate::mail::{Level, Outbox};
+use crate::roster::{Change, Roster};
 use crate::router::{Router, Server};
 use crate::serve::h1::{self, Scratch};
 use crate::serve::pulse::Pulse;
@@ -47,12 +49,25 @@ pub struct Worker {
     // Boxed, since they are large and move in and out for every request.
     #[allow(clippy::vec_box)]
     scratches: RefCell<Vec<Box<Scratch>>>,
-    pulses: RefCell<Vec<Rc<Pulse>>>,
+    /// Of each connection, with the server that took it.
+    pulses: RefCell<Vec<(u64, Rc<Pulse>)>>,
+    routers: RefCell<Vec<Arc<Router>>>,
+    listening: RefCell<HashMap<u64, Listening>>,
+    changes: Cell<u64>,
     draining: Cell<bool>,
 }
 
+/// A server that takes connections here.
+#[derive(Debug)]
+struct Listening {
+    server: Arc<Server>,
+    accepting: JoinHandle<()>,
+    /// Dropped to end that.
+    open: oneshot::Sender<()>,
+}
+
 impl Worker {
-    fn new(index: usize, epoch: Instant, routers: usize, outbox: Arc<Outbox>) -> Self {
+    fn new(index: usize, epoch: Instant, outbox: Arc<Outbox>) -> Self {
         Self {
             index,
             outbox,
@@ -61,9 +76,12 @@ impl Worker {
             epoch,
             recent_us: Cell::new(0),
             tick_ms: Cell::new(0),
-            caches: RefCell::new((0..routers).map(|_| (PathCache::default(), 0)).collect()),
+            caches: RefCell::default(),
             scratches: RefCell::default(),
             pulses: RefCell::default(),
+            routers: RefCell::default(),
+            listening: RefCell::default(),
+            changes: Cell::new(0),
             draining: Cell::new(false),
         }
     }
@@ -88,6 +106,17 @@ impl Worker {
     /// Whether the process is stopping.
     pub fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// How many plans have been taken on: tells a connection when to look up its server anew.
+    pub fn changes(&self) -> u64 {
+        self.changes.get()
+    }
+
+    /// A server as the latest plan says; none if it takes no connections any more.
+    pub fn server(&self, id: u64) -> Option<Arc<Server>> {
+        let listening = self.listening.borrow();
+        listening.get(&id).map(|listening| listening.server.clone())
     }
 
     /// Looks up a name in this worker's cache.
@@ -134,29 +163,98 @@ impl Worker {
         }
     }
 
-    fn sweep(&self, routers: &[Arc<Router>]) {
+    fn sweep(&self) {
         self.pools.borrow_mut().sweep(self.tick_ms());
         let mut caches = self.caches.borrow_mut();
-        for (router, (cache, seen)) in routers.iter().zip(caches.iter_mut()) {
+        for router in self.routers.borrow().iter() {
+            let Some((cache, seen)) = caches.get_mut(router.index) else {
+                continue;
+            };
             let retirements = router.names.retirements.load(Relaxed);
             if *seen != retirements {
                 *seen = retirements;
                 cache.retain(|_, name| !name.is_retired());
             }
         }
-        self.pulses.borrow_mut().retain(|pulse| Rc::strong_count(pulse) > 1);
+        self.pulses
+            .borrow_mut()
+            .retain(|(_, pulse)| Rc::strong_count(pulse) > 1);
+    }
+
+    /// Takes on a new plan: the next request of each connection goes by it.
+    fn change(self: &Rc<Self>, change: Change) {
+        self.keep_caches(&change.routers);
+        self.routers.replace(change.routers);
+        let mut listening = self.listening.borrow_mut();
+        let mut former = std::mem::take(&mut *listening);
+        for server in change.servers {
+            if let Some(kept) = former.remove(&server.id) {
+                listening.insert(server.id, Listening { server, ..kept });
+            }
+        }
+        for (server, listener) in change.opened {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    let (open, closed) = oneshot::channel();
+                    let accepting = tokio::task::spawn_local(accept(self.clone(), server.clone(), listener, closed));
+                    listening.insert(
+                        server.id,
+                        Listening {
+                            server,
+                            accepting,
+                            open,
+                        },
+                    );
+                }
+                Err(error) => {
+                    let message = format!("cannot listen on {}: {error}", server.address);
+                    self.outbox.note(Level::Error, "server", message);
+                }
+            }
+        }
+        for (id, removed) in former {
+            tokio::task::spawn_local(leave(self.clone(), id, removed));
+        }
+        self.changes.set(self.changes.get() + 1);
+    }
+
+    /// Has a cache for each router, and none for those that are gone.
+    fn keep_caches(&self, routers: &[Arc<Router>]) {
+        let mut caches = self.caches.borrow_mut();
+        let room = routers.iter().map(|router| router.index + 1).max().unwrap_or(0);
+        if caches.len() < room {
+            caches.resize_with(room, Default::default);
+        }
+        for (index, cache) in caches.iter_mut().enumerate() {
+            if routers.iter().all(|router| router.index != index) {
+                *cache = Default::default();
+            }
+        }
+    }
+}
+
+/// Takes the connections that the kernel has taken already for a server that was removed, then lets each finish what it does.
+async fn leave(worker: Rc<Worker>, id: u64, removed: Listening) {
+    drop(removed.open);
+    // An accept that failed has no connections to hand over.
+    let _ended = removed.accepting.await;
+    for (server, pulse) in worker.pulses.borrow().iter() {
+        if *server == id {
+            pulse.drain();
+        }
     }
 }
 
 /// How a worker is told to stop: `None` while it runs, then the grace in milliseconds.
 pub type Stop = watch::Receiver<Option<u64>>;
 
-/// Runs one worker until it is told to stop and has drained; gives back how many connections were cut off.
+/// Runs one worker, which begins with the first change and ends when it is told to stop and has drained; gives back how many
+/// connections were cut off.
 pub fn run(
     index: usize,
     epoch: Instant,
-    routers: &Arc<[Arc<Router>]>,
-    listeners: Vec<(Arc<Server>, StdListener)>,
+    roster: &Arc<Roster>,
+    mut changes: mpsc::UnboundedReceiver<Change>,
     outbox: &Arc<Outbox>,
     mut stop: Stop,
 ) -> std::io::Result<usize> {
@@ -164,27 +262,22 @@ pub fn run(
         .enable_io()
         .enable_time()
         .build_local(LocalOptions::default())?;
-    let worker = Rc::new(Worker::new(index, epoch, routers.len(), outbox.clone()));
+    let worker = Rc::new(Worker::new(index, epoch, outbox.clone()));
     runtime.block_on(async {
-        let mut accepting = Vec::new();
-        for (server, listener) in listeners {
-            let listener = TcpListener::from_std(listener)?;
-            accepting.push(tokio::task::spawn_local(accept(
-                worker.clone(),
-                server,
-                listener,
-                stop.clone(),
-            )));
-        }
-        let ticking = tokio::task::spawn_local(tick(worker.clone(), routers.clone()));
-        // An error means that the engine itself is gone: stop at once.
-        let grace_ms = match stop.wait_for(Option::is_some).await {
-            Ok(grace_ms) => grace_ms.unwrap_or(0),
-            Err(_) => 0,
+        let ticking = tokio::task::spawn_local(tick(worker.clone(), roster.clone()));
+        let grace_ms = loop {
+            tokio::select! {
+                biased;
+                Some(change) = changes.recv() => worker.change(change),
+                // An error means that the engine itself is gone: stop at once.
+                stopped = stop.wait_for(Option::is_some) => break stopped.map_or(0, |grace_ms| grace_ms.unwrap_or(0)),
+            }
         };
-        for accept in accepting {
+        let listening = worker.listening.take();
+        for removed in listening.into_values() {
+            drop(removed.open);
             // One that failed has no connections to hand over.
-            let _ended = accept.await;
+            let _ended = removed.accepting.await;
         }
         let unfinished = drain(&worker, grace_ms, &mut stop).await;
         ticking.abort();
@@ -192,16 +285,18 @@ pub fn run(
     })
 }
 
-/// Takes connections until the worker is told to stop, and then those that the kernel has already taken for us: closing a
-/// listening socket resets them.
-async fn accept(worker: Rc<Worker>, server: Arc<Server>, listener: TcpListener, mut stop: Stop) {
+/// Takes connections until the server is removed or the worker is told to stop, and then those that the kernel has already taken
+/// for us: closing a listening socket resets them.
+async fn accept(worker: Rc<Worker>, mut server: Arc<Server>, listener: TcpListener, mut closed: oneshot::Receiver<()>) {
     let mut failing = false;
     loop {
         let accepted = tokio::select! {
             biased;
             accepted = listener.accept() => accepted,
-            _ = stop.wait_for(Option::is_some) => break,
+            _ = &mut closed => break,
         };
+        // As the latest plan says.
+        server = worker.server(server.id).unwrap_or(server);
         match accepted {
             Ok((stream, peer)) => {
                 failing = false;
@@ -227,14 +322,14 @@ async fn accept(worker: Rc<Worker>, server: Arc<Server>, listener: TcpListener, 
 fn begin(worker: &Rc<Worker>, server: &Arc<Server>, stream: TcpStream, peer: SocketAddr) {
     if server.admit_connection() {
         let pulse = Rc::new(Pulse::default());
-        worker.pulses.borrow_mut().push(pulse.clone());
+        worker.pulses.borrow_mut().push((server.id, pulse.clone()));
         tokio::task::spawn_local(h1::serve(worker.clone(), server.clone(), stream, peer, pulse));
     } else {
         server.stats[worker.index].refused_connections.add(1);
     }
 }
 
-async fn tick(worker: Rc<Worker>, routers: Arc<[Arc<Router>]>) {
+async fn tick(worker: Rc<Worker>, roster: Arc<Roster>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ticks = 0u64;
@@ -243,15 +338,16 @@ async fn tick(worker: Rc<Worker>, routers: Arc<[Arc<Router>]>) {
         ticks += 1;
         let now_ms = worker.now_us() / 1000;
         worker.tick_ms.set(now_ms);
-        for pulse in worker.pulses.borrow().iter() {
+        for (_, pulse) in worker.pulses.borrow().iter() {
             pulse.check(now_ms);
         }
         if ticks.is_multiple_of(TICKS_PER_SWEEP) {
-            worker.sweep(&routers);
+            worker.sweep();
             if worker.index == 0 {
-                for router in routers.iter() {
+                for router in worker.routers.borrow().iter() {
                     router.expire_names(now_ms);
                 }
+                roster.tidy();
             }
         }
     }
@@ -261,12 +357,12 @@ async fn tick(worker: Rc<Worker>, routers: Arc<[Arc<Router>]>) {
 async fn drain(worker: &Worker, grace_ms: u64, stop: &mut Stop) -> usize {
     worker.draining.set(true);
     worker.pools.borrow_mut().clear();
-    for pulse in worker.pulses.borrow().iter() {
+    for (_, pulse) in worker.pulses.borrow().iter() {
         pulse.drain();
     }
     let open = || {
         let mut pulses = worker.pulses.borrow_mut();
-        pulses.retain(|pulse| Rc::strong_count(pulse) > 1);
+        pulses.retain(|(_, pulse)| Rc::strong_count(pulse) > 1);
         pulses.len()
     };
     let deadline = Instant::now() + Duration::from_millis(grace_ms);
@@ -281,5 +377,5 @@ async fn drain(worker: &Worker, grace_ms: u64, stop: &mut Stop) -> usize {
     // What idles has nothing to finish.
     open();
     let pulses = worker.pulses.borrow();
-    pulses.iter().filter(|pulse| !pulse.idle.get()).count()
+    pulses.iter().filter(|(_, pulse)| !pulse.idle.get()).count()
 }

@@ -298,6 +298,14 @@ class EngineDoor:
         self._loop.add_reader(self._bell, self._read_mail)
         return [Serving(*server) for server in self._engine.start()]
 
+    def replan(self, plan: Plan) -> list[Serving]:
+        """Serve by another plan, and keep what both have; gives all servers as they listen then.
+
+        Raises `OSError`, with what is wrong in its message, and has changed nothing, if a new server can't be bound or
+        a file of the plan can't be used; `ValueError` for a plan that the engine can't run.
+        """
+        return [Serving(*server) for server in self._engine.replan(encode(plan))]
+
     def answer(self, ticket: int, answer: Answer) -> None:
         """Say what the name of this ticket means now."""
         self._engine.answer(ticket, encode(answer))

@@ -14,6 +14,7 @@ from biandou.balancers import ApertureBalancer, EwmaBalancer, HeapBalancer, P2cB
 from biandou.identifiers import http
 from biandou.interpreters.fs import FsInterpreterKind
 from biandou.interpreters.local import DefaultInterpreterKind
+from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
 from biandou.kinds import Register
 from biandou.namers.fs import FsNamerKind
 from biandou.namers.rewrite import RewriteNamerKind
@@ -37,8 +38,10 @@ from biandou.policies import (
     SuccessRateWindowed,
     ZipkinTracePropagator,
 )
+from biandou.stores.etcd import EtcdStoreKind
 from biandou.stores.in_memory import InMemoryStoreKind
 from biandou.stores.sqlite import SqliteStoreKind
+from biandou.stores.zk import ZkStoreKind
 from biandou.telemeters.prometheus import PrometheusTelemeter
 from biandou.transformers.const import ConstTransformerKind
 from biandou.transformers.localhost import LocalhostTransformerKind
@@ -68,10 +71,10 @@ INTERPRETERS: Final[Register[Any]] = PluggableRegister(
     (
         DefaultInterpreterKind,
         FsInterpreterKind,
+        NamerdHttpInterpreterKind,
     ),
     planned=(
         "io.l5d.namerd",
-        "io.l5d.namerd.http",
         "io.l5d.mesh",
         "io.l5d.k8s.configMap",
         "io.l5d.consul.interpreter",
@@ -188,12 +191,12 @@ STORES: Final[Register[Any]] = PluggableRegister(
     (
         SqliteStoreKind,
         InMemoryStoreKind,
+        EtcdStoreKind,
+        ZkStoreKind,
     ),
     planned=(
         "io.l5d.consul",
-        "io.l5d.etcd",
         "io.l5d.k8s",
-        "io.l5d.zk",
     ),
 )
 

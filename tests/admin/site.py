@@ -44,7 +44,7 @@ async def serving(read: Callable[[], Scopes] = nothing, **sources: Any) -> Async
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     port = listener.getsockname()[1]
-    close = await serve(made, listener)
+    close = (await serve(made, listener)).close
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
             yield client

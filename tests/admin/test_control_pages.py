@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from biandou.admin.durations import duration_ms
+from biandou.errors import ConfigError, Problem
 from tests.admin.site import serving
 
 
@@ -27,6 +28,27 @@ async def test_a_grace_that_is_no_duration_stops_nothing() -> None:
         assert reply.status == 400
         assert await reply.text() == "could not parse 'grace' parameter: soon is not a valid duration"
     assert stopped == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (None, 200, "added server 127.0.0.1:1\n"),
+        (ConfigError([Problem("no", "l.yaml", 3, 5, "routers[0].dtab")]), 400, "l.yaml:3:5: routers[0].dtab: no\n"),
+        (OSError("cannot listen on 127.0.0.1:1: in use"), 409, "cannot listen on 127.0.0.1:1: in use\n"),
+    ],
+)
+async def test_reload_says_what_changed_or_why_nothing_did(error: Exception | None, status: int, said: str) -> None:
+    async def reload() -> str:
+        if error is not None:
+            raise error
+        return "added server 127.0.0.1:1"
+
+    async with serving(reload=reload) as client:
+        async with client.get("/admin/reload") as reply:
+            assert reply.status == 405
+        async with client.post("/admin/reload") as reply:
+            assert (reply.status, await reply.text()) == (status, said)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Sequence
 
@@ -524,3 +525,100 @@ def test_an_ask_that_comes_after_the_end_opens_nothing() -> None:
     assert world.ask(1) is None
     assert world.binder.tickets == 0
     assert not world.table.names[b"web"].observed
+
+
+# ── Another configuration ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def renewed(world: World, *, dtab: str | None = None, connect_timeout_ms: int = 0, timeout_ms: int = 0) -> Router:
+    """Give a router `http` like the world's, but for what is told."""
+    interpreter = world.router.interpreter
+    if dtab is not None:
+        interpreter = LocalInterpreter(Live.ok(Dtab.read(dtab)), Namers([world.table]))
+    return Router(
+        "http",
+        interpreter,
+        world.router.transformers,
+        service_policy=lambda path: ServicePolicy(total_timeout_ms=timeout_ms or len(path)),
+        client_policy=lambda client: ClientPolicy(connect_timeout_ms=connect_timeout_ms or len(client)),
+    )
+
+
+async def test_with_the_same_router_the_engine_is_told_nothing() -> None:
+    world = World()
+    world.table.at("web", 1)
+    world.ask(7)
+    told = len(world.engine.journal)
+    await world.binder.replan([world.router])
+    assert len(world.engine.journal) == told
+
+
+async def test_a_new_router_answers_what_was_asked_before_and_what_is_unknown_to_it_keeps_its_answer() -> None:
+    world = World()
+    world.table.at("web", 1)
+    world.table.at("other", 2)
+    world.ask(7)
+    world.table.names[b"slow"] = Source()
+    await world.binder.replan([renewed(world, dtab="/svc => /#/t/slow")])
+    assert world.outcome(7) == to((1.0, "/#/t/web")), "until the namer has answered"
+    world.table.at("web", 3)
+    assert world.state("/#/t/web") == EndpointsKnown(addresses=[("127.0.0.1", 3, 1.0)]), "and it is kept current"
+    world.table.at("slow", 4)
+    assert world.outcome(7) == to((1.0, "/#/t/slow", "/web"))
+    assert list(world.engine.clients) == [("http", "/#/t/slow")]
+    await world.binder.replan([renewed(world, dtab="/svc/web => /#/t/other")])
+    assert world.outcome(7) == to((1.0, "/#/t/other"))
+    world.release(7)
+    assert world.engine.clients == {}
+
+
+async def test_a_changed_client_policy_is_sent_and_put_to_use_by_the_answer_that_follows() -> None:
+    world = World()
+    world.table.at("web", 1)
+    world.ask(7)
+    world.ask(8, "/svc/nothing")
+    world.engine.journal.clear()
+    await world.binder.replan([renewed(world, connect_timeout_ms=99)])
+    assert world.engine.clients["http", "/#/t/web"].policy.connect_timeout_ms == 99
+    assert [(kind, what) for kind, what, _ in world.engine.journal] == [("endpoints", "/#/t/web"), ("answer", 7)]
+
+
+async def test_a_changed_service_policy_comes_with_the_answer_again() -> None:
+    world = World()
+    world.table.at("web", 1)
+    world.ask(7)
+    await world.binder.replan([renewed(world, timeout_ms=99)])
+    assert world.engine.answers[7].policy.total_timeout_ms == 99
+    assert world.outcome(7) == to((1.0, "/#/t/web"))
+
+
+async def test_a_router_that_is_gone_answers_for_the_requests_that_it_has() -> None:
+    world = World()
+    world.table.at("web", 1)
+    world.ask(7)
+    await world.binder.replan([])
+    world.table.at("late", 2)
+    world.ask(8, "/svc/late")
+    assert world.outcome(8) == to((1.0, "/#/t/late"))
+    world.release(7)
+    world.release(8)
+    await world.binder.replan([])
+    world.ask(9)
+    assert world.outcome(9) == BindFailure(message="no router is called http")
+
+
+async def test_names_that_are_asked_for_and_released_meanwhile_are_right_all_the_same() -> None:
+    world = World()
+    for number in range(500):
+        world.table.at(f"n{number}", 1)
+        world.ask(number, f"/svc/n{number}")
+
+    async def meanwhile() -> None:
+        world.release(450)
+        world.ask(1000, "/svc/n0")
+
+    await asyncio.gather(world.binder.replan([renewed(world, dtab="/svc => /#/t/n7")]), meanwhile())
+    expected = {number: to((1.0, "/#/t/n7", f"/n{number}")) for number in range(500) if number != 450}
+    assert {number: world.outcome(number) for number in expected} == expected
+    assert world.outcome(1000) == to((1.0, "/#/t/n7", "/n0"))
+    assert world.binder.tickets == 500

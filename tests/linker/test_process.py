@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,8 @@ import pytest
 from biandou.boundary import Drained
 from biandou.config.linker import parse
 from biandou.config.plan import Plan, RouterPlan, ServerPlan
+from biandou.dtab import Path
+from biandou.errors import ConfigError
 from biandou.linker.process import Linker, Parts, close_inherited, show_address, with_inherited
 from biandou.linker.systemd import InheritedSocket
 from biandou.testing.compiled_engine import CompiledEngine, compiled_engines
@@ -32,13 +35,25 @@ class RecordingAdmin:
     """Says when it is started and stopped."""
 
     def __init__(self, parts: Parts, events: list[str], engines: list[CompiledEngine]) -> None:
-        self.parts = parts
+        self.parts = self.shown = self._prepared = parts
         self._events = events
         self._engines = engines
 
     async def start(self) -> list[str]:
         self._events.append(f"admin starts, engine serving: {self._engines[0].started}")
         return ["serving http admin on 127.0.0.1:9990"]
+
+    async def prepare(self, parts: Parts) -> RecordingAdmin:
+        self._events.append("admin prepared")
+        self._prepared = parts
+        return self
+
+    async def __call__(self) -> list[str]:
+        self.shown = self._prepared
+        return []
+
+    async def drop(self) -> None:
+        self._events.append("admin dropped")
 
     async def stop(self) -> None:
         self._events.append(f"admin stops, engine drained: {bool(self._engines[0].stopped)}")
@@ -52,6 +67,7 @@ class Running:
         self.events: list[str] = []
         self.admin: RecordingAdmin | None = None
         self.caplog = caplog
+        self.file = CONFIG
 
     @property
     def engine(self) -> CompiledEngine:
@@ -65,8 +81,16 @@ class Running:
         self.admin = RecordingAdmin(parts, self.events, self.engines)
         return self.admin
 
+    async def logged(self, start: str) -> str:
+        async with asyncio.timeout(5):
+            while True:
+                for line in self.log:
+                    if start in line:
+                        return line
+                await asyncio.sleep(0.005)
+
     async def start(self, *, drains: bool = True) -> asyncio.Task[int]:
-        task = asyncio.create_task(Linker(parse(CONFIG), 2, self.open_admin).run())
+        task = asyncio.create_task(Linker(parse(CONFIG), 2, self.open_admin, lambda: parse(self.file)).run())
         while "initialized" not in self.log:
             await asyncio.sleep(0.005)
             if task.done():
@@ -142,12 +166,49 @@ async def test_admin_ends_the_linker_with_a_grace_of_its_own_but_a_second_at_lea
     assert running.engine.stopped == [1000]
 
 
-async def test_sighup_says_that_reloading_is_not_built_and_the_linker_lives_on(running: Running) -> None:
+async def test_a_reload_replaces_the_plan_and_says_in_one_line_what_became_of_what(running: Running) -> None:
     task = await running.start()
+    running.file = (
+        CONFIG.replace("port: 4140", "port: 4141")
+        + "namers: [{kind: io.l5d.rewrite, prefix: /r, pattern: /a, name: /b}]"
+    )
     os.kill(os.getpid(), signal.SIGHUP)
-    await asyncio.sleep(0.05)
-    assert any("Reloading is not built yet" in line for line in running.log)
-    assert not task.done()
+    line = await running.logged("reloaded: ")
+    assert line == (
+        "reloaded: added server 127.0.0.1:4141, namer /#/r; removed server 127.0.0.1:4140; kept router http, admin"
+    )
+    assert [server["port"] for server in running.engine.plan["routers"][0]["servers"]] == [4141]
+    assert running.engine.reopened == 1, "SIGHUP opens the access logs anew as well"
+    assert running.admin is not None
+    assert running.admin.shown.config.namers[0].full_prefix == Path.read("/#/r")
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await ended(task) == 0
+
+
+async def test_a_file_with_mistakes_changes_nothing(running: Running) -> None:
+    task = await running.start()
+    plan = running.engine.plan
+    running.file = CONFIG.replace("port: 4140", "port: seven")
+    assert running.admin is not None
+    with pytest.raises(ConfigError, match=r"<text>:7:11: routers\[0\]\.servers\[0\]\.port"):
+        await running.admin.parts.reload()
+    assert running.engine.plan is plan
+    assert "stays as it was" in await running.logged("can't be reloaded")
+    running.file = CONFIG.replace("2500", "7500")
+    assert await running.admin.parts.reload() == "changed admin; kept router http, server 127.0.0.1:4140"
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await ended(task) == 0
+    assert running.engine.stopped == [7500], "the next good file counts"
+
+
+async def test_what_the_engine_refuses_leaves_the_admin_server_as_it_was(running: Running) -> None:
+    task = await running.start()
+    running.engine.refusal = "cannot listen on 127.0.0.1:4141: Address already in use"
+    running.file = CONFIG.replace("port: 4140", "port: 4141").replace("port: 9990", "port: 9991")
+    assert running.admin is not None
+    with pytest.raises(OSError, match="Address already in use"):
+        await running.admin.parts.reload()
+    assert running.events[1:] == ["admin prepared", "admin dropped"]
     os.kill(os.getpid(), signal.SIGTERM)
     assert await ended(task) == 0
 
@@ -161,6 +222,12 @@ async def test_systemd_is_told_when_it_serves_and_when_it_stops(
         channel.settimeout(1)
         monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
         task = await running.start()
+        assert channel.recv(100) == b"READY=1"
+        assert running.admin is not None
+        await running.admin.parts.reload()
+        state, _, moment = channel.recv(100).decode().partition("\nMONOTONIC_USEC=")
+        assert state == "RELOADING=1"
+        assert 0 <= time.monotonic_ns() // 1000 - int(moment) < 5_000_000
         assert channel.recv(100) == b"READY=1"
         os.kill(os.getpid(), signal.SIGTERM)
         assert await ended(task) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -12,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from biandou.testing.linker_process import LinkerProcess
-from biandou.testing.origin import exchange
+from biandou.testing.origin import Origin, exchange
 from tests.mesh.programs import run
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 HTTP = "io.l5d.httpController interface"
 
 
@@ -109,6 +111,36 @@ async def test_a_changed_dtab_is_told_at_once_and_kill_9_loses_nothing(tmp_path:
         assert [revision["dtab"] for revision in history] == ["/a=>/c", "/a=>/b"]
 
 
+async def test_a_linker_binds_by_namerd_and_goes_on_while_namerd_is_away(tmp_path: Path) -> None:
+    config = (
+        f"storage: {{kind: io.biandou.sqlite, path: {tmp_path}/namerd.db}}\n"
+        "interfaces: [{kind: io.l5d.httpController, port: PORT}]\n"
+    )
+    old, new = (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + word for word in (b"old", b"new"))
+    async with Origin(old) as one, Origin(new) as other:
+        dtab = "Content-Type: text/plain"
+        async with namerd(config.replace("PORT", "0")) as control:
+            port = control.port(HTTP)
+            await ask(control, "POST /api/1/dtabs/default", f"/svc=>/$/inet/127.0.0.1/{one.port}".encode(), dtab)
+            linker = LinkerProcess(
+                "admin: {port: 0}\nrouters: [{protocol: http, servers: [{port: 0}], interpreter: {kind: "
+                f"io.l5d.namerd.http, dst: /$/inet/127.0.0.1/{port}, retry: {{baseSeconds: 1, maxSeconds: 1}}}}}}]"
+            )
+            await linker.start()
+            try:
+                assert (await linker.get("web")).endswith(b"old")
+                await control.kill()
+                for _ in range(5):
+                    assert (await linker.get("web")).endswith(b"old")
+                async with namerd(config.replace("PORT", str(port))) as again:
+                    await ask(again, "PUT /api/1/dtabs/default", f"/svc=>/$/inet/127.0.0.1/{other.port}".encode(), dtab)
+                    async with asyncio.timeout(10):
+                        while not (await linker.get("web")).endswith(b"new"):
+                            await asyncio.sleep(0.05)
+            finally:
+                await linker.stop()
+
+
 async def test_only_who_shows_a_token_gets_in(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from-a-file\n")
     tokens = f", tokens: [{{name: ann, tokenFile: {tmp_path}/token}}, {{name: eye, token: look, readOnly: true}}]"
@@ -172,6 +204,14 @@ async def test_its_admin_server_has_the_pages_of_the_reference_and_it_runs_witho
         assert metrics["interface/io.l5d.httpController/requests"] == 1
         health = json.loads(await program.admin("/admin/health"))
         assert (health["namespaces"], health["storage"]) == (1, "ok")
+        assert b'<a href="dtab/default">default</a>' in await program.admin("/")
+        assert b"/svc=&gt;/#/io.l5d.fs</textarea>" in await program.admin("/dtab/default")
+        missing = await exchange("127.0.0.1", program.admin_port, request("GET /dtab/nope"))
+        assert missing.startswith(b"HTTP/1.1 404 ")
+        delegation = json.loads(
+            await program.admin("/dtab/delegator.json?dtab=/a=>/$/nil&path=/a".replace("=>", "%3D%3E"))
+        )
+        assert delegation["delegate"]["type"] == "empty"
         assert "_engine" not in Path(f"/proc/{program.pid}/maps").read_text()
         quitting = await exchange("127.0.0.1", program.admin_port, request("POST /admin/shutdown"))
         assert quitting.endswith(b"quitting\n")
@@ -204,3 +244,24 @@ async def test_a_store_that_cannot_be_opened_keeps_it_from_starting(tmp_path: Pa
     await program.launch()
     assert await program.wait() == 1
     assert any(f"cannot start: {tmp_path}/file/namerd.db" in line for line in program.log)
+
+
+async def test_the_examples_are_a_linker_that_is_steered_by_its_namerd(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(EXAMPLES / "namerd", tmp_path / "namerd"))
+    answers = [f"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{word}".encode() for word in "ab"]
+    async with Origin(answers[0]) as one, Origin(answers[1]) as other:
+        (folder / "disco" / "web").write_text(f"127.0.0.1 {one.port}\n")
+        control = (folder / "namerd.yaml").read_text().replace("port: 9991", "port: 0").replace("port: 4180", "port: 0")
+        async with LinkerProcess(control, command="namerd", cwd=str(folder)) as program:
+            text = "Content-Type: text/plain"
+            await ask(program, "POST /api/1/dtabs/default", b"/svc => /#/io.l5d.fs ;", text)
+            data = (
+                (folder / "linker.yaml").read_text().replace("port: 9990", "port: 0").replace("port: 4140", "port: 0")
+            )
+            async with LinkerProcess(data.replace("/4180", f"/{program.port(HTTP)}"), cwd=str(folder)) as linker:
+                assert (await linker.get("web")).endswith(b"a")
+                moved = f"/svc => /$/inet/127.0.0.1/{other.port} ;".encode()
+                await ask(program, "PUT /api/1/dtabs/default", moved, text)
+                async with asyncio.timeout(5):
+                    while not (await linker.get("web")).endswith(b"b"):
+                        await asyncio.sleep(0.01)

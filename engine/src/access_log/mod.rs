@@ -29,6 +29,8 @@ pub use roll::RollPolicy;
 #[derive(Debug)]
 pub struct AccessLog {
     plan: AccessLogPlan,
+    /// As the operator wrote it.
+    wanted: AccessLogPlan,
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -39,18 +41,37 @@ impl AccessLog {
         // Without a zone file, as in small containers, the local time is UTC.
         let zone = TimeZone::try_system().unwrap_or(TimeZone::UTC);
         Self {
+            wanted: plan.clone(),
             plan,
             shared: Arc::new(Shared::new(workers, zone)),
             writer: Mutex::default(),
         }
     }
 
-    /// Opens the file and begins to write; an error names the file.
+    /// Makes the log that a new plan wants instead; what stands in the same file stays.
+    #[must_use]
+    pub fn renewed(&self, plan: AccessLogPlan, workers: usize) -> Self {
+        let append = plan.append || plan.path == self.plan.path;
+        let mut log = Self::new(AccessLogPlan { append, ..plan.clone() }, workers);
+        log.wanted = plan;
+        log
+    }
+
+    /// Whether it is what a plan wants.
+    pub fn is_as(&self, plan: &AccessLogPlan) -> bool {
+        self.wanted == *plan
+    }
+
+    /// Opens the file, unless it is open, and begins to write; an error names the file.
     pub fn open(&self, outbox: &Arc<Outbox>) -> io::Result<()> {
+        let mut writer = lock(&self.writer);
+        if writer.is_some() {
+            return Ok(());
+        }
         let now = self.shared.now(SystemTime::now());
         let file = LogFile::open(&self.plan, &now)
             .map_err(|error| io::Error::new(error.kind(), format!("httpAccessLog {}: {error}", self.plan.path)))?;
-        *lock(&self.writer) = Some(writer::start(&self.shared, file, outbox.clone())?);
+        *writer = Some(writer::start(&self.shared, file, outbox.clone())?);
         Ok(())
     }
 
@@ -83,5 +104,12 @@ impl AccessLog {
         let length = line::content_length(response, bytes);
         self.shared
             .add(worker, entry, response.status, length, SystemTime::now());
+    }
+}
+
+impl Drop for AccessLog {
+    /// The last request that could write to it is done: the writer writes what is left, and ends.
+    fn drop(&mut self) {
+        self.shared.want_stop();
     }
 }

@@ -33,6 +33,17 @@ impl AccrualShared {
             census: Census::default(),
         })
     }
+
+    /// The same for other endpoints, those of the same addresses under another policy: what was counted stays.
+    pub fn renewed(&self, policy: Policy, outliers: OutlierPlan) -> Arc<Self> {
+        Arc::new(Self {
+            policy,
+            outliers,
+            counters: self.counters.copied(),
+            fail_fast: self.fail_fast.copied(),
+            census: Census::default(),
+        })
+    }
 }
 
 /// What a result did to the endpoint; for the log.
@@ -79,6 +90,28 @@ impl Accrual {
             closings: AtomicU32::new(0),
             shared,
         }
+    }
+
+    /// Takes on that `former` is dead, if both tell it in the same way; a probe that is under way there is not ours, and one that
+    /// could not be connected to is found dead by the next connection.
+    pub fn inherit(&self, former: &Self) {
+        if std::mem::discriminant(&self.shared.policy) != std::mem::discriminant(&former.shared.policy) {
+            return;
+        }
+        let (State::Dead(rest) | State::Probing(rest)) = former.state() else {
+            return;
+        };
+        if rest.fast {
+            return;
+        }
+        let spared = self.shared.census.close();
+        self.state
+            .store(State::Dead(Rest { spared, ..rest }).word(), Ordering::Relaxed);
+        self.deaths
+            .store(former.deaths.load(Ordering::Relaxed), Ordering::Relaxed);
+        let (closed_ms, closings) = former.closed();
+        self.closed_ms.store(closed_ms, Ordering::Relaxed);
+        self.closings.store(closings, Ordering::Relaxed);
     }
 
     /// Whether a balancer should choose it: alive, or dead for long enough and not being probed, or spared.

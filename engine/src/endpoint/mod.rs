@@ -90,6 +90,15 @@ impl Endpoint {
         })
     }
 
+    /// The same address under another treatment, with the health that it has.
+    fn renewed(&self, treatment: &Treatment) -> Arc<Self> {
+        let renewed = Self::new(self.address, treatment);
+        renewed.accrual.inherit(&self.accrual);
+        let warming = self.warming_since_ms.load(Relaxed);
+        renewed.warming_since_ms.store(warming, Relaxed);
+        renewed
+    }
+
     /// Counts a request as under way until the result is dropped.
     pub fn begin(self: &Arc<Self>, now_us: u64) -> InFlight {
         let before = self.pending.fetch_add(1, Relaxed);

@@ -1,7 +1,7 @@
 //! When failures are enough to call an endpoint dead: the kinds of `failureAccrual` (reference/linker.md §2.9).
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Deserialize;
 
@@ -98,11 +98,37 @@ pub struct AccrualCounters {
     pub removed_for_ms: AtomicU64,
 }
 
+impl AccrualCounters {
+    /// What was counted so far, to be counted on.
+    pub(super) fn copied(&self) -> Self {
+        Self {
+            removals: copied(&self.removals),
+            revivals: copied(&self.revivals),
+            probes: copied(&self.probes),
+            removed_for_ms: copied(&self.removed_for_ms),
+        }
+    }
+}
+
 /// The same for `failFast`.
 #[derive(Debug, Default)]
 pub struct FailFastCounters {
     pub marked_dead: AtomicU64,
     pub marked_available: AtomicU64,
+}
+
+impl FailFastCounters {
+    /// What was counted so far, to be counted on.
+    pub(super) fn copied(&self) -> Self {
+        Self {
+            marked_dead: copied(&self.marked_dead),
+            marked_available: copied(&self.marked_available),
+        }
+    }
+}
+
+fn copied(count: &AtomicU64) -> AtomicU64 {
+    AtomicU64::new(count.load(Relaxed))
 }
 
 #[cfg(test)]

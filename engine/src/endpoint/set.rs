@@ -88,6 +88,25 @@ impl EndpointSet {
         }
     }
 
+    /// The same endpoints under another treatment: new connections and a new load, but the health that they have.
+    #[must_use]
+    pub fn renewed(&self, treatment: Treatment) -> Self {
+        let stays = |endpoint: &Endpoint| !endpoint.is_retired() && !endpoint.is_on_probation();
+        let kept = || self.weighted().filter(|(endpoint, _)| stays(endpoint));
+        // Before the first of them is closed.
+        let accrual = &treatment.accrual;
+        accrual.census.resize(kept().count(), &accrual.outliers);
+        let members = kept().map(|(endpoint, weight)| (endpoint.renewed(&treatment), weight));
+        let members = members.collect();
+        let cursor = self.classes.first().map_or(0, |class| class.cursor.load(Relaxed));
+        Self {
+            adds: self.adds,
+            removes: self.removes,
+            updates: self.updates,
+            ..Self::arranged(members, treatment, cursor)
+        }
+    }
+
     fn build(
         addresses: &[(SocketAddr, f64)],
         treatment: Treatment,
@@ -133,6 +152,14 @@ impl EndpointSet {
                 removes += 1;
             }
         }
+        Self {
+            adds,
+            removes,
+            ..Self::arranged(members, treatment, cursor)
+        }
+    }
+
+    fn arranged(mut members: Vec<(Arc<Endpoint>, f64)>, treatment: Treatment, cursor: usize) -> Self {
         if let Some(seed) = treatment.shuffle {
             let order = foldhash::fast::FixedState::with_seed(seed);
             members.sort_by_cached_key(|(endpoint, _)| order.hash_one(endpoint.address));
@@ -149,8 +176,8 @@ impl EndpointSet {
             warm_up_ms: treatment.warm_up_ms(),
             endpoints,
             classes,
-            adds,
-            removes,
+            adds: 0,
+            removes: 0,
             updates: 1,
             treatment,
         }

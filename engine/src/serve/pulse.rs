@@ -130,6 +130,11 @@ impl Pulse {
         self.wake();
     }
 
+    /// Whether it is to close.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
     fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();

@@ -3,7 +3,7 @@
 use super::counter::Counter;
 use crate::tally::Scope;
 
-/// `rt/<router>/bindcache` (reference/linker.md §8.6). Counted under the table's lock, so there is one block for all.
+/// `rt/<router>/bindcache/<cache>` (reference/linker.md §8.6). Counted by one thread at a time, so there is one block for all.
 #[derive(Debug, Default)]
 pub struct BindCacheStats {
     pub misses: Counter,
@@ -13,7 +13,7 @@ pub struct BindCacheStats {
 }
 
 impl BindCacheStats {
-    /// One table holds what the reference keeps in four caches; `scope` says which of them it is shown as.
+    /// Gives the metrics of one cache.
     pub fn collect(&self, scope: &[&str]) -> Scope {
         let mut scope = Scope::new(scope);
         scope.count("misses", self.misses.get());

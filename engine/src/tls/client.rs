@@ -13,7 +13,7 @@ use super::reloading::Load;
 use super::{pem, provider, told, versions};
 
 /// The certificate that we show.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct ClientAuthPlan {
     pub cert_path: String,
     pub key_path: String,
@@ -21,7 +21,7 @@ pub struct ClientAuthPlan {
 }
 
 /// The `tls` of a client name: paths of files, never their contents. `common_name` has its captures filled in.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct ClientTlsPlan {
     pub common_name: Option<String>,
     pub disable_validation: bool,

@@ -10,7 +10,7 @@ use super::reloading::Load;
 use super::{pem, provider, told, versions};
 
 /// The `tls` of a server: paths of files, never their contents.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct ServerTlsPlan {
     pub cert_path: String,
     pub key_path: String,

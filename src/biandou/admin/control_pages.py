@@ -1,14 +1,17 @@
-"""What changes something: `/admin/shutdown` and `/logging.json` (reference/linker.md §7.2)."""
+"""What changes something: `/admin/shutdown` and `/logging.json` (reference/linker.md §7.2), and our `/admin/reload`."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
 from biandou.admin.durations import duration_ms
 from biandou.admin.page import Page, Pages, Reply, Request, json_reply, text
 from biandou.admin.sources import AdminSources
+from biandou.errors import ConfigError, reason
 
 MAX_GRACE_MS: Final = 2**31 - 1
 ROOT: Final = "root"
@@ -18,10 +21,13 @@ _log = logging.getLogger(__name__)
 
 def control_pages(sources: AdminSources) -> Pages:
     """Give the pages that an operator controls the process by."""
-    return {
+    pages = {
         "/admin/shutdown": Page(partial(_shutdown, sources), ("POST",)),
         "/logging.json": Page(partial(_logging, sources), ("GET", "POST")),
     }
+    if sources.reload is not None:
+        pages["/admin/reload"] = Page(partial(_reload, sources.reload), ("POST",))
+    return pages
 
 
 def _shutdown(sources: AdminSources, request: Request) -> Reply:
@@ -34,6 +40,17 @@ def _shutdown(sources: AdminSources, request: Request) -> Reply:
             return text(f"could not parse 'grace' parameter: {error}", 400)
     sources.stop(grace)
     return text("quitting\n")
+
+
+async def _reload(reload: Callable[[], Awaitable[str]], _request: Request) -> Reply:
+    # A caller that goes away ends his wait, not the reload.
+    try:
+        changes = await asyncio.shield(asyncio.ensure_future(reload()))
+    except ConfigError as error:
+        return text(f"{error}\n", 400)
+    except (OSError, ValueError) as error:
+        return text(f"{reason(error)}\n", 409)
+    return text(f"{changes}\n")
 
 
 def _logging(sources: AdminSources, request: Request) -> Reply:

@@ -17,7 +17,7 @@ _UI: Final = re.compile(
     r"/|/files/.*|/admin/files/.*|/config\.json|/metrics\.json|/admin/metrics\.json|/admin/metrics|/delegator"
     r"|/delegator\.json|/logging|/help"
 )
-_CONTROL: Final = re.compile(r"/admin/shutdown|/logging\.json")
+_CONTROL: Final = re.compile(r"/admin/shutdown|/admin/reload|/logging\.json")
 _READING: Final = ("GET", "HEAD")
 
 

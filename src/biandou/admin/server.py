@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp.http_exceptions import PayloadEncodingError
@@ -36,8 +35,6 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 
-Close = Callable[[], Awaitable[None]]
-
 
 class _Bounded(Response):
     """A response whose connection is cut when its caller does not read it."""
@@ -60,8 +57,27 @@ class _Refuse(asyncio.Protocol):
         transport.close()
 
 
-async def serve(sources: AdminSources, listener: socket.socket) -> Close:
-    """Serve a listening socket, and give what ends that; running requests get `CLOSE_SECONDS`."""
+class AdminServer:
+    """The pages on one listening socket."""
+
+    def __init__(self, site: Site, http: Server, server: asyncio.Server) -> None:
+        self._site = site
+        self._http = http
+        self._server = server
+
+    def show(self, sources: AdminSources) -> None:
+        """Answer from these sources from now on."""
+        self._site.show(sources)
+
+    async def close(self) -> None:
+        """Stop listening and close every connection; running requests get `CLOSE_SECONDS`."""
+        self._server.close()
+        self._http.pre_shutdown()
+        await self._http.shutdown(CLOSE_SECONDS)
+
+
+async def serve(sources: AdminSources, listener: socket.socket) -> AdminServer:
+    """Serve a listening socket."""
     site = Site(sources, loopback=_is_loopback(listener))
 
     async def handle(sent: BaseRequest) -> Response:
@@ -77,13 +93,7 @@ async def serve(sources: AdminSources, listener: socket.socket) -> Close:
     metrics = sources.telemetry.registry.scope("adminhttp")
     metrics.gauge("connections", lambda: float(len(http.connections)))
     server = await asyncio.get_running_loop().create_server(connection, sock=listener)
-
-    async def close() -> None:
-        server.close()
-        http.pre_shutdown()
-        await http.shutdown(CLOSE_SECONDS)
-
-    return close
+    return AdminServer(site, http, server)
 
 
 async def _answer(site: Site, sent: BaseRequest) -> Reply:

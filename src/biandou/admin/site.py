@@ -8,6 +8,7 @@ import time
 from typing import Final
 
 from biandou.admin.control_pages import control_pages
+from biandou.admin.dtab_pages import dtab_pages
 from biandou.admin.metrics_pages import metrics_pages
 from biandou.admin.names_pages import names_pages
 from biandou.admin.overview import overview_pages
@@ -29,6 +30,7 @@ def admin_pages(sources: AdminSources) -> Pages:
         **names_pages(sources),
         **control_pages(sources),
         **metrics_pages(sources),
+        **dtab_pages(sources),
     }
     return {**pages, **index_pages(pages)}
 
@@ -37,14 +39,18 @@ class Site:
     """Answers requests; `loopback` says that the server listens where only this host can connect."""
 
     def __init__(self, sources: AdminSources, *, loopback: bool = True) -> None:
-        self._pages = admin_pages(sources)
-        self._gate = Gate(sources.security)
         self._loopback = loopback
+        self.show(sources)
         metrics = sources.telemetry.registry.scope("adminhttp")
         self._requests, self._success, self._failures = (
             metrics.counter(name) for name in ("requests", "success", "failures")
         )
         self._latency = metrics.stat("request_latency_ms")
+
+    def show(self, sources: AdminSources) -> None:
+        """Answer from these sources from now on; their telemetry is the one from the start."""
+        self._pages = admin_pages(sources)
+        self._gate = Gate(sources.security)
 
     async def answer(self, request: Request) -> Reply:
         """Answer one request; an exception of a page becomes a 500."""

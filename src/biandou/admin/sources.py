@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -37,15 +37,18 @@ State: TypeAlias = Callable[[], Any]
 class AdminSources:
     """Everything that an admin server needs of its process.
 
-    `stop` ends the process, its grace in milliseconds or as configured; `health` adds to `/admin/health`, e.g. how old
-    the knowledge of a registry is; `namer_states` are by the path below `/namer_state/`, without `.json`. A source that
-    is `None` has no page.
+    `stop` ends the process, its grace in milliseconds or as configured; `reload` reads the configuration anew, gives
+    what has changed by that, and raises `ConfigError`, `OSError` or `ValueError` if it stays as it was; `health` adds
+    to `/admin/health`, e.g. how old the knowledge of a registry is; `namer_states` are by the path below
+    `/namer_state/`, without `.json`; `namespaces` and `stored_dtab`, which gives a namespace's text or `None`, are
+    those of a process that keeps dtabs. A source that is `None` has no page.
     """
 
     product: str
     telemetry: ProcessTelemetry
     stop: Callable[[int | None], None]
     log_levels: Mapping[str, int]
+    reload: Callable[[], Awaitable[str]] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     security: AdminSecurity | None = None
     prometheus: Sequence[PrometheusTelemeter] = ()
@@ -55,3 +58,5 @@ class AdminSources:
     withheld: Callable[[], Iterable[Withheld]] | None = None
     namer_states: Mapping[str, State] = field(default_factory=dict)
     health: Callable[[], Mapping[str, Any]] | None = None
+    namespaces: Callable[[], Sequence[str]] | None = None
+    stored_dtab: Callable[[str], str | None] | None = None

@@ -12,6 +12,7 @@ from typing import Final
 import biandou
 from biandou.cli.linker_flags import USAGE, LinkerFlags, UsageError, parse_flags
 from biandou.config.linker import LinkerConfig, load
+from biandou.config.read import STANDARD_INPUT
 from biandou.errors import ConfigError
 from biandou.linker.log import start_logging
 from biandou.linker.resources import default_workers
@@ -104,8 +105,13 @@ def _serve(config: LinkerConfig, flags: LinkerFlags) -> int:
 
     opened = functools.partial(open_admin, snapshot_seconds=flags.snapshot_seconds)
 
+    def read_again() -> LinkerConfig:
+        if flags.file is None or flags.file == STANDARD_INPUT:
+            raise ConfigError("the configuration came from standard input, which can't be read again")
+        return load(flags.file)
+
     async def live() -> int:
-        return await Linker(config, flags.workers or default_workers(), opened).run()
+        return await Linker(config, flags.workers or default_workers(), opened, read_again).run()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from biandou.admin.sources import AdminSources, State
 from biandou.dtab import Dtab, Path
@@ -18,6 +21,10 @@ from biandou.telemeters.metrics import ProcessTelemetry
 from biandou.telemeters.prometheus import PrometheusTelemeter
 from biandou.telemeters.window import WINDOW_SECONDS
 
+if TYPE_CHECKING:
+    # Loaded when somebody looks.
+    from biandou.admin.server import AdminServer
+
 SERVER = "biandou.admin.server"
 
 
@@ -26,14 +33,11 @@ class LinkerAdmin:
 
     def __init__(self, parts: Parts, snapshot_seconds: float) -> None:
         self._telemetry = ProcessTelemetry(lambda: parts.door.tally().scopes, snapshot_seconds)
-        admin = parts.config.admin
-        sources = linker_sources(parts, self._telemetry)
-
-        async def serve(listener: socket.socket) -> Close:
-            close: Close = await importlib.import_module(SERVER).serve(sources, listener)
-            return close
-
-        self._listener = AdminListener(admin.ip, admin.port, SERVER, serve)
+        self._sources = linker_sources(parts, self._telemetry)
+        self._server: AdminServer | None = None
+        self._address = parts.config.admin.ip, parts.config.admin.port
+        self._listener = self._listen(*self._address)
+        self._stopping: set[asyncio.Task[None]] = set()
 
     async def start(self) -> list[str]:
         """Listen, and give the lines to log; raises `OSError`."""
@@ -41,10 +45,66 @@ class LinkerAdmin:
         self._telemetry.start()
         return lines
 
+    async def prepare(self, parts: Parts) -> Following:
+        """Listen where the new configuration says, without answering yet; raises `OSError`."""
+        address = parts.config.admin.ip, parts.config.admin.port
+        lines: list[str] = []
+        listener = None
+        if address != self._address and address[1] == self._address[1] != 0:
+            lines.append(f"admin.ip takes effect at the next start: port {address[1]} is in use, by this admin server")
+        elif address != self._address:
+            listener = self._listen(*address)
+            lines += await listener.start()
+        return Following(self, parts, address, listener, lines)
+
     async def stop(self) -> None:
         """Stop listening and close every connection."""
         self._telemetry.stop()
         await self._listener.stop()
+
+    def follow(self, parts: Parts, address: tuple[str, int], listener: AdminListener | None) -> None:
+        """Show another configuration, by another listener if there is one."""
+        self._sources = linker_sources(parts, self._telemetry)
+        if listener is not None:
+            former, self._listener, self._server = self._listener, listener, None
+            self._address = address
+            # Not awaited: one of its requests may be what we do this for.
+            stopping = asyncio.get_running_loop().create_task(former.stop(), name="former admin")
+            self._stopping.add(stopping)
+            stopping.add_done_callback(self._stopping.discard)
+        elif self._server is not None:
+            self._server.show(self._sources)
+
+    def _listen(self, ip: str, port: int) -> AdminListener:
+        async def serve(listener: socket.socket) -> Close:
+            server: AdminServer = await importlib.import_module(SERVER).serve(self._sources, listener)
+            # What was loaded while the configuration changed shows the newer one.
+            server.show(self._sources)
+            self._server = server
+            return server.close
+
+        return AdminListener(ip, port, SERVER, serve)
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """An admin server that is ready to show another configuration."""
+
+    admin: LinkerAdmin
+    parts: Parts
+    address: tuple[str, int]
+    listener: AdminListener | None
+    lines: list[str]
+
+    async def __call__(self) -> list[str]:
+        """Show it, and give the lines to log."""
+        self.admin.follow(self.parts, self.address, self.listener)
+        return self.lines
+
+    async def drop(self) -> None:
+        """Let it be."""
+        if self.listener is not None:
+            await self.listener.stop()
 
 
 def open_admin(parts: Parts, *, snapshot_seconds: float = WINDOW_SECONDS) -> LinkerAdmin:
@@ -78,6 +138,7 @@ def linker_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
         product="biandou linker",
         telemetry=telemetry,
         stop=parts.stop,
+        reload=parts.reload,
         log_levels=LEVELS,
         config=config.written,
         security=config.admin.security,

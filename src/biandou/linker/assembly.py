@@ -2,42 +2,88 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from biandou.config.linker import LinkerConfig
 from biandou.config.plan import ClientPolicy, ServicePolicy
 from biandou.config.planning import client_policy, service_policy
 from biandou.config.router import HttpRouter
-from biandou.dtab import Path
+from biandou.dtab import Dtab, Path
 from biandou.linker.router import Router
-from biandou.live import Live
+from biandou.live import Live, Source
 from biandou.namers.interface import Namer
-from biandou.transformers.assembly import assemble_namers
+from biandou.transformers.assembly import AssembledNamers, assemble_namers
 
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """What binds names in one linker; `namers` are those that were configured, in their order, without transformers."""
+    """What binds names in one linker, and what the next configuration needs to keep what it has in common with this."""
 
+    config: LinkerConfig
     routers: tuple[Router, ...]
-    namers: tuple[Namer, ...]
+    names: AssembledNamers
+    dtabs: dict[str, Source[Dtab]] = field(default_factory=dict)
+
+    @property
+    def namers(self) -> tuple[Namer, ...]:
+        """Those that were configured, in their order, without transformers."""
+        return self.names.configured
+
+    def enact(self) -> None:
+        """Put the dtabs in force: until now the routers that are kept went by what they had."""
+        for router in self.config.routers:
+            self.dtabs[router.name].set(router.dtab)
 
 
-def assemble(config: LinkerConfig) -> Assembled:
-    """Make everything that binds names; opens nothing. Raises `ValueError` or `OSError` for what can't be made."""
-    namers = assemble_namers(config.namers)
-    routers = tuple(
-        Router(
-            label=router.name,
-            interpreter=router.interpreter.interpreter(Live.ok(router.dtab), namers.all),
-            transformers=tuple(kind.transformer(namers.interpret) for kind in router.interpreter.transformers),
-            service_policy=partial(_service_policy, router),
-            client_policy=partial(_client_policy, router),
-        )
-        for router in config.routers
+def assemble(config: LinkerConfig, former: Assembled | None = None) -> Assembled:
+    """Make everything that binds names, keeping what `former` has of it; opens and changes nothing.
+
+    A namer or interpreter that is kept goes on with what it watches. Raises `ValueError` or `OSError` for what can't be
+    made.
+    """
+    if former is not None and former.config.namers == config.namers:
+        names = former.names
+        known = {router.name: router for router in former.config.routers}
+    else:
+        names = assemble_namers(config.namers, former.names if former is not None else None)
+        known = {}
+    made = {router.label: router for router in former.routers} if former is not None else {}
+    routers: list[Router] = []
+    dtabs: dict[str, Source[Dtab]] = {}
+    for router in config.routers:
+        if former is not None and router.name in known and known[router.name].interpreter == router.interpreter:
+            dtabs[router.name] = former.dtabs[router.name]
+            routers.append(_renewed(made[router.name], known[router.name], router))
+        else:
+            dtab: Source[Dtab] = Source()
+            dtab.set(router.dtab)
+            dtabs[router.name] = dtab
+            routers.append(_router(router, dtab, names))
+    return Assembled(config, tuple(routers), names, dtabs)
+
+
+def _router(config: HttpRouter, dtab: Live[Dtab], names: AssembledNamers) -> Router:
+    return Router(
+        label=config.name,
+        interpreter=config.interpreter.interpreter(dtab, names.all),
+        transformers=tuple(kind.transformer(names.interpret) for kind in config.interpreter.transformers),
+        service_policy=partial(_service_policy, config),
+        client_policy=partial(_client_policy, config),
     )
-    return Assembled(routers, namers.configured)
+
+
+def _renewed(made: Router, former: HttpRouter, config: HttpRouter) -> Router:
+    """Give a router with the same interpreter, which is the very same router if its policies are, too."""
+    if former.service == config.service and former.client == config.client:
+        return made
+    return Router(
+        label=config.name,
+        interpreter=made.interpreter,
+        transformers=made.transformers,
+        service_policy=partial(_service_policy, config),
+        client_policy=partial(_client_policy, config),
+    )
 
 
 def _service_policy(router: HttpRouter, service: Path) -> ServicePolicy:

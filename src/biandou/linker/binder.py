@@ -7,9 +7,12 @@ A name that cannot be bound costs its own requests and no others.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from biandou.boundary import (
     Answer,
@@ -24,7 +27,7 @@ from biandou.boundary import (
     NegativeTree,
     Release,
 )
-from biandou.config.plan import ServicePolicy
+from biandou.config.plan import ClientPolicy, ServicePolicy
 from biandou.dtab import Dtab, DtabSyntaxError, NameTree, Path
 from biandou.dtab.bound import Addresses, Bound
 from biandou.errors import reason
@@ -33,6 +36,9 @@ from biandou.linker.router import Router
 from biandou.live import Failed, Ok, State, Watch
 
 _log = logging.getLogger(__name__)
+
+NAMES_AT_ONCE: Final = 20
+"""So many names are bound by new routers before others, who ask meanwhile, have their turn."""
 
 
 class Engine(Protocol):
@@ -53,6 +59,7 @@ class Binder:
 
     def __init__(self, routers: Iterable[Router], engine: Engine) -> None:
         self.routers = {router.label: router for router in routers}
+        self._leaving: dict[str, Router] = {}
         self._engine = engine
         self._tickets: dict[int, _Ticket] = {}
         self._clients: dict[tuple[str, Path], _Client] = {}
@@ -77,6 +84,30 @@ class Binder:
         else:
             self._release(letter.ticket)
 
+    async def replan(self, routers: Iterable[Router]) -> None:
+        """Bind by other routers from now on; each name keeps its answer until the new one is known.
+
+        A router whose label is gone goes on for the requests that it has, until the engine releases its names.
+        """
+        former, self.routers = self.routers, {router.label: router for router in routers}
+        needed = {ticket.router.label for ticket in self._tickets.values() if ticket.router is not None}
+        self._leaving = {
+            label: router
+            for label, router in (self._leaving | former).items()
+            if label not in self.routers and (label in former or label in needed)
+        }
+        treated_anew = {
+            key
+            for key, client in self._clients.items()
+            if key[0] in self.routers and client.treat(self.routers[key[0]])
+        }
+        for count, number in enumerate(tuple(self._tickets)):
+            if count % NAMES_AT_ONCE == NAMES_AT_ONCE - 1:
+                await asyncio.sleep(0)
+            ticket = self._tickets.get(number)
+            if ticket is not None and ticket.router is not None and ticket.router.label in self.routers:
+                ticket.rebind(self.routers[ticket.router.label], treated_anew)
+
     def close(self) -> None:
         """Stop keeping names current, and take no more letters; the engine is told nothing."""
         self._closed = True
@@ -93,7 +124,7 @@ class Binder:
             known.repeat()
             return
         ticket = self._tickets[ask.ticket] = _Ticket(self, ask.ticket)
-        router = self.routers.get(ask.router)
+        router = self.routers.get(ask.router) or self._leaving.get(ask.router)
         if router is None:
             ticket.answer(Answer(outcome=BindFailure(message=f"no router is called {ask.router}")))
             return
@@ -145,12 +176,24 @@ class Binder:
 class _Ticket:
     """A name in the engine's path cache, kept current."""
 
-    __slots__ = ("_answered", "_binder", "_clients", "_closed", "_number", "_override", "_policy", "_router", "_watch")
+    __slots__ = (
+        "_answered",
+        "_binder",
+        "_clients",
+        "_closed",
+        "_number",
+        "_override",
+        "_path",
+        "_policy",
+        "_watch",
+        "router",
+    )
 
     def __init__(self, binder: Binder, number: int) -> None:
         self._binder = binder
         self._number = number
-        self._router: Router | None = None
+        self.router: Router | None = None
+        self._path = Path()
         self._override = Dtab()
         self._policy = ServicePolicy()
         self._clients: set[Path] = set()
@@ -160,11 +203,37 @@ class _Ticket:
 
     def follow(self, router: Router, path: Path, local: Dtab) -> None:
         """② and ④: answer with what the name comes to, now and at each change."""
-        self._router, self._override = router, local
+        self.router, self._path, self._override = router, path, local
         self._policy = router.service_policy(path)
         self._watch = router.bind(local, path).observe(self._bound)
         if self._closed:
             self._watch.close()
+
+    def rebind(self, router: Router, treated_anew: set[tuple[str, Path]]) -> None:
+        """Follow what the name comes to by another router of the same label; until that is known the answer holds.
+
+        The engine puts the clients of `treated_anew`, whose policies are others now, to use with the next answer.
+        """
+        former, before = self.router, self._answered
+        if former is router or former is None:
+            return
+        try:
+            self.router = router
+            self._policy = router.service_policy(self._path)
+            if former.interpreter is not router.interpreter or former.transformers != router.transformers:
+                watch, self._watch = self._watch, None
+                self._watch = router.bind(self._override, self._path).observe(self._bound)
+                # Closed last, so that a source which both share stays open.
+                if watch is not None:
+                    watch.close()
+            if before is not None and self._answered is before:
+                if before.policy != self._policy:
+                    self.answer(msgspec.structs.replace(before, policy=self._policy))
+                elif any((router.label, client) in treated_anew for client in self._clients):
+                    self.repeat()
+        except Exception as error:
+            _log.exception("binding %s anew failed", self._path)
+            self.fail(error)
 
     def _bound(self, state: State[NameTree[Bound]]) -> None:
         # Pending: the engine waits as long as its binding timeout says; a former answer holds.
@@ -183,7 +252,7 @@ class _Ticket:
         self._settle(bound_tree(parts), bound)
 
     def _settle(self, outcome: BoundTree | NegativeTree | BindFailure, clients: dict[Path, Bound]) -> None:
-        router = self._router
+        router = self.router
         if router is None or self._closed:
             return
         for client, bound in clients.items():
@@ -208,7 +277,7 @@ class _Ticket:
 
     def fail(self, error: Exception) -> None:
         """Answer that the name cannot be bound."""
-        if self._router is None:
+        if self.router is None:
             self.answer(Answer(outcome=BindFailure(message=reason(error))))
         else:
             self._settle(BindFailure(message=reason(error)), {})
@@ -218,19 +287,20 @@ class _Ticket:
         self._closed = True
         if self._watch is not None:
             self._watch.close()
-        if self._router is not None:
+        if self.router is not None:
             for client in self._clients:
-                self._binder.drop(self._router, client)
+                self._binder.drop(self.router, client)
 
 
 class _Client:
     """A client name in the engine's cache, kept current: ③."""
 
-    __slots__ = ("_engine", "_policy", "_router", "_sent", "_watch", "holders", "text")
+    __slots__ = ("_client", "_engine", "_policy", "_router", "_sent", "_watch", "holders", "text")
 
     def __init__(self, engine: Engine, router: Router, client: Path) -> None:
         self._engine = engine
         self._router = router.label
+        self._client = client
         self.text = str(client)
         self._policy = router.client_policy(client)
         self._sent: EndpointsState | None = None
@@ -249,6 +319,21 @@ class _Client:
         if former is not None:
             former.close()
 
+    def treat(self, router: Router) -> bool:
+        """Go by the policy of another router of the same label; says whether that is another policy."""
+        try:
+            policy = router.client_policy(self._client)
+            if policy == self._policy:
+                return False
+            if self._sent is not None:
+                self._tell(self._sent, policy)
+        except Exception:
+            # The other clients must not suffer from that, nor the rest of the reload.
+            _log.exception("%s keeps the policy that it had", self.text)
+            return False
+        self._policy = policy
+        return True
+
     def _resolved(self, state: State[Addresses]) -> None:
         letter = endpoints_state(state)
         # What is not known now was perhaps known before: then that holds.
@@ -266,7 +351,10 @@ class _Client:
                 # The engine goes on with these, so that no request would tell anybody.
                 _log.warning("%s keeps the endpoints that it had: %s", self.text, state.message)
             self._sent = state
-            self._engine.endpoints(Endpoints(router=self._router, client=self.text, state=state, policy=self._policy))
+            self._tell(state, self._policy)
+
+    def _tell(self, state: EndpointsState, policy: ClientPolicy) -> None:
+        self._engine.endpoints(Endpoints(router=self._router, client=self.text, state=state, policy=policy))
 
     def close(self) -> None:
         """Stop observing."""

@@ -7,7 +7,8 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -17,9 +18,11 @@ from biandou.boundary import EngineDoor
 from biandou.config.linker import LinkerConfig
 from biandou.config.plan import Plan
 from biandou.config.planning import plan
+from biandou.errors import ConfigError, reason
 from biandou.linker.assembly import Assembled, assemble
 from biandou.linker.binder import Binder
-from biandou.linker.resources import raise_file_limit
+from biandou.linker.differences import differences
+from biandou.linker.resources import default_workers, raise_file_limit
 from biandou.linker.systemd import InheritedSocket, inherited_sockets, notify, take_matching
 
 EXIT_OK: Final = 0
@@ -37,28 +40,58 @@ class Admin(Protocol):
     async def start(self) -> list[str]:
         """Listen, and give the lines to log; raises `OSError`."""
 
+    async def prepare(self, parts: Parts) -> Follow:
+        """Get ready to show another configuration; nothing has changed until the result is called. Raises `OSError`."""
+
     async def stop(self) -> None:
         """Stop listening and close every connection."""
 
 
+class Follow(Protocol):
+    """What is ready to be shown."""
+
+    async def __call__(self) -> list[str]:
+        """Show it, and give the lines to log."""
+
+    async def drop(self) -> None:
+        """Let it be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What an admin server shows of a linker; `stop` ends the linker, its grace in milliseconds or as configured."""
+    """What an admin server shows of a linker; `stop` ends the linker, its grace in milliseconds or as configured.
+
+    `reload` reads the configuration anew, and gives what has changed by that.
+    """
 
     config: LinkerConfig
     assembled: Assembled
     binder: Binder
     door: EngineDoor
     stop: Callable[[int | None], None]
+    reload: Callable[[], Awaitable[str]]
 
 
 class Linker:
-    """One linker, from its configuration to its end: `run` is its whole life."""
+    """One linker, from its configuration to its end: `run` is its whole life.
 
-    def __init__(self, config: LinkerConfig, workers: int, open_admin: Callable[[Parts], Admin]) -> None:
+    `load` reads the configuration anew, and raises `ConfigError` if it can't be used; it is called in a thread.
+    """
+
+    def __init__(
+        self,
+        config: LinkerConfig,
+        workers: int,
+        open_admin: Callable[[Parts], Admin],
+        load: Callable[[], LinkerConfig],
+    ) -> None:
         self._config = config
         self._workers = workers
+        self._usual_workers = default_workers()
         self._open_admin = open_admin
+        self._load = load
+        self._reloading = asyncio.Lock()
+        self._asked_to_reload: asyncio.Task[None] | None = None
         self._grace_ms = config.admin.shutdown_grace_ms
         self._stop_wanted = asyncio.Event()
         self._stop_at_once = asyncio.Event()
@@ -75,15 +108,16 @@ class Linker:
         """Bring up the parts, the admin server first; when this returns, requests are served."""
         self._handle_signals()
         _log.info("%d workers, %d files may be open", self._workers, raise_file_limit())
-        assembled = assemble(self._config)
+        self._assembled = assemble(self._config)
         inherited = inherited_sockets(os.environ, os.getpid())
         self._door = EngineDoor(planned := with_inherited(plan(self._config, self._workers), inherited))
         close_inherited(planned)
-        self._binder = Binder(assembled.routers, self._door)
-        self._admin = self._open_admin(Parts(self._config, assembled, self._binder, self._door, self.ask_to_stop))
+        self._binder = Binder(self._assembled.routers, self._door)
+        self._admin = self._open_admin(self._parts(self._config, self._assembled))
         for line in await self._admin.start():
             _log.info("%s", line)
-        for server in self._door.start(self._binder.take):
+        self._serving = self._door.start(self._binder.take)
+        for server in self._serving:
             _log.info("serving %s on %s", server.router, show_address(server.ip, server.port))
         # What start-up has made stays: the collector need not look at it again.
         gc.collect()
@@ -97,7 +131,7 @@ class Linker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop_wanted.is_set():
@@ -109,12 +143,79 @@ class Linker:
 
     # ── Reload ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def reload(self) -> None:
-        """Open the access logs anew. A running linker can't take a new configuration yet: it keeps the one it has."""
-        if any(router.http_access_log is not None for router in self._config.routers):
-            self._door.reopen_logs()
-            _log.info("Received SIGHUP. The access logs are opened anew")
-        _log.warning("Received SIGHUP. Reloading is not built yet: the configuration stays; restart to change it")
+    def _hung_up(self) -> None:
+        _log.info("Received SIGHUP. The access logs are opened anew, and the configuration is read again")
+        self._door.reopen_logs()
+        if self._asked_to_reload is None:
+            self._asked_to_reload = asyncio.get_running_loop().create_task(self._reload_as_asked(), name="reload")
+
+    async def _reload_as_asked(self) -> None:
+        try:
+            # Whoever asks from now on may mean a file that is newer than what we read.
+            async with self._reloading:
+                self._asked_to_reload = None
+                await self._reload()
+        except Exception:
+            # It has been said in the log, and everything goes on as before.
+            return
+
+    async def reload(self) -> str:
+        """Read the configuration anew and put it in the place of the present one; gives what has changed by that.
+
+        What both have is kept. Raises, and has changed nothing: `ConfigError` for a file with mistakes, `OSError` and
+        `ValueError` for what can't be done on this host, a port that is in use for one.
+        """
+        async with self._reloading:
+            return await self._reload()
+
+    async def _reload(self) -> str:
+        _tell_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            changes = await self._replan()
+        except Exception as error:
+            _log.error(
+                "the configuration can't be reloaded, and stays as it was: %s",
+                error if isinstance(error, ConfigError) else reason(error),
+                exc_info=None if isinstance(error, ConfigError | OSError | ValueError) else error,
+            )
+            raise
+        finally:
+            _tell_systemd("READY=1")
+        _log.info("reloaded: %s", changes)
+        return changes
+
+    async def _replan(self) -> str:
+        # In a thread: names are bound meanwhile.
+        config = await asyncio.get_running_loop().run_in_executor(None, self._load)
+        changes = str(differences(self._config, config))
+        assembled = assemble(config, self._assembled)
+        follow = await self._admin.prepare(self._parts(config, assembled))
+        try:
+            serving = self._door.replan(plan(config, self._workers))
+        except BaseException:
+            await follow.drop()
+            raise
+        # From here on nothing fails.
+        before, self._serving = self._serving, serving
+        self._config, self._assembled, self._grace_ms = config, assembled, config.admin.shutdown_grace_ms
+        for server in serving:
+            if server not in before:
+                _log.info("serving %s on %s", server.router, show_address(server.ip, server.port))
+        await self._binder.replan(assembled.routers)
+        assembled.enact()
+        for line in await follow():
+            _log.info("%s", line)
+        if default_workers() != self._usual_workers:
+            _log.warning(
+                "this process may use another number of CPUs than when it started: %d workers go on, "
+                "and only a restart changes that",
+                self._workers,
+            )
+        gc.collect()
+        return changes
+
+    def _parts(self, config: LinkerConfig, assembled: Assembled) -> Parts:
+        return Parts(config, assembled, self._binder, self._door, self.ask_to_stop, self.reload)
 
     # ── Drain and stop ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -128,6 +229,8 @@ class Linker:
     async def stop(self) -> int:
         """Let running requests finish within the grace, then close everything; gives the exit status."""
         _tell_systemd("STOPPING=1")
+        if self._asked_to_reload is not None:
+            self._asked_to_reload.cancel()
         graceful = await self._drain(max(MIN_GRACE_MS, self._grace_ms))
         self._binder.close()
         await self._admin.stop()

@@ -24,12 +24,28 @@ class CompiledEngine:
         self.stopped: list[int] = []
         self.started = False
         self.drains = True
+        self.refusal = ""
+        self.reopened = 0
         self._bell = bell
         self._letters: list[Letter] = []
 
     def start(self) -> list[tuple[str, str, int]]:
         """Give the servers of the plan, as if each had got the port that it asks for."""
         self.started = True
+        return self._serving()
+
+    def replan(self, plan: bytes) -> list[tuple[str, str, int]]:
+        """Take on another plan; raises `OSError` if a test has put a message into `refusal`."""
+        if self.refusal:
+            raise OSError(self.refusal)
+        self.plan = msgspec.msgpack.decode(plan)
+        return self._serving()
+
+    def reopen_logs(self) -> None:
+        """Count how often the access logs were to be opened anew."""
+        self.reopened += 1
+
+    def _serving(self) -> list[tuple[str, str, int]]:
         return [
             (router["label"], server["ip"], server["port"])
             for router in self.plan["routers"]

@@ -134,6 +134,16 @@ class LinkerProcess:
         answer = await exchange(ip, port, get("admin", path))
         return answer.partition(b"\r\n\r\n")[2]
 
+    def configure(self, config: str) -> None:
+        """Write another configuration into the file that it was started with; `reload` or SIGHUP makes it read that."""
+        self._file.write_text(config)
+
+    async def reload(self, config: str) -> bytes:
+        """Have it read another configuration, and give the admin's whole answer."""
+        self.configure(config)
+        ip, port = self.servers["http admin"][0]
+        return await exchange(ip, port, b"POST /admin/reload HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\n\r\n")
+
     async def metrics(self) -> Any:
         """Give `/admin/metrics.json`, read."""
         return json.loads(await self.admin("/admin/metrics.json"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from biandou.dtab import Dtab, NameTree, Path
 from biandou.dtab.bound import Bound
 from biandou.dtab.evaluation import Evaluator
@@ -18,18 +20,22 @@ from biandou.transformers.interface import Interpret, TransformedNamer, Transfor
 class AssembledNamers:
     """The namers of one process.
 
-    `configured` are those of the configuration, in its order and without transformers; `interpret` binds a path by the
-    namers alone.
+    `kinds` is what was configured; `configured` are those namers, in their order and without transformers;
+    `interpret` binds a path by the namers alone.
     """
 
+    kinds: tuple[NamerKind, ...]
     configured: tuple[Namer, ...]
     all: Namers
     interpret: Interpret
 
 
-def assemble_namers(kinds: Sequence[NamerKind]) -> AssembledNamers:
-    """Make the namers; opens nothing. Raises `ValueError` or `OSError` for what can't be made."""
-    configured = tuple(kind.namer() for kind in kinds)
+def assemble_namers(kinds: Sequence[NamerKind], former: AssembledNamers | None = None) -> AssembledNamers:
+    """Make the namers; one that `former` has of the same keys is kept, with what it watches.
+
+    Opens nothing. Raises `ValueError` or `OSError` for what can't be made.
+    """
+    configured = _namers(kinds, former)
 
     def lookup(path: Path) -> Live[NameTree[Path | Bound]]:
         return namers.lookup(path)
@@ -42,7 +48,20 @@ def assemble_namers(kinds: Sequence[NamerKind]) -> AssembledNamers:
             for namer, kind in zip(configured, kinds, strict=True)
         ]
     )
-    return AssembledNamers(configured, namers, interpret)
+    return AssembledNamers(tuple(kinds), configured, namers, interpret)
+
+
+def _namers(kinds: Sequence[NamerKind], former: AssembledNamers | None) -> tuple[Namer, ...]:
+    known = list(zip(map(_bare, former.kinds), former.configured, strict=True)) if former is not None else []
+    namers: list[Namer] = []
+    for kind in kinds:
+        place = next((place for place, (other, _) in enumerate(known) if other == _bare(kind)), None)
+        namers.append(kind.namer() if place is None else known.pop(place)[1])
+    return tuple(namers)
+
+
+def _bare(kind: NamerKind) -> NamerKind:
+    return msgspec.structs.replace(kind, transformers=())
 
 
 def _with_transformers(namer: Namer, transformers: Sequence[Transformer]) -> Namer:

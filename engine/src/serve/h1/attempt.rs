@@ -259,6 +259,7 @@ impl H1Exchange<'_, '_> {
             stall_ms: shorter(server.plan.stall_ms(), server.plan.socket.write_timeout_ms),
             silence_ms: hop.client.policy.socket.read_timeout_ms,
             until_ms: self.until_ms,
+            idle_ms: server.plan.idle_timeout_ms,
         };
         if let Some(log) = &server.router.access_log {
             log.note(access, request, input.bytes(), output, peer.ip());
@@ -310,7 +311,7 @@ impl H1Exchange<'_, '_> {
             },
             begun: &begun,
             replayable: &replayable,
-            access: server.router.access_log.as_ref().map(|log| (log, &*access)),
+            access: server.router.access_log.as_deref().map(|log| (log, &*access)),
         };
         let relayed = if body.is_done() {
             let (_, mut caller_writes) = stream.split();

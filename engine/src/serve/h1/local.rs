@@ -102,9 +102,7 @@ async fn answer(
     let request = &scratch.request;
     let next = match head_length {
         // A body that has not come yet is not waited for.
-        Some(length) if request.keep_alive && skip_body(scratch, length) && !connection.worker.is_draining() => {
-            Next::Request
-        }
+        Some(length) if request.keep_alive && skip_body(scratch, length) && !connection.is_draining() => Next::Request,
         _ => Next::Close,
     };
     let head_only = head_length.is_some() && scratch.request.method == Method::Head;
@@ -136,6 +134,7 @@ async fn answer(
         stall_ms: shorter(server.plan.stall_ms(), server.plan.socket.write_timeout_ms),
         silence_ms: None,
         until_ms: NEVER,
+        idle_ms: None,
     };
     match waits.write(&mut connection.stream, back).await {
         Ok(()) => next,

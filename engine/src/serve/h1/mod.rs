@@ -108,9 +108,19 @@ enum Next {
     Cut,
 }
 
+/// Why a connection is not served any further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Closed,
+    /// A request has come, and there is a new plan to serve it by.
+    Replanned,
+}
+
 struct Connection<'a> {
     worker: &'a Worker,
     server: &'a Server,
+    /// The worker's count of plans when `server` was looked up.
+    changes: u64,
     pulse: &'a Pulse,
     stream: Stream,
     peer: SocketAddr,
@@ -119,9 +129,9 @@ struct Connection<'a> {
 
 /// Serves a connection until either side is done with it.
 pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, peer: SocketAddr, pulse: Rc<Pulse>) {
-    let stats = &server.stats[worker.index];
+    let stats = server.stats[worker.index].clone();
     stats.connects.add(1);
-    let released = Released(&server);
+    let admitted = server.admitted();
     // A connection that is gone already needs no options.
     if crate::endpoint::connect::apply(&stream, &server.plan.socket).is_ok() {
         let opened_ms = worker.tick_ms();
@@ -130,33 +140,33 @@ pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, p
             // Boxed, since a handshake is large and soon over.
             Some(tls) => Box::pin(handshake::accept(&worker, &server, tls, stream, &pulse)).await,
         };
-        let Some(stream) = stream else {
-            drop(released);
+        let Some(mut stream) = stream else {
+            drop(admitted);
             stats.closes.add(1);
             return;
         };
-        let _encrypted = matches!(stream, Stream::Tls(_)).then(|| handshake::Encrypted::new(stats));
-        let mut connection = Connection {
-            worker: &worker,
-            server: &server,
-            pulse: &pulse,
-            stream,
-            peer,
-            opened_ms,
-        };
-        connection.run().await;
+        let _encrypted = matches!(stream, Stream::Tls(_)).then(|| handshake::Encrypted::new(&stats));
+        let mut server = server;
+        loop {
+            // A server that was removed keeps its rules for what it still does.
+            server = worker.server(server.id).unwrap_or(server);
+            let mut connection = Connection {
+                worker: &worker,
+                server: &server,
+                changes: worker.changes(),
+                pulse: &pulse,
+                stream,
+                peer,
+                opened_ms,
+            };
+            if connection.run().await == Ended::Closed {
+                break;
+            }
+            stream = connection.stream;
+        }
     }
-    drop(released);
+    drop(admitted);
     stats.closes.add(1);
-}
-
-/// Counts the connection out, also when its task is dropped.
-struct Released<'a>(&'a Server);
-
-impl Drop for Released<'_> {
-    fn drop(&mut self) {
-        self.0.release_connection();
-    }
 }
 
 /// A request that the server has taken; counted out also when its task is dropped.
@@ -190,10 +200,13 @@ impl Drop for Admitted<'_> {
 }
 
 impl Connection<'_> {
-    async fn run(&mut self) {
+    async fn run(&mut self) -> Ended {
         loop {
             if !self.wait_for_request().await {
-                return;
+                return Ended::Closed;
+            }
+            if self.worker.changes() != self.changes {
+                return Ended::Replanned;
             }
             let mut scratch = self.worker.scratch(self.server);
             let next = self.serve_requests(&mut scratch).await;
@@ -201,11 +214,22 @@ impl Connection<'_> {
             self.worker.reuse(scratch);
             match next {
                 Next::Request => {}
-                Next::Close => return self.close(owed).await,
-                // Failing to reset leaves an ordinary close.
-                Next::Cut => return drop(self.stream.socket().set_zero_linger()),
+                Next::Close => {
+                    self.close(owed).await;
+                    return Ended::Closed;
+                }
+                Next::Cut => {
+                    // Failing to reset leaves an ordinary close.
+                    let _reset = self.stream.socket().set_zero_linger();
+                    return Ended::Closed;
+                }
             }
         }
+    }
+
+    /// Whether the connection is to end after what it does now: the process stops, or the server was removed.
+    fn is_draining(&self) -> bool {
+        self.worker.is_draining() || self.pulse.is_draining()
     }
 
     /// Waits, holding no memory, until bytes come; false when the connection is over.
@@ -340,7 +364,7 @@ impl Connection<'_> {
         if let Some(bound_to) = bound_to {
             bound_to.finish(latency_us, counted);
         }
-        if next == Next::Request && self.worker.is_draining() {
+        if next == Next::Request && self.is_draining() {
             return Next::Close;
         }
         next

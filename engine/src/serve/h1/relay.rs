@@ -32,6 +32,8 @@ pub(super) struct Waits<'a> {
     pub silence_ms: Option<u64>,
     /// When on the worker's clock every wait is over, as the caller's deadline says.
     pub until_ms: u64,
+    /// How long a caller is waited for that says no more.
+    pub idle_ms: Option<u64>,
 }
 
 /// The shorter of two limits.
@@ -333,8 +335,8 @@ impl Waits<'_> {
                     if ended_ms.is_none() && poll_fn(|context| Poll::Ready(caller.has_ended(context))).await {
                         ended_ms = Some(now_ms);
                     }
-                    let waited = ended_ms.zip(self.stall_ms);
-                    if waited.is_some_and(|(ended_ms, stall_ms)| now_ms >= ended_ms + stall_ms) {
+                    let waited = ended_ms.zip(self.idle_ms);
+                    if waited.is_some_and(|(ended_ms, idle_ms)| now_ms >= ended_ms + idle_ms) {
                         return Err(Broken::Sink(io::ErrorKind::TimedOut.into()));
                     }
                 }

@@ -49,9 +49,7 @@ impl Framing {
         }
         self.plain_length = false;
         for element in value.split(|&byte| byte == b',') {
-            let length = decimal(trim(element))
-                .filter(|&length| length <= MAX_LENGTH)
-                .ok_or(HeadErrorKind::InvalidContentLength)?;
+            let length = decimal(trim(element)).ok_or(HeadErrorKind::InvalidContentLength)?;
             if *self.content_length.get_or_insert(length) != length {
                 return Err(HeadErrorKind::ConflictingContentLength);
             }
@@ -101,20 +99,13 @@ fn is_plain(digits: &[u8]) -> bool {
     matches!(digits, [b'0'] | [b'1'..=b'9', ..]) && digits.iter().all(u8::is_ascii_digit)
 }
 
+/// A number of at most `MAX_LENGTH`.
 fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    // Up to nineteen digits fit for certain.
-    if digits.len() < 20 && digits.iter().all(u8::is_ascii_digit) {
-        return Some(
-            digits
-                .iter()
-                .fold(0, |number, &digit| number * 10 + u64::from(digit - b'0')),
-        );
-    }
-    digits.iter().try_fold(0u64, |number, &digit| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
+    let number = digits.iter().try_fold(0u64, |number, &digit| {
+        number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+    });
+    number.filter(|&number| number <= MAX_LENGTH)
 }
