@@ -9,7 +9,7 @@ import threading
 import msgspec
 
 import biandou
-from biandou.boundary import ClientView, EndpointView, Scope, Stat, encode
+from biandou.boundary import ClientView, EndpointView, Scope, Stat, Withheld, encode
 from biandou.telemeters.metrics import ProcessTelemetry
 from biandou.telemeters.prometheus import PrometheusTelemeter
 from tests.admin.site import serving
@@ -185,3 +185,12 @@ async def test_threads_of_the_process_are_shown_with_what_python_does_in_them() 
     (waits,) = [shown for shown in threads.values() if shown["thread"] == "waits"]
     assert waits["daemon"] is True
     assert any("wait" in line for line in waits["stack"])
+
+
+async def test_what_callers_were_not_told_of_their_errors_is_shown_newest_first() -> None:
+    errors = [Withheld(id=number, router="http", room="binding", status=502, message="no namer") for number in "12"]
+    async with serving(withheld=lambda: errors) as client:
+        async with client.get("/admin/errors.json") as reply:
+            assert [error["id"] for error in await reply.json()] == ["2", "1"]
+        async with client.get("/admin/errors.json?id=1") as reply:
+            assert await reply.json() == [msgspec.structs.asdict(errors[0])]
