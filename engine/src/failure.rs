@@ -56,6 +56,8 @@ pub enum Cause {
     Rejected,
     /// Too many requests in too short a time.
     RateLimited,
+    /// A plugin in Python failed.
+    Plugin,
     /// The caller went away.
     Cancelled,
 }
@@ -170,6 +172,11 @@ impl Failure {
             show_duration(timeout_ms)
         );
         Self::new(Room::Endpoint, 503, Cause::TotalTimeout, message)
+    }
+
+    /// A plugin in Python failed, or was late, for this request.
+    pub fn plugin(message: &str) -> Self {
+        Self::new(Room::Identification, 500, Cause::Plugin, message)
     }
 
     /// The caller went away: nobody is told, but it is counted.

@@ -13,6 +13,7 @@ use crate::endpoint::Policy;
 use crate::endpoint::backoff::Backoff;
 use crate::identify::Identifier;
 use crate::limit::RateLimit;
+use crate::plugin::PluginPlan;
 use crate::tls::client::ClientTlsPlan;
 use crate::tls::server::ServerTlsPlan;
 
@@ -41,6 +42,9 @@ pub struct RouterPlan {
     pub http: HttpLimits,
     pub originator: bool,
     pub access_log: Option<AccessLogPlan>,
+    /// Plugins in Python that each request is shown to.
+    #[serde(default)]
+    pub plugins: Option<PluginPlan>,
 }
 
 /// The file that gets a line for each response (reference/linker.md §6.4).

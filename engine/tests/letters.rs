@@ -428,6 +428,22 @@ fn mail_leaves_with_these_bytes() {
                 note(Level::Debug, "debug"),
             ],
         ),
+        (
+            "consult",
+            vec![Outgoing::Consult {
+                ticket: (1 << 40) + 7,
+                router: "outgoing".to_owned(),
+                method: "GET".to_owned(),
+                target: "/a?b".to_owned(),
+                headers: vec![
+                    ("Host".to_owned(), "web".to_owned()),
+                    ("X-A".to_owned(), "\u{e9}".to_owned()),
+                ],
+                peer: "127.0.0.1:5000".to_owned(),
+                local: "127.0.0.1:4140".to_owned(),
+            }],
+        ),
+        ("cancel", vec![Outgoing::Cancel { ticket: 7 }]),
         ("drained", vec![Outgoing::Drained { unfinished: 0 }]),
         ("drained, some cut off", vec![Outgoing::Drained { unfinished: 3 }]),
         ("nothing", vec![]),

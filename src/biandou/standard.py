@@ -56,6 +56,8 @@ IDENTIFIERS: Final[Register[Any]] = PluggableRegister(
     ),
 )
 
+FILTERS: Final[Register[Any]] = PluggableRegister("filters")
+
 INTERPRETERS: Final[Register[Any]] = PluggableRegister(
     "interpreters",
     (
@@ -192,6 +194,7 @@ ROOMS: Final[Mapping[str, Register[Any]]] = {
     register.room: register
     for register in (
         IDENTIFIERS,
+        FILTERS,
         INTERPRETERS,
         NAMERS,
         TRANSFORMERS,

@@ -149,6 +149,13 @@ class AccessLogPlan(Letter, frozen=True, kw_only=True):
     rotate_count: int | None = None
 
 
+class PluginPlan(Letter, frozen=True, kw_only=True):
+    """How long a router's Python plugins may take for a request, and how many requests may wait for them."""
+
+    timeout_ms: int = 1000
+    max_waiting: int = 256
+
+
 class RouterPlan(Letter, frozen=True, kw_only=True):
     """One router: its servers, how it identifies, and what its errors show.
 
@@ -167,6 +174,7 @@ class RouterPlan(Letter, frozen=True, kw_only=True):
     http: HttpLimits = HttpLimits()
     originator: bool = False
     access_log: AccessLogPlan | None = None
+    plugins: PluginPlan | None = None
 
 
 class Plan(Letter, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ use crate::classify::{Class, Classifier};
 use crate::context::{Deadline, Trace};
 use crate::failure::{Cause, Failure};
 use crate::identify::{self, Consumed};
+use crate::plugin::{self, Named};
 use crate::route::{Exchange, Hop, Sent, Unsent};
 use crate::router::Server;
 use crate::wire::h1::{Body, Known, Method};
@@ -20,6 +21,8 @@ pub(super) struct H1Exchange<'a, 'c> {
     pub(super) started_us: u64,
     /// What an identifier left of the target.
     pub(super) consumed: Option<Consumed>,
+    /// What the identifiers in Python have said.
+    pub(super) named: Vec<Named>,
     pub(super) trace: Trace,
     pub(super) deadline: Option<Deadline>,
     pub(super) attempts: u32,
@@ -67,6 +70,7 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             head_length,
             started_us,
             consumed: None,
+            named: Vec::new(),
             trace: Trace::default(),
             deadline: None,
             attempts: 0,
@@ -180,7 +184,12 @@ impl Exchange for H1Exchange<'_, '_> {
             key.extend_from_slice(router.plan.dst_prefix.as_bytes());
         }
         let bytes = scratch.input.bytes();
-        match identify::identify(&router.plan.identifiers, &scratch.request, bytes, key) {
+        let (identifiers, request) = (&router.plan.identifiers, &scratch.request);
+        let identified = match router.plan.plugins {
+            None => identify::identify(identifiers, request, bytes, key),
+            Some(_) => plugin::identify(identifiers, &self.named, request, bytes, key),
+        };
+        match identified {
             Ok(consumed) => self.consumed = consumed,
             Err(unidentified) => return Err(self.unidentified(&unidentified.to_string())),
         }

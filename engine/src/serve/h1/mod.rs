@@ -2,6 +2,7 @@
 
 mod answer;
 mod attempt;
+mod consult;
 mod exchange;
 mod local;
 mod pause;
@@ -29,6 +30,7 @@ use crate::stats::Counted;
 use crate::stream::Stream;
 use crate::wire::h1::{Parse, RequestHead, ResponseHead};
 use crate::worker::Worker;
+use consult::Consulted;
 use exchange::H1Exchange;
 use relay::shorter;
 
@@ -317,8 +319,27 @@ impl Connection<'_> {
             Ok(admitted) => admitted,
             Err(failure) => return self.refuse(scratch, &failure, Some(head_length)).await,
         };
+        let (mut head_length, mut named) = (head_length, Vec::new());
+        if let Some(plan) = &server.router.plan.plugins {
+            // Boxed, so that it takes no room in the tasks of those that have no plugins.
+            match Box::pin(consult::consult(self, scratch, head_length, plan)).await {
+                Ok(Consulted::Go {
+                    head_length: length,
+                    named: names,
+                }) => (head_length, named) = (length, names),
+                Ok(Consulted::Replied { status, next }) => {
+                    drop(admitted);
+                    let counted = Counted::of(status, None);
+                    stats.finish(status, worker.now_us() - started_us, counted);
+                    stats.received_bytes.add(scratch.input.take_count());
+                    return next;
+                }
+                Err(failure) => return self.refuse(scratch, &failure, Some(head_length)).await,
+            }
+        }
         let mut bound_to: Option<BoundTo> = None;
         let mut exchange = H1Exchange::new(self, scratch, head_length, started_us);
+        exchange.named = named;
         let routed = match exchange.check() {
             Ok(()) => route::route(worker, &server.router, &mut exchange, &mut bound_to).await,
             Err(failure) => Err(failure),
