@@ -3,7 +3,7 @@
 use super::{Connection, Next, Scratch, local};
 use crate::failure::Failure;
 use crate::mail::Outgoing;
-use crate::plugin::{self, Advice, Named, PluginPlan};
+use crate::plugin::{self, Advice, PluginPlan};
 use crate::wire::h1::{Parse, RequestHead};
 
 /// A filter's own answer is no longer than this.
@@ -12,7 +12,7 @@ const REPLY_BYTES_MAX: usize = 1 << 20;
 /// What the plugins have made of a request.
 pub(super) enum Consulted {
     /// Its head is this long now.
-    Go { head_length: usize, named: Vec<Named> },
+    Go(usize),
     /// A filter has answered with this status.
     Replied { status: u16, next: Next },
 }
@@ -49,10 +49,8 @@ pub(super) async fn consult(
             } else {
                 rewrite(connection, scratch, head_length, &remove, &add)?
             };
-            Ok(Consulted::Go {
-                head_length,
-                named: names,
-            })
+            scratch.named = names;
+            Ok(Consulted::Go(head_length))
         }
         Advice::Reply { status, headers, body } => {
             let mut fields = Vec::new();

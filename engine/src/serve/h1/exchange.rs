@@ -5,7 +5,7 @@ use crate::classify::{Class, Classifier};
 use crate::context::{Deadline, Trace};
 use crate::failure::{Cause, Failure};
 use crate::identify::{self, Consumed};
-use crate::plugin::{self, Named};
+use crate::plugin;
 use crate::route::{Exchange, Hop, Sent, Unsent};
 use crate::router::Server;
 use crate::wire::h1::{Body, Known, Method};
@@ -21,8 +21,6 @@ pub(super) struct H1Exchange<'a, 'c> {
     pub(super) started_us: u64,
     /// What an identifier left of the target.
     pub(super) consumed: Option<Consumed>,
-    /// What the identifiers in Python have said.
-    pub(super) named: Vec<Named>,
     pub(super) trace: Trace,
     pub(super) deadline: Option<Deadline>,
     pub(super) attempts: u32,
@@ -70,7 +68,6 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             head_length,
             started_us,
             consumed: None,
-            named: Vec::new(),
             trace: Trace::default(),
             deadline: None,
             attempts: 0,
@@ -187,7 +184,7 @@ impl Exchange for H1Exchange<'_, '_> {
         let (identifiers, request) = (&router.plan.identifiers, &scratch.request);
         let identified = match router.plan.plugins {
             None => identify::identify(identifiers, request, bytes, key),
-            Some(_) => plugin::identify(identifiers, &self.named, request, bytes, key),
+            Some(_) => plugin::identify(identifiers, &scratch.named, request, bytes, key),
         };
         match identified {
             Ok(consumed) => self.consumed = consumed,

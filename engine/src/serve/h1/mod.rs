@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 
 use crate::access_log::Entry;
 use crate::failure::{Cause, Failure};
+use crate::plugin::Named;
 use crate::route::{self, BoundTo, Routed};
 use crate::router::Server;
 use crate::serve::buffer::Buffer;
@@ -60,6 +61,8 @@ pub struct Scratch {
     head_room: usize,
     /// The request's part of its line in the access log.
     access: Entry,
+    /// What the identifiers in Python have said of the request.
+    named: Vec<Named>,
 }
 
 impl Scratch {
@@ -77,6 +80,7 @@ impl Scratch {
             path_end: 0,
             head_room,
             access: Entry::default(),
+            named: Vec::new(),
         }
     }
 
@@ -92,6 +96,7 @@ impl Scratch {
         self.request.clear();
         self.response.clear();
         self.access.reset();
+        self.named = Vec::new();
         for bytes in [&mut self.output, &mut self.back, &mut self.key] {
             bytes.clear();
             bytes.shrink_to(4 * READ_BYTES);
@@ -319,14 +324,11 @@ impl Connection<'_> {
             Ok(admitted) => admitted,
             Err(failure) => return self.refuse(scratch, &failure, Some(head_length)).await,
         };
-        let (mut head_length, mut named) = (head_length, Vec::new());
+        let mut head_length = head_length;
         if let Some(plan) = &server.router.plan.plugins {
             // Boxed, so that it takes no room in the tasks of those that have no plugins.
             match Box::pin(consult::consult(self, scratch, head_length, plan)).await {
-                Ok(Consulted::Go {
-                    head_length: length,
-                    named: names,
-                }) => (head_length, named) = (length, names),
+                Ok(Consulted::Go(length)) => head_length = length,
                 Ok(Consulted::Replied { status, next }) => {
                     drop(admitted);
                     let counted = Counted::of(status, None);
@@ -339,7 +341,6 @@ impl Connection<'_> {
         }
         let mut bound_to: Option<BoundTo> = None;
         let mut exchange = H1Exchange::new(self, scratch, head_length, started_us);
-        exchange.named = named;
         let routed = match exchange.check() {
             Ok(()) => route::route(worker, &server.router, &mut exchange, &mut bound_to).await,
             Err(failure) => Err(failure),
