@@ -8,15 +8,17 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import cache_miss, language, memory, rounds, table
+from benchmarks import allocations, cache_miss, language, memory, rounds, soak, speed, table
 from benchmarks.children import MissingProgramError
 from benchmarks.proxies import PROXIES
 from benchmarks.rounds import Pace
 
 PARTS = ("proxies", "memory", "cache-miss", "language")
+MORE_PARTS = ("soak", "allocations", *speed.PARTS)
+"""Parts that are measured when they are asked for: they take long."""
 
 
 def say(line: str) -> None:
@@ -32,12 +34,13 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only",
         action="append",
-        choices=[*PARTS, *(proxy.name for proxy in PROXIES)],
+        choices=[*PARTS, *MORE_PARTS, *(proxy.name for proxy in PROXIES)],
         help="measure only this part or this proxy; may be given several times",
     )
     parser.add_argument("--rounds", type=int, help=f"alternating rounds ({default.rounds})")
     parser.add_argument("--seconds", type=float, help=f"length of a round ({default.seconds:g})")
     parser.add_argument("--connections", type=int, default=default.connections, help="kept connections (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="length of the soak (%(default)g)")
     parser.add_argument("--quick", action="store_true", help="3 rounds of 1 s, 2 starts: a first look, not a result")
     parser.add_argument("--name", default="proxies", help="name of the results' files (%(default)s)")
     return parser.parse_args(words)
@@ -68,7 +71,14 @@ def main(words: Sequence[str] | None = None) -> int:
             written = table.write(outcome, pace, arguments.name)
             say("\n" + written.read_text())
         os.sched_setaffinity(0, allowed)
-        for name, part in (("memory", memory.run), ("cache-miss", cache_miss.run)):
+        parts: list[tuple[str, Callable[[Path], Path]]] = [
+            ("memory", memory.run),
+            ("cache-miss", cache_miss.run),
+            ("soak", lambda at: soak.run(at, minutes=arguments.minutes)),
+            ("allocations", _at_pace(allocations.run, pace)),
+            *((name, _at_pace(run, pace)) for name, run in speed.PARTS.items()),
+        ]
+        for name, part in parts:
             if name in wanted:
                 try:
                     say("\n" + part(directory / name).read_text())
@@ -79,6 +89,10 @@ def main(words: Sequence[str] | None = None) -> int:
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     return 0
+
+
+def _at_pace(part: speed.Part, pace: Pace) -> Callable[[Path], Path]:
+    return lambda directory: part(directory, pace)
 
 
 def _language() -> Path:

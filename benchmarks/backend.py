@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import subprocess
 import time
 from pathlib import Path
@@ -21,21 +22,41 @@ def free_port() -> int:
         return port
 
 
-def request_succeeds(port: int, *, host: str = "web", timeout: float = 1.0) -> bool:
-    """Tell whether a GET on a new connection is answered with 200."""
+def request_succeeds(
+    port: int, *, host: str = "web", timeout: float = 1.0, scheme: str = "http", address: str = "127.0.0.1"
+) -> bool:
+    """Tell whether a GET on a new connection is answered with 200; with `https` any certificate will do."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
+        with _connect(address, port, timeout, scheme) as connection:
             connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
             return connection.recv(4096).startswith(b"HTTP/1.1 200 ")
     except OSError:
         return False
 
 
-def wait_until_served(child: subprocess.Popen[bytes], port: int, log: Path, *, seconds: float = 15.0) -> float:
+def _connect(address: str, port: int, timeout: float, scheme: str) -> socket.socket:
+    connection = socket.create_connection((address, port), timeout=timeout)
+    if scheme == "http":
+        return connection
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(connection)
+
+
+def wait_until_served(
+    child: subprocess.Popen[bytes],
+    port: int,
+    log: Path,
+    *,
+    seconds: float = 15.0,
+    scheme: str = "http",
+    address: str = "127.0.0.1",
+) -> float:
     """Wait for the first 200 on a port and give the seconds that took; raises `RuntimeError` if it never comes."""
     begin = time.perf_counter()
     while (waited := time.perf_counter() - begin) < seconds:
-        if request_succeeds(port):
+        if request_succeeds(port, scheme=scheme, address=address):
             return time.perf_counter() - begin
         if child.poll() is not None:
             raise RuntimeError(f"{child.args!r} ended with status {child.returncode}:\n{_tail(log)}")

@@ -19,8 +19,8 @@ class MissingProgramError(Exception):
     """A program that a measurement needs isn't installed; the text says how to get it."""
 
 
-def pinned(command: Sequence[str], core: int) -> list[str]:
-    """Give the command that runs `command` on one core."""
+def pinned(command: Sequence[str], core: int | str) -> list[str]:
+    """Give the command that runs `command` on one core, or on several (`0-1`)."""
     return ["taskset", "--cpu-list", str(core), *command]
 
 
@@ -30,7 +30,7 @@ class Children:
     def __init__(self) -> None:
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, command: Sequence[str], *, core: int, log: Path) -> subprocess.Popen[bytes]:
+    def start(self, command: Sequence[str], *, core: int | str, log: Path) -> subprocess.Popen[bytes]:
         """Start a process on a core, with what it prints going to `log`, in a process group of its own."""
         with log.open("ab") as output:
             child = subprocess.Popen(

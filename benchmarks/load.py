@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from benchmarks.children import LOAD_CORE, MissingProgramError, pinned
@@ -33,13 +34,14 @@ class Load:
         return self.requests / self.seconds
 
 
-def saturate(port: int, *, seconds: float, connections: int) -> Load:
-    """Run wrk with one thread; raises `MissingProgramError` if it isn't installed."""
+def saturate(port: int, *, seconds: float, connections: int, scheme: str = "http", script: Path | None = None) -> Load:
+    """Run wrk with one thread; `script` is one in Lua. Raises `MissingProgramError` if it isn't installed."""
     if shutil.which("wrk") is None:
         raise MissingProgramError("wrk is not installed (apt-get install wrk)")
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "-H", "Host: web"]
+    command += ["-s", str(script)] if script is not None else []
     done = subprocess.run(
-        pinned([*command, f"http://127.0.0.1:{port}/"], LOAD_CORE),
+        pinned([*command, f"{scheme}://127.0.0.1:{port}/"], LOAD_CORE),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -16,6 +16,20 @@ pub enum Room {
     Endpoint,
 }
 
+impl Room {
+    /// Its name, as logs and metrics have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Identification => "identification",
+            Self::Binding => "binding",
+            Self::Resolution => "resolution",
+            Self::Balancing => "balancing",
+            Self::Endpoint => "endpoint",
+        }
+    }
+}
+
 /// Why a request could not be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -177,6 +191,21 @@ impl Failure {
     /// A plugin in Python failed, or was late, for this request.
     pub fn plugin(message: &str) -> Self {
         Self::new(Room::Identification, 500, Cause::Plugin, message)
+    }
+
+    /// The time that the caller gave is over: so many milliseconds were left when the request came.
+    pub fn deadline(left_ms: u64) -> Self {
+        let message = format!(
+            "exceeded request deadline of {} while waiting for a response",
+            show_duration(left_ms)
+        );
+        Self::new(Room::Endpoint, 503, Cause::TotalTimeout, message)
+    }
+
+    /// The time that the caller gave was over, so many milliseconds ago, when the request came.
+    pub fn past_deadline(expired_ms: u64) -> Self {
+        let message = format!("exceeded request deadline by {}", show_duration(expired_ms));
+        Self::new(Room::Server, 503, Cause::TotalTimeout, message)
     }
 
     /// The caller went away: nobody is told, but it is counted.

@@ -10,6 +10,7 @@ pub mod budget;
 pub mod classify;
 mod collect;
 pub mod context;
+pub mod due;
 pub mod endpoint;
 mod engine;
 mod fail_fast;

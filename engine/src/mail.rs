@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Failure;
 use crate::plan::{ClientPolicy, ServicePolicy};
 use crate::wire::text::clip;
 
@@ -40,6 +41,14 @@ pub enum Outgoing {
     Note {
         level: Level,
         room: String,
+        message: String,
+    },
+    /// An error whose caller was told no more than its id: what it was.
+    Withheld {
+        id: String,
+        router: String,
+        room: String,
+        status: u16,
         message: String,
     },
     /// The last request after `stop` is done, or the grace is over.
@@ -163,6 +172,25 @@ impl Outbox {
     /// Posts a note; when too many wait already it is only counted.
     pub fn note(&self, level: Level, room: &str, mut message: String) {
         message.truncate(clip(&message, NOTE_BYTES_MAX).len());
+        self.post_bounded(Outgoing::Note {
+            level,
+            room: room.to_owned(),
+            message,
+        });
+    }
+
+    /// Posts what the caller of a failed request is not told, as a note is posted.
+    pub fn withheld(&self, id: &str, router: &str, failure: &Failure) {
+        self.post_bounded(Outgoing::Withheld {
+            id: id.to_owned(),
+            router: router.to_owned(),
+            room: failure.room.name().to_owned(),
+            status: failure.status,
+            message: clip(&failure.message, NOTE_BYTES_MAX).to_owned(),
+        });
+    }
+
+    fn post_bounded(&self, letter: Outgoing) {
         let first = {
             let mut waiting = lock(&self.waiting);
             if waiting.notes == NOTES_MAX {
@@ -170,11 +198,7 @@ impl Outbox {
                 return;
             }
             waiting.notes += 1;
-            waiting.letters.push(Outgoing::Note {
-                level,
-                room: room.to_owned(),
-                message,
-            });
+            waiting.letters.push(letter);
             waiting.letters.len() == 1
         };
         if first {

@@ -14,6 +14,7 @@ use crate::endpoint::backoff::Backoff;
 use crate::identify::Identifier;
 use crate::limit::RateLimit;
 use crate::plugin::PluginPlan;
+use crate::serve::h1::forwarded::ForwardedPlan;
 use crate::tls::client::ClientTlsPlan;
 use crate::tls::server::ServerTlsPlan;
 
@@ -41,10 +42,23 @@ pub struct RouterPlan {
     pub binding_cache: BindingCachePlan,
     pub http: HttpLimits,
     pub originator: bool,
+    #[serde(default)]
+    pub trace_propagator: TracePropagator,
     pub access_log: Option<AccessLogPlan>,
     /// Plugins in Python that each request is shown to.
     #[serde(default)]
     pub plugins: Option<PluginPlan>,
+}
+
+/// How a trace's ids travel in headers (reference/linker.md §5.3, §5.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind")]
+pub enum TracePropagator {
+    #[default]
+    #[serde(rename = "io.l5d.default")]
+    Default,
+    #[serde(rename = "io.l5d.zipkin")]
+    Zipkin,
 }
 
 /// The file that gets a line for each response (reference/linker.md §6.4).
@@ -93,6 +107,9 @@ pub struct ServerPlan {
     pub fds: Vec<i32>,
     pub socket: SocketOptions,
     pub clear_context: bool,
+    /// Callers are told the id of an error, and not what it is (`trust: none`).
+    #[serde(default)]
+    pub withhold_errors: bool,
     pub max_concurrent_requests: Option<u32>,
     pub max_call_depth: u32,
     pub timestamp_header: Option<String>,
@@ -105,6 +122,8 @@ pub struct ServerPlan {
     pub tls: Option<ServerTlsPlan>,
     #[serde(default)]
     pub rate_limit: Option<RateLimit>,
+    #[serde(default)]
+    pub forwarded: Option<ForwardedPlan>,
 }
 
 impl ServerPlan {
@@ -216,6 +235,9 @@ pub struct ClientPolicy {
     pub request_attempt_timeout_ms: Option<u64>,
     #[serde(default)]
     pub requeue_budget: BudgetPlan,
+    /// Whether endpoints are told of the caller's certificate (`forwardClientCert`).
+    #[serde(default)]
+    pub forward_client_cert: bool,
     #[serde(default)]
     pub tls: Option<ClientTlsPlan>,
     pub idle_timeout_ms: Option<u64>,

@@ -6,10 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::bind::{Answered, Bound, Leaf, Name};
 use crate::classify::{Class, Classifier};
+use crate::due::{self, Due};
 use crate::endpoint::{Endpoint, EndpointSet};
 use crate::failure::{Cause, Failure};
 use crate::resolve::{Client, Resolved};
@@ -35,8 +34,8 @@ pub trait Exchange {
     /// The value of a header that the request has once and no more.
     fn sole_value(&self, header: &str) -> Option<&[u8]>;
 
-    /// How long the server lets a request take.
-    fn timeout_ms(&self) -> Option<u64>;
+    /// By when the server, or the caller, wants the request to be answered.
+    fn due(&self) -> Option<Due>;
 
     /// Sends the request to one endpoint and passes the response on to the caller, or withholds one that is retried.
     async fn send(&mut self, hop: &Hop<'_>) -> Result<Sent, Unsent>;
@@ -55,8 +54,8 @@ pub struct Hop<'a> {
     pub leaf: &'a Leaf,
     pub client: &'a Client,
     pub endpoint: &'a Arc<Endpoint>,
-    /// By when the response must have begun, and how many milliseconds that was from the start.
-    pub deadline: Option<(Instant, u64)>,
+    /// By when the response must have begun.
+    pub due: Option<Due>,
     /// A new connection is to be made, since an idle one may be as old as the one that was lost.
     pub fresh: bool,
     pub resend: Resend<'a>,
@@ -75,7 +74,7 @@ impl Hop<'_> {
     pub fn take_retry(&self, worker: &Worker) -> bool {
         let BoundTo { name, retries, .. } = self.resend.bound_to;
         let stats = &name.service.stats[worker.index];
-        retries.take_retry(worker, self.answered, self.deadline.map(|(by, _)| by), stats)
+        retries.take_retry(worker, self.answered, self.due.map(|due| due.by), stats)
     }
 
     /// Takes a requeue, for a request that cannot have been acted on or may be acted on twice; false if there is none.
@@ -192,18 +191,14 @@ pub async fn route<E: Exchange>(
             &answered.override_dentries,
         )
     };
-    let timeout_ms = answered
-        .policy
-        .total_timeout_ms
-        .into_iter()
-        .chain(exchange.timeout_ms())
-        .min();
-    let deadline = timeout_ms.map(|timeout_ms| {
+    let total = answered.policy.total_timeout_ms.map(|timeout_ms| {
+        let due = Due::within(timeout_ms);
         // Binding has used up a part of it.
         let used = Duration::from_micros(worker.recent_us().saturating_sub(began_us));
-        let left = Duration::from_millis(timeout_ms).saturating_sub(used);
-        (Instant::now() + left, timeout_ms)
+        let by = due.by.checked_sub(used).unwrap_or(due.by);
+        Due { by, ..due }
     });
+    let due = Due::earlier(exchange.due(), total);
     answered.budget.deposit(worker.index, worker.tick_ms());
     let mut tried = Tried::default();
     // Once for each retry; requeues are inside.
@@ -212,7 +207,7 @@ pub async fn route<E: Exchange>(
         let Some((leaf, client)) = leaf.and_then(|leaf| Some((leaf, leaf.client.as_deref()?))) else {
             return Err(no_brokers());
         };
-        let resolved = resolve(worker, router, client, name, started).await?;
+        let resolved = resolve(worker, router, client, name, started, due).await?;
         let set = match &*resolved {
             Resolved::Endpoints(set) => set,
             Resolved::Status(status) => {
@@ -235,7 +230,7 @@ pub async fn route<E: Exchange>(
                 leaf,
                 client,
                 endpoint,
-                deadline,
+                due,
                 fresh: tried.lost_connection(),
                 resend: Resend { bound_to, room },
             };
@@ -285,7 +280,8 @@ async fn bind<E: Exchange>(
         return Ok((name, answered));
     }
     let timeout_ms = router.plan.binding_timeout_ms;
-    let asked = async {
+    // Boxed, as is what waits in `resolve`, so that a task need not have room for what few requests wait for.
+    let asked = Box::pin(async {
         loop {
             let key = exchange.name_key();
             let name = router
@@ -311,10 +307,11 @@ async fn bind<E: Exchange>(
                 return (name, answered);
             }
         }
-    };
-    let bound = tokio::time::timeout(Duration::from_millis(timeout_ms), asked).await;
+    });
+    let late = || Failure::binding_timeout(timeout_ms, exchange.name_path());
+    let bound = due::bounded(exchange.due(), Duration::from_millis(timeout_ms), asked, late).await;
     worker.now_us();
-    bound.map_err(|_elapsed| Failure::binding_timeout(timeout_ms, exchange.name_path()))
+    bound
 }
 
 /// ③ Where the client name is; waits for a registry that has not spoken yet.
@@ -324,6 +321,7 @@ async fn resolve(
     client: &Client,
     name: &Name,
     started_ms: u64,
+    due: Option<Due>,
 ) -> Result<Arc<Resolved>, Failure> {
     let resolved = client.resolved.load_full();
     if !matches!(*resolved, Resolved::Pending) {
@@ -331,7 +329,7 @@ async fn resolve(
     }
     let timeout_ms = router.plan.binding_timeout_ms;
     let left_ms = (started_ms + timeout_ms).saturating_sub(worker.now_us() / 1000);
-    let known = async {
+    let known = Box::pin(async {
         loop {
             let changed = client.changed.notified();
             tokio::pin!(changed);
@@ -342,10 +340,11 @@ async fn resolve(
             }
             changed.await;
         }
-    };
-    let resolved = tokio::time::timeout(Duration::from_millis(left_ms), known).await;
+    });
+    let late = || Failure::binding_timeout(timeout_ms, &name.service.path);
+    let resolved = due::bounded(due, Duration::from_millis(left_ms), known, late).await;
     worker.now_us();
-    resolved.map_err(|_elapsed| Failure::binding_timeout(timeout_ms, &name.service.path))
+    resolved
 }
 
 /// A failure to connect is told with all that an operator needs to find out why. While no endpoint is known to be alive, the
@@ -356,8 +355,13 @@ fn told(worker: &Worker, failure: Failure, hop: &Hop<'_>, set: &EndpointSet) -> 
     }
     let addresses: Vec<String> = set.endpoints.iter().map(|endpoint| endpoint.text.to_string()).collect();
     let path = &hop.resend.bound_to.name.service.path;
-    Failure {
-        retryable: set.available(worker.now_us()) == 0,
-        ..Failure::connect(path, &hop.client.id, &addresses, &hop.endpoint.text)
+    let mut told = Failure::connect(path, &hop.client.id, &addresses, &hop.endpoint.text);
+    told.retryable = set.available(worker.now_us()) == 0;
+    if hop.client.tls.is_some() {
+        // Which certificate was not trusted, and why, is more than that there is no connection.
+        told.message.push_str("reason: ");
+        told.message.push_str(&failure.message);
+        told.message.push('\n');
     }
+    told
 }

@@ -65,6 +65,17 @@ impl Stream {
         }
     }
 
+    /// The certificate that the other side has shown and we have verified, in DER form.
+    pub fn peer_certificate(&mut self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => {
+                let (_, state) = stream.get_mut().get_ref();
+                state.peer_certificates()?.first().map(AsRef::as_ref)
+            }
+        }
+    }
+
     /// Both halves, for one task.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         match self {

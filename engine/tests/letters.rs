@@ -444,6 +444,16 @@ fn mail_leaves_with_these_bytes() {
             }],
         ),
         ("cancel", vec![Outgoing::Cancel { ticket: 7 }]),
+        (
+            "withheld",
+            vec![Outgoing::Withheld {
+                id: "00000000000000ab".to_owned(),
+                router: "http".to_owned(),
+                room: "binding".to_owned(),
+                status: 502,
+                message: "no namer".to_owned(),
+            }],
+        ),
         ("drained", vec![Outgoing::Drained { unfinished: 0 }]),
         ("drained, some cut off", vec![Outgoing::Drained { unfinished: 3 }]),
         ("nothing", vec![]),

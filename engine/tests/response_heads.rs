@@ -104,10 +104,10 @@ fn responses_are_framed_by_status_method_and_fields() {
         ),
         ("HTTP/1.1 100 Continue\r\n", Get, Body::None, true),
         (
-            "HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n",
+            "HTTP/1.1 103 Early Hints\r\nContent-Length: 0\r\n",
             Get,
             Body::None,
-            false,
+            true,
         ),
         (
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n",
@@ -184,6 +184,9 @@ fn status_lines_are_read_strictly() {
             ConflictingContentLength,
         ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", InvalidContentLength),
+        (b"HTTP/1.1 103 OK\r\nContent-Length: 5\r\n\r\n", InterimBody),
+        (b"HTTP/1.1 100 OK\r\nTransfer-Encoding: chunked\r\n\r\n", InterimBody),
+        (b"HTTP/1.1 200 OK\r\nContent\rLength: 5\r\n\r\n", InvalidName),
         (b"HTTP/1.1 200 OK\r\nx : y\r\n\r\n", SpaceBeforeColon),
         (b"HTTP/1.1 200 OK\r\nx: y\r\n z\r\n\r\n", FoldedLine),
         (long.as_bytes(), LineTooLong),
@@ -197,10 +200,10 @@ fn status_lines_are_read_strictly() {
 #[test]
 fn what_a_response_tells_the_router_is_found() {
     let bytes =
-        b"HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nl5d-err: no\r\nContent-Length: 07\r\n\r\n";
+        b"HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nl5d-err: no\r\nContent-Length: 00\r\n\r\n";
     let (head, parsed) = response_in_all_pieces(bytes, Method::Get);
     assert_eq!(parsed, Ok(Parse::Complete(bytes.len())));
     assert_eq!(head.upgrade.map(|span| span.get(bytes)), Some(&b"websocket"[..]));
     assert_eq!(head.l5d_err.map(|span| span.get(bytes)), Some(&b"no"[..]));
-    assert_eq!(head.content_length, Some(7));
+    assert_eq!(head.content_length, Some(0));
 }

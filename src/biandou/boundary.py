@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -50,6 +51,16 @@ class Note(Letter, frozen=True, tag="note"):
     message: str
 
 
+class Withheld(Letter, frozen=True, tag="withheld"):
+    """An error whose caller was told no more than its id (`trust: none`): what it was, and in which room."""
+
+    id: str
+    router: str
+    room: str
+    status: int
+    message: str
+
+
 class Drained(Letter, frozen=True, tag="drained"):
     """The engine has stopped: the last request is done, or the grace was over with `unfinished` requests cut off."""
 
@@ -74,7 +85,10 @@ class Cancel(Letter, frozen=True, tag="cancel"):
     ticket: int
 
 
-Mail = Ask | Release | Consult | Cancel | Note | Drained
+Mail = Ask | Release | Consult | Cancel | Note | Withheld | Drained
+
+WITHHELD_KEPT = 256
+"""Errors of which the details are kept, the newest of them."""
 
 # ── What we answer ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -331,6 +345,7 @@ class EngineDoor:
             raise
         self._loop = asyncio.get_running_loop()
         self._take: Take | None = None
+        self.withheld: deque[Withheld] = deque(maxlen=WITHHELD_KEPT)
         self.drained: asyncio.Future[Drained] = self._loop.create_future()
 
     def start(self, take: Take) -> list[Serving]:
@@ -407,6 +422,16 @@ class EngineDoor:
             case Note():
                 _log.log(
                     _NOTE_LEVELS.get(letter.level, logging.ERROR), "%s", letter.message, extra={"room": letter.room}
+                )
+            case Withheld():
+                self.withheld.append(letter)
+                _log.info(
+                    "error %s: %s %d %s",
+                    letter.id,
+                    letter.router,
+                    letter.status,
+                    letter.message,
+                    extra={"room": letter.room},
                 )
             case Drained():
                 if not self.drained.done():

@@ -19,6 +19,10 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The configuration of one kind; keys are written in camelCase, as Linkerd writes them."""
 
 
+class Keys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """An object without a kind; keys are written in camelCase."""
+
+
 K = TypeVar("K", bound=msgspec.Struct)
 
 

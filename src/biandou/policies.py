@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
+from biandou.clients.tls import PROTOCOLS, check_known
+from biandou.clients.tls import ClientAuth as ClientAuth  # noqa: PLC0414 - has its place here for those above
+from biandou.clients.tls import ClientTls as ClientTls  # noqa: PLC0414 - has its place here for those above
+from biandou.kinds import Keys as Keys  # noqa: PLC0414 - has its place here for those above
 from biandou.kinds import Kind
 
 Milliseconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 """A time, as Linkerd's 32-bit keys hold it."""
-
-
-class Keys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """An object without a kind; keys are written in camelCase."""
 
 
 # ── Backoff ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,6 +140,43 @@ class DefaultTracePropagator(TracePropagatorKind, frozen=True, kw_only=True, tag
     """In `l5d-ctx-trace` and `l5d-sample`: what holds anyway."""
 
 
+class ZipkinTracePropagator(TracePropagatorKind, frozen=True, kw_only=True, tag="io.l5d.zipkin"):
+    """In Zipkin's `x-b3-*` headers, and not in ours (reference/linker.md §5.4)."""
+
+
+# ── Labelers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class LabelerKind(Kind, frozen=True, kw_only=True):
+    """What the `Forwarded` header calls one side of a connection (reference/linker.md §5.6)."""
+
+
+class IpLabeler(LabelerKind, frozen=True, kw_only=True, tag="ip"):
+    """Its IP address."""
+
+
+class IpPortLabeler(LabelerKind, frozen=True, kw_only=True, tag="ip:port"):
+    """Its IP address and port."""
+
+
+class ConnectionRandomLabeler(LabelerKind, frozen=True, kw_only=True, tag="connectionRandom"):
+    """A random word that the connection keeps."""
+
+
+class RequestRandomLabeler(LabelerKind, frozen=True, kw_only=True, tag="requestRandom"):
+    """A random word for each request: what holds if nothing is written."""
+
+
+class RouterLabeler(LabelerKind, frozen=True, kw_only=True, tag="router"):
+    """The router's label."""
+
+
+class StaticLabeler(LabelerKind, frozen=True, kw_only=True, tag="static"):
+    """The name that is written."""
+
+    label: Annotated[str, Meta(min_length=1, max_length=255)]
+
+
 # ── What only has kinds that are not built yet ───────────────────────────────────────────────────────────────────────
 
 
@@ -152,14 +188,9 @@ class AnnouncerKind(Kind, frozen=True, kw_only=True):
     """Where our servers are made known (reference/linker.md §2.12)."""
 
 
-class LabelerKind(Kind, frozen=True, kw_only=True):
-    """What the `Forwarded` header calls one side of a connection (reference/linker.md §5.6)."""
-
-
 # ── TLS ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-_PROTOCOLS = ("TLSv1.2", "TLSv1.3")
 _CIPHERS = (
     "TLS_AES_256_GCM_SHA384",
     "TLS_AES_128_GCM_SHA256",
@@ -171,42 +202,6 @@ _CIPHERS = (
     "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
 )
-
-
-def _check_known(key: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
-    for name in names:
-        if name not in known:
-            raise ValueError(f"{key}: {name} is not supported; supported: {', '.join(known)}")
-
-
-class ClientAuth(Keys, frozen=True, kw_only=True):
-    """The certificate that we show; PEM files, the key as PKCS#8."""
-
-    cert_path: str
-    key_path: str
-    intermediate_certs_path: str | None = None
-
-
-class ClientTls(Keys, frozen=True, kw_only=True):
-    """TLS towards endpoints (reference/linker.md §2.8); `{captures}` of the prefix are put into `commonName`."""
-
-    enabled: bool = True
-    common_name: str | None = None
-    disable_validation: bool = False
-    trust_certs: tuple[str, ...] = ()
-    trust_certs_bundle: str | None = None
-    client_auth: ClientAuth | None = None
-    protocols: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Raise `ValueError` if keys contradict each other."""
-        if self.disable_validation and self.client_auth is not None:
-            raise ValueError("disableValidation: true is incompatible with clientAuth")
-        if self.trust_certs and self.trust_certs_bundle is not None:
-            raise ValueError("Both trustCerts and trustCertsBundle have been set. Please use only trustCertsBundle.")
-        if self.enabled and not self.disable_validation and self.common_name is None:
-            raise ValueError("tls is configured with validation but `commonName` is not set")
-        _check_known("protocols", self.protocols, _PROTOCOLS)
 
 
 class ServerTls(Keys, frozen=True, kw_only=True):
@@ -222,5 +217,5 @@ class ServerTls(Keys, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for a protocol or cipher suite that we do not speak."""
-        _check_known("protocols", self.protocols, _PROTOCOLS)
-        _check_known("ciphers", self.ciphers, _CIPHERS)
+        check_known("protocols", self.protocols, PROTOCOLS)
+        check_known("ciphers", self.ciphers, _CIPHERS)

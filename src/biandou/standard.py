@@ -14,24 +14,34 @@ from biandou.balancers import ApertureBalancer, EwmaBalancer, HeapBalancer, P2cB
 from biandou.identifiers import http
 from biandou.interpreters.fs import FsInterpreterKind
 from biandou.interpreters.local import DefaultInterpreterKind
+from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
 from biandou.kinds import Register
 from biandou.namers.fs import FsNamerKind
 from biandou.namers.rewrite import RewriteNamerKind
 from biandou.plugins import PluggableRegister
 from biandou.policies import (
     AllSuccessful,
+    ConnectionRandomLabeler,
     ConsecutiveFailures,
     DefaultTracePropagator,
+    IpLabeler,
+    IpPortLabeler,
     NoFailureAccrual,
     NonRetryable5xx,
+    RequestRandomLabeler,
     RetryableAll5xx,
     RetryableIdempotent5xx,
     RetryableRead5xx,
+    RouterLabeler,
+    StaticLabeler,
     SuccessRate,
     SuccessRateWindowed,
+    ZipkinTracePropagator,
 )
+from biandou.stores.etcd import EtcdStoreKind
 from biandou.stores.in_memory import InMemoryStoreKind
 from biandou.stores.sqlite import SqliteStoreKind
+from biandou.stores.zk import ZkStoreKind
 from biandou.telemeters.prometheus import PrometheusTelemeter
 from biandou.transformers.const import ConstTransformerKind
 from biandou.transformers.localhost import LocalhostTransformerKind
@@ -63,10 +73,10 @@ INTERPRETERS: Final[Register[Any]] = PluggableRegister(
     (
         DefaultInterpreterKind,
         FsInterpreterKind,
+        NamerdHttpInterpreterKind,
     ),
     planned=(
         "io.l5d.namerd",
-        "io.l5d.namerd.http",
         "io.l5d.mesh",
         "io.l5d.k8s.configMap",
         "io.l5d.consul.interpreter",
@@ -144,8 +154,10 @@ RESPONSE_CLASSIFIERS: Final[Register[Any]] = Register(
 
 TRACE_PROPAGATORS: Final[Register[Any]] = Register(
     "trace propagators",
-    (DefaultTracePropagator,),
-    planned=("io.l5d.zipkin",),
+    (
+        DefaultTracePropagator,
+        ZipkinTracePropagator,
+    ),
 )
 
 REQUEST_AUTHORIZERS: Final[Register[Any]] = Register("request authorizers", planned=("io.l5d.k8s.istio",))
@@ -154,13 +166,13 @@ ANNOUNCERS: Final[Register[Any]] = Register("announcers", planned=("io.l5d.serve
 
 LABELERS: Final[Register[Any]] = Register(
     "labelers",
-    planned=(
-        "connectionRandom",
-        "ip",
-        "ip:port",
-        "requestRandom",
-        "router",
-        "static",
+    (
+        ConnectionRandomLabeler,
+        IpLabeler,
+        IpPortLabeler,
+        RequestRandomLabeler,
+        RouterLabeler,
+        StaticLabeler,
     ),
 )
 
@@ -181,12 +193,12 @@ STORES: Final[Register[Any]] = PluggableRegister(
     (
         SqliteStoreKind,
         InMemoryStoreKind,
+        EtcdStoreKind,
+        ZkStoreKind,
     ),
     planned=(
         "io.l5d.consul",
-        "io.l5d.etcd",
         "io.l5d.k8s",
-        "io.l5d.zk",
     ),
 )
 

@@ -103,6 +103,26 @@ async def test_a_namespace_lives_from_create_to_delete(url: str, tmp_path: Path)
     assert await run("rm", "web") == Ran(255, "", "Error: resource was not found by ID or name\n")
 
 
+async def test_a_version_of_the_past_is_compared_and_comes_back(url: str) -> None:
+    assert (await run("update", "default", "-", stdin="/svc=>/a ; /new=>/n")).status == 0
+    told = await run("diff", "default")
+    lines = told.output.splitlines()
+    assert (told.status, lines[0][:8], lines[1][:8]) == (0, "--- MQ==", "+++ Mg==")
+    assert lines[3:] == ["-/svc       => /a & /b ;", "-/longer/x  => /c ;", "+/svc  => /a ;", "+/new  => /n ;"]
+    assert (await run("diff", "default", "--exit-code")).status == 1
+    assert await run("diff", "default", "Mg==", "Mg==", "--exit-code") == Ran(0, "", "")
+    assert await run("rollback", "default") == Ran(0, "Rolled back default to MQ== as Mw==\n", "")
+    assert (await run("get", "default", "--pretty=false")).output == "/svc=>/a & /b;/longer/x=>/c;\n"
+    assert await run("rollback", "default", "Mg==") == Ran(0, "Rolled back default to Mg== as NA==\n", "")
+    newest = json.loads((await run("history", "default", "--json")).output)[0]
+    assert (newest["dtab"], newest["author"], newest["message"]) == ("/svc=>/a;/new=>/n", "ann", "rollback to Mg==")
+    await run("delete", "default")
+    assert (await run("rollback", "default")).output == "Rolled back default to NA== as Ng==\n"
+    assert await run("rollback", "default", "nope") == Ran(255, "", "Error: the history knows no version nope\n")
+    deleted = await run("rollback", "default", "NQ==")
+    assert deleted.errors == "Error: default was deleted in NQ==: say biandou dtab delete default\n"
+
+
 @pytest.mark.parametrize(
     ("words", "stdin", "said"),
     [
@@ -112,6 +132,10 @@ async def test_a_namespace_lives_from_create_to_delete(url: str, tmp_path: Path)
         (("create", "web"), "", "create requires a name and file path"),
         (("update", "web"), "", "update requires a name and file path"),
         (("delete",), "", "delete requires one argument"),
+        (("history",), "", "history requires a name argument"),
+        (("diff",), "", "diff takes a name and two versions at most"),
+        (("diff", "default"), "", "default has had one version only"),
+        (("rollback", "default", "a", "b"), "", "rollback takes a name and a version"),
         (("create", "web", "/no/such/file"), "", "[Errno 2] No such file or directory: '/no/such/file'"),
         (
             ("create", "web", "-"),

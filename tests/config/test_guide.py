@@ -20,7 +20,7 @@ from biandou.kinds import Kind
 GUIDE = (FilePath(__file__).parents[2] / "docs" / "guides" / "configuration.md").read_text()
 
 # Refused as a whole: what is in it is told when it is built.
-REFUSED = {"addForwardedHeader", "kind"}
+REFUSED = {"kind"}
 
 
 def structs(hint: Any) -> Iterator[type[msgspec.Struct]]:

@@ -380,21 +380,13 @@ def test_keys_that_linkerd_removed_are_unknown(key: str) -> None:
 UNBUILT = [
     (in_router("streamingEnabled: false"), "routers[0].streamingEnabled", "streamingEnabled"),
     (in_router("compressionLevel: 5"), "routers[0].compressionLevel", "compressionLevel"),
-    (in_router("tracePropagator: {kind: io.l5d.zipkin}"), "routers[0].tracePropagator.kind", "io.l5d.zipkin"),
     (in_router("announcers: [{kind: io.l5d.serversets}]"), "routers[0].announcers[0].kind", "io.l5d.serversets"),
-    (in_router("client: {forwardClientCert: true}"), "routers[0].client.forwardClientCert", "forwardClientCert"),
     (
         in_router("client: {requestAuthorizers: [{kind: io.l5d.k8s.istio}]}"),
         "routers[0].client.requestAuthorizers[0].kind",
         "io.l5d.k8s.istio",
     ),
     (in_server("announce: [/#/io.l5d.serversets/web]"), "routers[0].servers[0].announce", "announce"),
-    (in_server("addForwardedHeader: {}"), "routers[0].servers[0].addForwardedHeader", "addForwardedHeader"),
-    (
-        in_server("addForwardedHeader: {by: {kind: ip}}"),
-        "routers[0].servers[0].addForwardedHeader.by.kind",
-        "ip",
-    ),
     (in_server("socketOptions: {reuseAddr: false}"), "routers[0].servers[0].socketOptions.reuseAddr", "reuseAddr"),
     (HEAD + "admin: {httpIdentifierPort: 1}", "admin.httpIdentifierPort", "httpIdentifierPort"),
     (HEAD + "admin: {tls: {certPath: a, keyPath: b}}", "admin.tls", "tls"),

@@ -106,6 +106,22 @@ BAD = [
         ["n.yaml:1:46: storage.namespaces: the dtab of web: '>' expected but ' ' found at '/svc =[ ]/x'"],
     ),
     (
+        "storage: {kind: io.l5d.etcd}\ninterfaces: [{kind: io.l5d.httpController}]",
+        [
+            "n.yaml:1:10: storage.experimental: The io.l5d.etcd storage is experimental and must be explicitly enabled "
+            "by setting the `experimental' parameter to `true'."
+        ],
+    ),
+    (
+        "storage: {kind: io.l5d.zk, zkAddrs: [{host: a, port: 1}, {host: b}], "
+        "acls: [{scheme: s, id: i, perms: rr}, {scheme: s, id: i, perms: r}]}\n"
+        "interfaces: [{kind: io.l5d.httpController}]",
+        [
+            "n.yaml:1:58: storage.zkAddrs[1].port: missing: 'port' must be specified",
+            "n.yaml:1:77: storage.acls[0]: perms are some of crwda, each once, and rr is not",
+        ],
+    ),
+    (
         HTTP + "namers: [{kind: io.l5d.fs, rootDir: .}, {kind: io.l5d.fs, rootDir: ., prefix: /io.l5d.fs/x}]",
         [
             "n.yaml:3:79: namers[1].prefix: Namers must not have overlapping prefixes: /io.l5d.fs and /io.l5d.fs/x",

@@ -45,11 +45,13 @@ routers:
   maxErrResponseKB: 1
   maxHeaderCount: 14
   originator: true
+  tracePropagator: {kind: io.l5d.zipkin}
   servers:
   - port: 1
     ip: 0.0.0.0
     socketOptions: {noDelay: false, reusePort: true, keepAlive: true, backlog: 9, readTimeoutMs: 3, writeTimeoutMs: 4}
-    clearContext: true
+    trust: none
+    addForwardedHeader: {for: {kind: static, label: edge}}
     maxConcurrentRequests: 5
     maxCallDepth: 6
     headTimeoutMs: 12
@@ -63,6 +65,7 @@ routers:
 """
     (made,) = plan(parse(text), workers=1).routers
     assert (made.label, made.dst_prefix, made.binding_timeout_ms, made.originator) == ("out", "/http", 7, True)
+    assert made.trace_propagator == {"kind": "io.l5d.zipkin"}
     assert made.identifiers == [
         {"kind": "io.l5d.path", "segments": 2, "consume": True},
         {"kind": "io.l5d.methodAndHost", "httpUriInDst": False},
@@ -90,6 +93,7 @@ routers:
             "write_timeout_ms": 4,
         },
         "clear_context": True,
+        "withhold_errors": True,
         "max_concurrent_requests": 5,
         "max_call_depth": 6,
         "timestamp_header": "x-time",
@@ -108,6 +112,7 @@ routers:
             "protocols": ["TLSv1.3"],
         },
         "rate_limit": {"requests_per_second": 2.5, "burst": 3, "by_header": "x-key"},
+        "forwarded": {"by": {"kind": "requestRandom"}, "for": {"kind": "static", "label": "edge"}},
     }
 
 
@@ -127,6 +132,7 @@ def test_every_setting_of_a_client_reaches_its_policy() -> None:
   requeueBudget: {percentCanRetry: 0.5}
   clientSession: {lifeTimeMs: 7, idleTimeMs: 8}
   socketOptions: {keepAlive: false, writeTimeoutMs: 9}
+  forwardClientCert: true
   tls: {commonName: n, trustCertsBundle: b, clientAuth: {certPath: c, keyPath: k}}
   maxEjectedPercent: 40
   panicThresholdPercent: 30
@@ -161,6 +167,7 @@ def test_every_setting_of_a_client_reaches_its_policy() -> None:
         "connect_timeout_ms": 10,
         "request_attempt_timeout_ms": 6,
         "requeue_budget": {"min_retries_per_sec": 10, "percent_can_retry": 0.5, "ttl_ms": 10_000},
+        "forward_client_cert": True,
         "tls": {
             "common_name": "n",
             "disable_validation": False,

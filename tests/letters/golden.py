@@ -35,6 +35,7 @@ from biandou.boundary import (
     Scope,
     Stat,
     Tally,
+    Withheld,
     encode,
 )
 from biandou.config.plan import (
@@ -262,6 +263,7 @@ MAIL: Final[dict[str, list[Mail]]] = {
         )
     ],
     "cancel": [Cancel(ticket=7)],
+    "withheld": [Withheld(id="00000000000000ab", router="http", room="binding", status=502, message="no namer")],
     "drained": [Drained(unfinished=0)],
     "drained, some cut off": [Drained(unfinished=3)],
     "nothing": [],

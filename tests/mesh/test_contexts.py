@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import struct
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -106,16 +107,16 @@ async def test_deadlines_combine_to_the_latest_word_and_the_earliest_end_and_cro
         LinkerProcess(config(origin.port)) as second,
         LinkerProcess(config(second.port())) as first,
     ):
-        now = 1_700_000_000_000_000_000
+        now, soon = time.time_ns(), time.time_ns() + 60_000_000_000
         for lines, told in [
             ([], []),
-            ([f"{now} {now + 9}"], [f"{now} {now + 9}"]),
-            ([f"{now} {now + 9}", f"{now + 2} {now + 7}"], [f"{now + 2} {now + 7}"]),
-            ([f"{now + 2} {now + 9}", f"{now} {now + 12}", "soon", "1", f"{now}"], [f"{now + 2} {now + 9}"]),
+            ([f"{now} {soon + 9}"], [f"{now} {soon + 9}"]),
+            ([f"{now} {soon + 9}", f"{now + 2} {soon + 7}"], [f"{now + 2} {soon + 7}"]),
+            ([f"{now + 2} {soon + 9}", f"{now} {soon + 12}", "soon", "1", f"{now}"], [f"{now + 2} {soon + 9}"]),
             (["soon"], []),
         ]:
             headers = [f"l5d-ctx-deadline: {line}" for line in lines]
-            assert status_of(await first.get("web", "/", *headers)) == 200, "a deadline that is over refuses nothing"
+            assert status_of(await first.get("web", "/", *headers)) == 200
             assert values_of(origin.requests[-1], "l5d-ctx-deadline") == told
 
 
@@ -126,10 +127,21 @@ async def test_a_timeout_tightens_the_deadline_of_what_comes_after(more: str) ->
         [told] = values_of(origin.requests[-1], "l5d-ctx-deadline")
         said, until = map(int, told.split(" "))
         assert 4_000_000_000 < until - said <= 5_000_000_000
-        await linker.get("web", "/", f"l5d-ctx-deadline: {said} {said + 9}")
+        early = said + 3_000_000_000
+        await linker.get("web", "/", f"l5d-ctx-deadline: {said} {early}")
         [told] = values_of(origin.requests[-1], "l5d-ctx-deadline")
-        assert int(told.split(" ")[1]) == said + 9, "the earlier end stays"
+        assert int(told.split(" ")[1]) == early, "the earlier end stays"
         assert int(told.split(" ")[0]) > said
+
+
+async def test_a_request_whose_deadline_is_over_is_refused_by_the_first_linker_and_counted() -> None:
+    async with Origin() as origin, LinkerProcess(config(origin.port)) as linker:
+        now = time.time_ns()
+        answer = await linker.get("web", "/", f"l5d-ctx-deadline: {now - 9} {now - 5_000_000_000}")
+        assert status_of(answer) == 503
+        assert origin.requests == []
+        metrics = await linker.admin("/admin/metrics.json")
+        assert b"/admission_control/deadline/rejected" in metrics
 
 
 async def test_an_edge_believes_no_context_and_tells_nothing_of_its_own() -> None:
@@ -149,3 +161,50 @@ async def test_an_edge_believes_no_context_and_tells_nothing_of_its_own() -> Non
             refused = await linker.get("", "/")
             assert status_of(refused) == 400
             assert b"l5d-" not in refused
+
+
+async def test_zipkins_headers_are_read_and_written_instead_of_ours() -> None:
+    async with (
+        Origin() as origin,
+        LinkerProcess(config(origin.port, "tracePropagator: {kind: io.l5d.zipkin}")) as linker,
+    ):
+
+        def told(name: str) -> str:
+            (value,) = values_of(origin.requests[-1], f"x-b3-{name}")
+            return value
+
+        await linker.get(
+            "web", "/", "X-B3-TraceId: 00ab", "X-B3-SpanId: 2", "x-b3-sampled: true", "l5d-sample: 0", "x-b3-flags: 0"
+        )
+        assert (told("traceid"), told("sampled"), told("flags")) == ("00000000000000ab", "1", "0")
+        assert told("spanid") != told("parentspanid") != "0000000000000002"
+        for name in ("l5d-ctx-trace", "l5d-reqid", "l5d-sample"):
+            assert values_of(origin.requests[-1], name) == []
+        await linker.get("web", "/", "x-b3-traceid: 1")
+        assert told("traceid") != "0000000000000001", "without a span there is no trace to go on with"
+        assert told("sampled") == "0", "undecided is told as no"
+
+
+async def test_with_our_own_propagator_zipkins_headers_pass_untouched() -> None:
+    async with Origin() as origin, LinkerProcess(config(origin.port)) as linker:
+        await linker.get("web", "/", "X-B3-SpanId: 2")
+        assert values_of(origin.requests[-1], "x-b3-spanid") == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ("{}", r"by=_\w{6};for=_\w{6};host=web"),
+        ("{by: {kind: ip}, for: {kind: 'ip:port'}}", r'by=127\.0\.0\.1;for="127\.0\.0\.1:\d+";host=web'),
+        ("{by: {kind: router}, for: {kind: static, label: edge}}", "by=_http;for=_edge;host=web"),
+        ("{by: {kind: connectionRandom}, for: {kind: requestRandom}}", r"by=_\w{6};for=_\w{6};host=web"),
+    ],
+)
+async def test_a_forwarded_header_is_added_to_those_that_came(labels: str, expected: str) -> None:
+    async with Origin() as origin:
+        text = config(origin.port).replace("  - port: 0\n", f"  - port: 0\n    addForwardedHeader: {labels}\n")
+        async with LinkerProcess(text) as linker:
+            await linker.get("web", "/", "Forwarded: for=them")
+            first, added = values_of(origin.requests[-1], "forwarded")
+            assert first == "for=them"
+            assert re.fullmatch(expected, added), added

@@ -5,16 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
 
 import pytest
 
+from biandou.clients.tls import ClientAuth, ClientTls
+from biandou.dtab import NEG, Dtab, NameTree
+from biandou.dtab import Path as Name
+from biandou.dtab.bound import Bound
+from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
+from biandou.live import Live, Ok, Pending
+from biandou.namers.all import Namers
 from biandou.testing.linker_process import LinkerProcess
-from biandou.testing.origin import exchange
+from biandou.testing.observing import Observed
+from biandou.testing.origin import Origin, exchange
 from tests.mesh.programs import run
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 HTTP = "io.l5d.httpController interface"
 
 
@@ -109,6 +119,36 @@ async def test_a_changed_dtab_is_told_at_once_and_kill_9_loses_nothing(tmp_path:
         assert [revision["dtab"] for revision in history] == ["/a=>/c", "/a=>/b"]
 
 
+async def test_a_linker_binds_by_namerd_and_goes_on_while_namerd_is_away(tmp_path: Path) -> None:
+    config = (
+        f"storage: {{kind: io.biandou.sqlite, path: {tmp_path}/namerd.db}}\n"
+        "interfaces: [{kind: io.l5d.httpController, port: PORT}]\n"
+    )
+    old, new = (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + word for word in (b"old", b"new"))
+    async with Origin(old) as one, Origin(new) as other:
+        dtab = "Content-Type: text/plain"
+        async with namerd(config.replace("PORT", "0")) as control:
+            port = control.port(HTTP)
+            await ask(control, "POST /api/1/dtabs/default", f"/svc=>/$/inet/127.0.0.1/{one.port}".encode(), dtab)
+            linker = LinkerProcess(
+                "admin: {port: 0}\nrouters: [{protocol: http, servers: [{port: 0}], interpreter: {kind: "
+                f"io.l5d.namerd.http, dst: /$/inet/127.0.0.1/{port}, retry: {{baseSeconds: 1, maxSeconds: 1}}}}}}]"
+            )
+            await linker.start()
+            try:
+                assert (await linker.get("web")).endswith(b"old")
+                await control.kill()
+                for _ in range(5):
+                    assert (await linker.get("web")).endswith(b"old")
+                async with namerd(config.replace("PORT", str(port))) as again:
+                    await ask(again, "PUT /api/1/dtabs/default", f"/svc=>/$/inet/127.0.0.1/{other.port}".encode(), dtab)
+                    async with asyncio.timeout(10):
+                        while not (await linker.get("web")).endswith(b"new"):
+                            await asyncio.sleep(0.05)
+            finally:
+                await linker.stop()
+
+
 async def test_only_who_shows_a_token_gets_in(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from-a-file\n")
     tokens = f", tokens: [{{name: ann, tokenFile: {tmp_path}/token}}, {{name: eye, token: look, readOnly: true}}]"
@@ -138,6 +178,24 @@ async def test_a_client_needs_a_certificate_where_one_is_required(tmp_path: Path
         own = ["--cert", f"{tmp_path}/client.pem", "--key", f"{tmp_path}/client-key.pem"]
         told = await run(*known, *own)
         assert (told.status, told.output) == (0, b'["default"]\n'), told.errors
+
+
+async def test_a_linker_shows_its_certificate_to_namerd_and_trusts_nobody_else(tmp_path: Path) -> None:
+    await certificates(tmp_path)
+    files = {"certPath": "server", "keyPath": "server-key", "caCertPath": "authority"}
+    tls = ", ".join(f"{key}: {tmp_path}/{name}.pem" for key, name in files.items())
+
+    def bound(name: str) -> Live[NameTree[Bound]]:
+        auth = ClientAuth(cert_path=f"{tmp_path}/client.pem", key_path=f"{tmp_path}/client-key.pem")
+        ours = ClientTls(common_name=name, trust_certs_bundle=f"{tmp_path}/authority.pem", client_auth=auth)
+        kind = NamerdHttpInterpreterKind(dst=f"/$/inet/127.0.0.1/{program.port(HTTP)}", tls=ours)
+        return kind.interpreter(Live.ok(Dtab()), Namers()).bind(Dtab(), Name.read("/svc/web"))
+
+    async with in_memory(f", tls: {{{tls}, requireClientAuth: true}}") as program:
+        with Observed(bound("localhost")) as name, Observed(bound("elsewhere")) as other:
+            await name.until(lambda state: state == Ok(NEG))
+            await asyncio.sleep(0.2)
+            assert isinstance(other.now, Pending)
 
 
 async def certificates(folder: Path) -> None:
@@ -172,6 +230,14 @@ async def test_its_admin_server_has_the_pages_of_the_reference_and_it_runs_witho
         assert metrics["interface/io.l5d.httpController/requests"] == 1
         health = json.loads(await program.admin("/admin/health"))
         assert (health["namespaces"], health["storage"]) == (1, "ok")
+        assert b'<a href="dtab/default">default</a>' in await program.admin("/")
+        assert b"/svc=&gt;/#/io.l5d.fs</textarea>" in await program.admin("/dtab/default")
+        missing = await exchange("127.0.0.1", program.admin_port, request("GET /dtab/nope"))
+        assert missing.startswith(b"HTTP/1.1 404 ")
+        delegation = json.loads(
+            await program.admin("/dtab/delegator.json?dtab=/a=>/$/nil&path=/a".replace("=>", "%3D%3E"))
+        )
+        assert delegation["delegate"]["type"] == "empty"
         assert "_engine" not in Path(f"/proc/{program.pid}/maps").read_text()
         quitting = await exchange("127.0.0.1", program.admin_port, request("POST /admin/shutdown"))
         assert quitting.endswith(b"quitting\n")
@@ -204,3 +270,24 @@ async def test_a_store_that_cannot_be_opened_keeps_it_from_starting(tmp_path: Pa
     await program.launch()
     assert await program.wait() == 1
     assert any(f"cannot start: {tmp_path}/file/namerd.db" in line for line in program.log)
+
+
+async def test_the_examples_are_a_linker_that_is_steered_by_its_namerd(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(EXAMPLES / "namerd", tmp_path / "namerd"))
+    answers = [f"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{word}".encode() for word in "ab"]
+    async with Origin(answers[0]) as one, Origin(answers[1]) as other:
+        (folder / "disco" / "web").write_text(f"127.0.0.1 {one.port}\n")
+        control = (folder / "namerd.yaml").read_text().replace("port: 9991", "port: 0").replace("port: 4180", "port: 0")
+        async with LinkerProcess(control, command="namerd", cwd=str(folder)) as program:
+            text = "Content-Type: text/plain"
+            await ask(program, "POST /api/1/dtabs/default", b"/svc => /#/io.l5d.fs ;", text)
+            data = (
+                (folder / "linker.yaml").read_text().replace("port: 9990", "port: 0").replace("port: 4140", "port: 0")
+            )
+            async with LinkerProcess(data.replace("/4180", f"/{program.port(HTTP)}"), cwd=str(folder)) as linker:
+                assert (await linker.get("web")).endswith(b"a")
+                moved = f"/svc => /$/inet/127.0.0.1/{other.port} ;".encode()
+                await ask(program, "PUT /api/1/dtabs/default", moved, text)
+                async with asyncio.timeout(5):
+                    while not (await linker.get("web")).endswith(b"b"):
+                        await asyncio.sleep(0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from biandou.testing.linker_process import LinkerProcess
 from biandou.testing.origin import OK, Origin, read_message
+from tests.mesh.callers import values_of
 
 
 async def run(*arguments: str | Path) -> tuple[int, str]:
@@ -148,3 +150,50 @@ async def test_an_origin_must_have_the_name_that_was_configured(
             assert status == 0
             assert f"HTTP/1.1 {expected}" in output
     assert asked == (2 if expected == 200 else 0)
+
+
+async def test_endpoints_are_told_of_the_callers_certificate_and_of_no_forged_one(certificates: Path) -> None:
+    files = f"certPath: {certificates}/web.pem, keyPath: {certificates}/web.key, caCertPath: {certificates}/ca.pem"
+    server, client = f"tls: {{{files}, requireClientAuth: true}}", "client: {forwardClientCert: true}"
+    shown = ("--cert", certificates / "caller.pem", "--key", certificates / "caller.key")
+    forged = ("-H", "x-forwarded-client-cert: Hash=1")
+    der = ssl.PEM_cert_to_DER_cert((certificates / "caller.pem").read_text())
+    told = f'Hash={hashlib.sha256(der).hexdigest().upper()};DNS=caller.test;Subject="CN=caller.test"'
+    async with Origin() as origin, LinkerProcess(config(origin.port, server=server, client=client)) as linker:
+        await curl(linker.port(), certificates, *shown, *forged)
+        assert values_of(origin.requests[-1], "x-forwarded-client-cert") == [told]
+    async with Origin() as origin, LinkerProcess(config(origin.port, client=client)) as linker:
+        await linker.get("web", "/", forged[1])
+        assert values_of(origin.requests[-1], "x-forwarded-client-cert") == ["Hash=1"], "of the linker before us"
+    async with Origin() as origin, LinkerProcess(config(origin.port)) as linker:
+        await linker.get("web", "/", forged[1])
+        assert values_of(origin.requests[-1], "x-forwarded-client-cert") == []
+
+
+async def test_a_key_may_be_pkcs_1_and_what_kept_a_caller_out_is_told(certificates: Path) -> None:
+    await openssl("genrsa", "-traditional", "-out", certificates / "rsa.key", "2048")
+    await openssl(
+        "req",
+        "-x509",
+        "-key",
+        certificates / "rsa.key",
+        "-out",
+        certificates / "rsa.pem",
+        "-subj",
+        "/CN=rsa",
+        "-days",
+        "2",
+    )
+    assert "BEGIN RSA PRIVATE KEY" in (certificates / "rsa.key").read_text()
+    server = f"tls: {{certPath: {certificates}/rsa.pem, keyPath: {certificates}/rsa.key}}"
+    async with Origin() as origin, LinkerProcess(config(origin.port, server=server)) as inner:
+        status, output = await curl(inner.port(), certificates, "--insecure")
+        assert (status, "HTTP/1.1 200" in output) == (0, True), output
+        anybody = "client: {tls: {disableValidation: true}}"
+        async with LinkerProcess(config(inner.port(), client=anybody)) as outer:
+            assert (await outer.get("web")).startswith(b"HTTP/1.1 200 ")
+        strict = f"client: {{tls: {{commonName: rsa, trustCertsBundle: {certificates}/ca.pem}}}}"
+        async with LinkerProcess(config(inner.port(), client=strict)) as outer:
+            answer = await outer.get("web")
+            assert answer.startswith(b"HTTP/1.1 502 ")
+            assert b"reason: the TLS handshake failed: invalid peer certificate" in answer

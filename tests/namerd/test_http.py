@@ -271,6 +271,11 @@ async def test_a_watch_of_a_dtab_tells_each_version_and_nothing_of_a_missing_one
         assert watch.now == Ok(b'[{"prefix":"/a","dst":"/c"}]\n')
 
 
+async def test_a_head_is_never_a_stream(http: HttpApi) -> None:
+    for line in ("HEAD dtabs?watch=1", "HEAD dtabs/default?watch=1", "HEAD bind/default?path=/svc/a&watch=1"):
+        assert (await ask(http, line)).status == 200
+
+
 async def test_a_watch_of_the_list_tells_each_change(http: HttpApi) -> None:
     with await documents(http, "GET dtabs?watch=1") as watch:
         assert watch.now == Ok(b'["default","empty"]\n')

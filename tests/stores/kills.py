@@ -38,6 +38,8 @@ def main(arguments: list[str]) -> int:
     """Kill as often as was asked for; gives the exit status."""
     module, _, name = arguments[0].partition(":")
     kind = msgspec.convert(json.loads(arguments[1]), getattr(importlib.import_module(module), name))
+    # What the store imports is imported here, once for all forks.
+    kind.store()
     kills = int(arguments[2])
     random.seed(arguments[3] if len(arguments) > 3 else None)
     allowed: list[Known] = [{}]

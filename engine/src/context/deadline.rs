@@ -32,6 +32,15 @@ impl Deadline {
         })
     }
 
+    /// How long a request may still take; on error, for how long it has been late.
+    pub fn left(&self) -> Result<Duration, Duration> {
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let end = Duration::from_nanos(self.deadline_ns);
+        end.checked_sub(now).ok_or_else(|| now.saturating_sub(end))
+    }
+
     /// Says that a request must be answered within `left` from now.
     pub fn within(left: Duration) -> Option<Self> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;

@@ -24,6 +24,9 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// The flags that say whether to keep the trace.
+    pub(super) const DECISION: u64 = SAMPLING_KNOWN | SAMPLED;
+
     /// Begins a trace: all three ids are the same.
     pub fn root(random: &mut Rng) -> Self {
         let id = random_id(random);
@@ -74,7 +77,7 @@ impl Trace {
 
     /// Notes a decision. Bits are only ever added, so one that was taken to keep the trace stays
     /// (reference/wire.md §5.1).
-    fn decide(&mut self, keep: bool) {
+    pub(super) fn decide(&mut self, keep: bool) {
         self.flags |= if keep { SAMPLING_KNOWN | SAMPLED } else { SAMPLING_KNOWN };
     }
 
@@ -105,10 +108,15 @@ impl Trace {
 
     /// Appends the value of `l5d-reqid`: the trace's id in 16 hexadecimal digits.
     pub fn write_request_id(&self, out: &mut Vec<u8>) {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digits: [u8; 16] = std::array::from_fn(|index| DIGITS[(self.trace >> (60 - 4 * index) & 15) as usize]);
-        out.extend_from_slice(&digits);
+        write_hex(self.trace, out);
     }
+}
+
+/// Appends an id in 16 hexadecimal digits.
+pub(super) fn write_hex(id: u64, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits: [u8; 16] = std::array::from_fn(|index| DIGITS[(id >> (60 - 4 * index) & 15) as usize]);
+    out.extend_from_slice(&digits);
 }
 
 /// An id is never 0, which stands for none.

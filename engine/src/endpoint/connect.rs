@@ -91,7 +91,11 @@ pub async fn encrypt(
     };
     let handshake = tokio_rustls::TlsConnector::from(config).connect(name, stream);
     match tokio::time::timeout(Duration::from_millis(timeout_ms), handshake).await {
-        Ok(connected) => connected.map(|stream| Stream::encrypted(tokio_rustls::TlsStream::Client(stream))),
+        Ok(Ok(stream)) => Ok(Stream::encrypted(tokio_rustls::TlsStream::Client(stream))),
+        Ok(Err(error)) => Err(io::Error::new(
+            error.kind(),
+            format!("the TLS handshake failed: {error}"),
+        )),
         Err(_elapsed) => Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "the TLS handshake took too long",

@@ -139,6 +139,24 @@ fn path_and_query(head: &RequestHead) -> Span {
     head.absolute.map_or(head.target, |absolute| absolute.path)
 }
 
+/// Whether the path has a segment `.` or `..`, also percent-encoded: what one reader takes for a name, another may resolve
+/// (RFC 3986 §5.2.4), so that they would not mean the same.
+pub fn climbs(head: &RequestHead, buf: &[u8]) -> bool {
+    let mut segments = path_only(head, buf)
+        .get(buf)
+        .split(|&byte| matches!(byte, b'/' | b'\\'));
+    segments.any(|segment| {
+        let mut rest = segment;
+        let mut dots = 0;
+        while let [b'.', after @ ..] | [b'%', b'2', b'e' | b'E', after @ ..] = rest {
+            rest = after;
+            dots += 1;
+        }
+        // What follows a `;` is a parameter to some.
+        matches!(dots, 1 | 2) && matches!(rest.first(), None | Some(b';'))
+    })
+}
+
 /// The path of the target, without the query.
 fn path_only(head: &RequestHead, buf: &[u8]) -> Span {
     let span = path_and_query(head);

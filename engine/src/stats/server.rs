@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::counter::{Counter, Gauge};
+use super::deadlines::Deadlines;
 use super::failures::Counted;
 use super::histogram::Histogram;
 use super::responses::Responses;
@@ -28,6 +29,7 @@ pub struct ServerStats {
     pub tls_connections: Gauge,
     pub tls_handshake_us: Histogram,
     pub tls_failed_handshake_us: Histogram,
+    pub deadlines: Deadlines,
     pub received_bytes: Counter,
     pub sent_bytes: Counter,
     pub payloads: Payloads,
@@ -54,6 +56,7 @@ impl ServerStats {
         scope.stat("request_latency_ms", Responses::latency(responses));
         scope.sum_if_any("rate_limited", blocks, |block| &block.rate_limited);
         scope.sum_if_any("refused_connections", blocks, |block| &block.refused_connections);
+        Deadlines::collect(blocks, |block| &block.deadlines, &mut scope);
         scope.traffic(blocks, |block| Traffic {
             connects: &block.connects,
             closes: &block.closes,

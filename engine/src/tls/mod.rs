@@ -1,6 +1,7 @@
 //! TLS towards callers and towards endpoints: configurations made from PEM files, made anew when the files change.
 
 pub mod client;
+pub mod peer;
 mod pem;
 pub mod reloading;
 pub mod server;

@@ -1,6 +1,7 @@
 //! Certificates and keys in PEM files; what goes wrong is told by the file's name and never by its contents.
 
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
@@ -44,23 +45,27 @@ pub(super) fn key(path: &str) -> Result<PrivateKeyDer<'static>, String> {
 }
 
 /// The roots of the named files.
-pub(super) fn roots(paths: &[&str]) -> Result<RootCertStore, String> {
+pub(super) fn roots(paths: &[&str]) -> Result<Arc<RootCertStore>, String> {
     let mut roots = RootCertStore::empty();
     for path in paths {
         for certificate in certificates(path)? {
             roots.add(certificate).map_err(|error| format!("{path}: {error}"))?;
         }
     }
-    Ok(roots)
+    Ok(Arc::new(roots))
 }
 
-/// The roots that the system trusts.
-pub(super) fn system_roots() -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    // Some systems carry roots that are no longer sound; the others count.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+/// The roots that the system trusts; read once, since hundreds of them are a lot for each client.
+pub(super) fn system_roots() -> Result<Arc<RootCertStore>, String> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    let roots = ROOTS.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        // Some systems carry roots that are no longer sound; the others count.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Arc::new(roots)
+    });
     if roots.is_empty() {
         return Err("the system has no trusted certificates; name some with trustCertsBundle".to_owned());
     }
-    Ok(roots)
+    Ok(roots.clone())
 }

@@ -41,7 +41,7 @@ impl Load for ServerTlsPlan {
                 Some(path) => pem::roots(&[path])?,
                 None => pem::system_roots()?,
             };
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
             builder.with_client_cert_verifier(verifier.build().map_err(told)?)
         } else {
             builder.with_no_client_auth()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ import msgspec
 from biandou.admin.delegator import delegator_page
 from biandou.admin.page import Page, Pages, Reply, Request, json_reply
 from biandou.admin.sources import AdminSources, Clients
-from biandou.boundary import ClientView, EndpointView
+from biandou.boundary import ClientView, EndpointView, Withheld
 
 T = TypeVar("T")
 
@@ -26,6 +26,8 @@ def names_pages(sources: AdminSources) -> Pages:
     if sources.clients is not None:
         pages["/client_state.json"] = _page(partial(sources.clients, "", ""), _client_states)
         pages["/admin/endpoints.json"] = Page(partial(_endpoints, sources.clients))
+    if sources.withheld is not None:
+        pages["/admin/errors.json"] = Page(partial(_errors, sources.withheld))
     for path, state in sources.namer_states.items():
         pages[f"/namer_state/{path}.json"] = _page(state, _as_it_is)
     return pages
@@ -48,6 +50,13 @@ def _client_states(clients: Sequence[ClientView]) -> dict[str, Any]:
         client.client: {"state": client.state, "addresses": [endpoint.address for endpoint in client.endpoints]}
         for client in clients
     }
+
+
+def _errors(withheld: Callable[[], Iterable[Withheld]], request: Request) -> Reply:
+    """Give what callers were not told of their errors, the newest first; `id` asks for one of them."""
+    wanted = request.parameters.get("id", "")
+    found = [msgspec.structs.asdict(error) for error in withheld() if wanted in ("", error.id)]
+    return json_reply(found[::-1])
 
 
 def _endpoints(clients: Clients, request: Request) -> Reply:

@@ -24,13 +24,13 @@ def _reply() -> Reply:
     body = resources.files("biandou.admin").joinpath("overview.html").read_bytes()
     # The browser runs this script and no other, whatever a name on the page may hold.
     policy = (
-        f"default-src 'none'; connect-src 'self'; img-src data:; script-src {_hash(body, b'script')}; "
-        f"style-src {_hash(body, b'style')}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; connect-src 'self'; img-src data:; script-src {inline_source(body, b'script')}; "
+        f"style-src {inline_source(body, b'style')}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     return Reply(body, content_type=HTML, headers={"Content-Security-Policy": policy})
 
 
-def _hash(body: bytes, element: bytes) -> str:
+def inline_source(body: bytes, element: bytes) -> str:
     """Give the Content-Security-Policy source of the one inline element of this name."""
     (inline,) = re.findall(rb"<%s>(.*?)</%s>" % (element, element), body, re.DOTALL)
     return f"'sha256-{base64.b64encode(hashlib.sha256(inline).digest()).decode()}'"

@@ -8,6 +8,7 @@ import time
 from typing import Final
 
 from biandou.admin.control_pages import control_pages
+from biandou.admin.dtab_pages import dtab_pages
 from biandou.admin.metrics_pages import metrics_pages
 from biandou.admin.names_pages import names_pages
 from biandou.admin.overview import overview_pages
@@ -29,6 +30,7 @@ def admin_pages(sources: AdminSources) -> Pages:
         **names_pages(sources),
         **control_pages(sources),
         **metrics_pages(sources),
+        **dtab_pages(sources),
     }
     return {**pages, **index_pages(pages)}
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from biandou.boundary import ClientView
+from biandou.boundary import ClientView, Withheld
 from biandou.config.admin import AdminSecurity
 from biandou.dtab import Dtab, Path
 from biandou.dtab.explain import Delegation
@@ -40,7 +40,8 @@ class AdminSources:
     `stop` ends the process, its grace in milliseconds or as configured; `reload` reads the configuration anew, gives
     what has changed by that, and raises `ConfigError`, `OSError` or `ValueError` if it stays as it was; `health` adds
     to `/admin/health`, e.g. how old the knowledge of a registry is; `namer_states` are by the path below
-    `/namer_state/`, without `.json`. A source that is `None` has no page.
+    `/namer_state/`, without `.json`; `namespaces` and `stored_dtab`, which gives a namespace's text or `None`, are
+    those of a process that keeps dtabs. A source that is `None` has no page.
     """
 
     product: str
@@ -54,5 +55,8 @@ class AdminSources:
     delegate: Delegate | None = None
     bound_names: Callable[[], Sequence[str]] | None = None
     clients: Clients | None = None
+    withheld: Callable[[], Iterable[Withheld]] | None = None
     namer_states: Mapping[str, State] = field(default_factory=dict)
     health: Callable[[], Mapping[str, Any]] | None = None
+    namespaces: Callable[[], Sequence[str]] | None = None
+    stored_dtab: Callable[[str], str | None] | None = None

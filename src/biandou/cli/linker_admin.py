@@ -146,6 +146,7 @@ def linker_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
         delegate=delegate,
         bound_names=bound_names,
         clients=parts.door.clients,
+        withheld=lambda: parts.door.withheld,
         namer_states=states,
         health=lambda: {"names": parts.binder.tickets, "clients": parts.binder.clients},
     )

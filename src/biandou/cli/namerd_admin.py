@@ -65,12 +65,16 @@ def namerd_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
         # Whatever the namespace: the page evaluates the dtab that it is given (reference/naming.md §11.1).
         return parts.names.delegate(None, dtab, path)
 
-    def health() -> dict[str, Any]:
+    def namespaces() -> list[str]:
         names = parts.store.namespaces().sample()
-        return {
-            "namespaces": len(names.value) if isinstance(names, Ok) else None,
-            "storage": parts.store.trouble or "ok",
-        }
+        return sorted(names.value) if isinstance(names, Ok) else []
+
+    def stored_dtab(namespace: str) -> str | None:
+        stored = parts.store.watch(namespace).sample()
+        return str(stored.value.dtab) if isinstance(stored, Ok) and stored.value is not None else None
+
+    def health() -> dict[str, Any]:
+        return {"namespaces": len(namespaces()), "storage": parts.store.trouble or "ok"}
 
     states: dict[str, State] = {
         str(namer.prefix.drop(1)).removeprefix("/"): namer.state for namer in parts.namers if hasattr(namer, "state")
@@ -87,4 +91,6 @@ def namerd_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
         bound_names=parts.bound_names,
         namer_states=states,
         health=health,
+        namespaces=namespaces,
+        stored_dtab=stored_dtab,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from msgspec import Meta
 
 from biandou.balancers import BalancerKind
 from biandou.config.server import Session, SocketOptions
-from biandou.config.values import Count, NotBuilt, Percent, PositiveCount, PrefixPattern, Room
+from biandou.config.values import Count, Percent, PositiveCount, PrefixPattern, Room
 from biandou.dtab import Path
 from biandou.policies import Budget, ClientTls, FailureAccrualKind, Keys, Milliseconds, RequestAuthorizerKind
 
@@ -37,7 +36,7 @@ class ClientKeys(Keys, frozen=True, kw_only=True):
     requeue_budget: Budget | None = None
     client_session: Session | None = None
     socket_options: SocketOptions | None = None
-    forward_client_cert: Annotated[bool | None, NotBuilt(operator.not_)] = None
+    forward_client_cert: bool | None = None
     request_authorizers: tuple[Annotated[RequestAuthorizerKind, Room("request authorizers")], ...] | None = None
     connect_timeout_ms: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     max_ejected_percent: Percent | None = None

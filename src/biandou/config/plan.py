@@ -64,6 +64,13 @@ class RateLimitPlan(Letter, frozen=True, kw_only=True):
     by_header: str | None = None
 
 
+class ForwardedPlan(Letter, frozen=True, kw_only=True):
+    """What a `Forwarded` header calls both ends of a connection: msgspec builtins of the labelers."""
+
+    by: dict[str, Any]
+    for_: dict[str, Any] = msgspec.field(name="for")
+
+
 class ServerPlan(Letter, frozen=True, kw_only=True):
     """One listening address of a router.
 
@@ -76,6 +83,7 @@ class ServerPlan(Letter, frozen=True, kw_only=True):
     fds: list[int] = []
     socket: SocketOptions = SocketOptions()
     clear_context: bool = False
+    withhold_errors: bool = False
     max_concurrent_requests: int | None = None
     max_call_depth: int = 1000
     timestamp_header: str | None = None
@@ -86,6 +94,7 @@ class ServerPlan(Letter, frozen=True, kw_only=True):
     max_connections: int = 65_536
     tls: ServerTlsPlan | None = None
     rate_limit: RateLimitPlan | None = None
+    forwarded: ForwardedPlan | None = None
 
 
 class BindingCachePlan(Letter, frozen=True, kw_only=True):
@@ -173,6 +182,7 @@ class RouterPlan(Letter, frozen=True, kw_only=True):
     binding_cache: BindingCachePlan = BindingCachePlan()
     http: HttpLimits = HttpLimits()
     originator: bool = False
+    trace_propagator: dict[str, Any] = msgspec.field(default_factory=lambda: {"kind": "io.l5d.default"})
     access_log: AccessLogPlan | None = None
     plugins: PluginPlan | None = None
 
@@ -239,6 +249,7 @@ class ClientPolicy(Letter, frozen=True, kw_only=True):
     connect_timeout_ms: int = 1000
     request_attempt_timeout_ms: int | None = None
     requeue_budget: BudgetPlan = BudgetPlan()
+    forward_client_cert: bool = False
     tls: ClientTlsPlan | None = None
     idle_timeout_ms: int | None = None
     life_timeout_ms: int | None = None

@@ -16,6 +16,7 @@ from biandou.config.plan import (
     ClientAuthPlan,
     ClientPolicy,
     ClientTlsPlan,
+    ForwardedPlan,
     HttpLimits,
     OutlierPlan,
     Plan,
@@ -28,7 +29,7 @@ from biandou.config.plan import (
     SocketOptions,
 )
 from biandou.config.router import HttpRouter
-from biandou.config.server import HttpServer, Session
+from biandou.config.server import ForwardedHeader, HttpServer, Session
 from biandou.config.server import SocketOptions as WrittenSocketOptions
 from biandou.dtab import Path
 from biandou.identifiers.interface import PythonIdentifierKind
@@ -78,6 +79,7 @@ def router_plan(router: HttpRouter) -> RouterPlan:
             replay_body_bytes=_replay_body_bytes(router),
         ),
         originator=router.originator,
+        trace_propagator=_written(router.trace_propagator),
         access_log=_access_log_plan(router),
     )
 
@@ -141,6 +143,7 @@ def client_policy(router: HttpRouter, client: str) -> ClientPolicy:
         socket=_socket(keys.socket_options or WrittenSocketOptions()),
         request_attempt_timeout_ms=_limit(keys.request_attempt_timeout_ms),
         requeue_budget=_budget(keys.requeue_budget or Budget()),
+        forward_client_cert=bool(keys.forward_client_cert),
         tls=_client_tls(keys.tls),
         idle_timeout_ms=session.idle_time_ms,
         life_timeout_ms=session.life_time_ms,
@@ -178,7 +181,8 @@ def _server_plan(server: HttpServer) -> ServerPlan:
         ip=server.ip,
         port=server.port,
         socket=_socket(server.socket_options),
-        clear_context=server.clear_context,
+        clear_context=server.clear_context or server.trust == "none",
+        withhold_errors=server.trust == "none",
         max_concurrent_requests=server.max_concurrent_requests,
         max_call_depth=server.max_call_depth,
         timestamp_header=server.timestamp_header,
@@ -189,7 +193,12 @@ def _server_plan(server: HttpServer) -> ServerPlan:
         request_timeout_ms=_limit(server.timeout_ms),
         tls=_server_tls(server.tls),
         rate_limit=server.rate_limit.plan if server.rate_limit else None,
+        forwarded=_forwarded(server.add_forwarded_header),
     )
+
+
+def _forwarded(header: ForwardedHeader | None) -> ForwardedPlan | None:
+    return None if header is None else ForwardedPlan(by=_written(header.by), for_=_written(header.for_))
 
 
 def _server_tls(tls: ServerTls | None) -> ServerTlsPlan | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from biandou.config.rate_limit import RateLimit
 from biandou.config.values import Count, Ip, NotBuilt, PathText, Port, PositiveCount, Room
 from biandou.identifiers.http import HeaderName
-from biandou.policies import Keys, LabelerKind, Milliseconds, ServerTls
+from biandou.policies import Keys, LabelerKind, Milliseconds, RequestRandomLabeler, ServerTls
 
 
 class SocketOptions(Keys, frozen=True, kw_only=True):
@@ -34,9 +34,9 @@ class Session(Keys, frozen=True, kw_only=True):
 class ForwardedHeader(Keys, frozen=True, kw_only=True):
     """How a `Forwarded` header names both ends of a connection (reference/linker.md §5.6)."""
 
-    by: Annotated[LabelerKind | None, Room("labelers")] = None
+    by: Annotated[LabelerKind, Room("labelers")] = RequestRandomLabeler()
     # `for` is a word of Python.
-    for_: Annotated[LabelerKind | None, Room("labelers")] = msgspec.field(default=None, name="for")
+    for_: Annotated[LabelerKind, Room("labelers")] = msgspec.field(default=RequestRandomLabeler(), name="for")
 
 
 class HttpServer(Keys, frozen=True, kw_only=True):
@@ -50,9 +50,10 @@ class HttpServer(Keys, frozen=True, kw_only=True):
     max_concurrent_requests: PositiveCount | None = None
     announce: Annotated[tuple[PathText, ...], NotBuilt()] = ()
     clear_context: bool = False
+    trust: Literal["all", "none"] = "all"
     timeout_ms: Milliseconds | None = None
     server_session: Session = Session()
-    add_forwarded_header: Annotated[ForwardedHeader | None, NotBuilt()] = None
+    add_forwarded_header: ForwardedHeader | None = None
     timestamp_header: HeaderName | None = None
     max_call_depth: Count = 1000
     rate_limit: RateLimit | None = None

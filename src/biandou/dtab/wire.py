@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import ipaddress
+import math
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, Final, TypeVar
 
-from biandou.dtab.bound import Addresses, AddressSet, Bound, LocalStatus
-from biandou.dtab.explain import Alternatives, Delegation, Found, Shares, Step, Transformed, to_json
+from biandou.dtab.bound import WEIGHT, Address, Addresses, AddressSet, Bound, LocalStatus, Negative
+from biandou.dtab.explain import (
+    Absent,
+    Alternatives,
+    Broken,
+    Delegation,
+    Found,
+    Refused,
+    Shares,
+    Step,
+    Transformed,
+    Vacant,
+    to_json,
+)
 from biandou.dtab.path import Path
-from biandou.errors import BindingError, reason
+from biandou.dtab.table import Dentry, Prefix
+from biandou.dtab.tree import EMPTY, FAIL, NEG, Alt, Leaf, NameTree, Union, Weighted
+from biandou.errors import BindingError, ResolutionError, reason
 from biandou.live import PENDING, Failed, Live, Ok, Pending, State
 
 T = TypeVar("T")
@@ -66,6 +82,98 @@ def address_json(state: State[Addresses]) -> dict[str, Any]:
         case Failed(error):
             return {"type": "failed", "cause": reason(error)}
     return {"type": "pending"}
+
+
+# ── Reading what namerd sends ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_tree(document: Any, bind: Callable[[Path, Path, Any], Bound]) -> NameTree[Bound]:
+    """Read a bound tree; `bind` gives a leaf of its id, residual and `addr`.
+
+    Raises `ValueError`, `KeyError`, `TypeError` or `AttributeError` for what is none, `RecursionError` if too deep.
+    """
+    match document["type"]:
+        case "leaf":
+            leaf = document["bound"]
+            return Leaf(bind(Path.read(leaf["id"]), Path.read(leaf.get("path", "/")), leaf.get("addr")))
+        case "union":
+            branches = [(float(branch["weight"]), read_tree(branch["tree"], bind)) for branch in document["union"]]
+            return Union(tuple(Weighted(weight, tree) for weight, tree in branches))
+        case "alt":
+            return Alt(tuple(read_tree(branch, bind) for branch in document["alt"]))
+        case "delegate":
+            return read_tree(document["delegate"], bind)
+        case "neg" | "fail" | "empty" as kind:
+            return {"neg": NEG, "fail": FAIL, "empty": EMPTY}[kind]
+        case kind:
+            raise ValueError(f"there is no tree of the type {kind}")
+
+
+def read_address(document: Any) -> Addresses:
+    """Read where a client name is; raises as `read_tree` does, and `ResolutionError` if its namer could not say."""
+    match document["type"]:
+        case "bound":
+            found = tuple(dict.fromkeys(_read_endpoint(endpoint) for endpoint in document["addrs"]))
+            return AddressSet(found, dict(document.get("meta") or {}))
+        case "neg":
+            return Negative()
+        case "failed":
+            raise ResolutionError(str(document.get("cause", "")))
+        case kind:
+            raise ValueError(f"there is no address of the type {kind}")
+
+
+def _read_endpoint(endpoint: Any) -> Address:
+    port = endpoint["port"]
+    if not isinstance(port, int) or not 0 < port <= 65535:
+        raise ValueError(f"{port} is no port")
+    meta = dict(endpoint.get("meta") or {})
+    weight = meta.get(WEIGHT)
+    if isinstance(weight, int) and not isinstance(weight, bool):
+        # JSON of others may leave the point out; only a real number is a weight.
+        meta[WEIGHT] = float(weight)
+    if isinstance(weight, float) and not (math.isfinite(weight) and weight >= 0):
+        raise ValueError(f"{weight} is no weight")
+    return Address(str(ipaddress.ip_address(endpoint["ip"])), port, meta)
+
+
+def read_delegation(document: Any, bind: Callable[[Path, Path, Any], Bound]) -> Delegation:
+    """Read a delegation; raises as `read_tree` does."""
+    shown = document.get("path", "/")
+    path = Path() if shown in ("~", "!") else Path.read(shown)
+    written = document.get("dentry")
+    dentry = None if written is None else Dentry(Prefix.read(written["prefix"]), NameTree.read(written["dst"]))
+
+    def bound(leaf: Any) -> Bound:
+        return bind(Path.read(leaf["id"]), Path.read(leaf.get("path", "/")), leaf.get("addr"))
+
+    match document["type"]:
+        case "neg":
+            return Absent(path=path, dentry=dentry)
+        case "fail":
+            return Refused(path=path, dentry=dentry)
+        case "empty":
+            return Vacant(path=path, dentry=dentry)
+        case "exception":
+            return Broken(path=path, dentry=dentry, message=str(document["message"]))
+        case "leaf":
+            return Found(path=path, dentry=dentry, bound=bound(document["bound"]))
+        case "delegate":
+            return Step(path=path, dentry=dentry, tree=read_delegation(document["delegate"], bind))
+        case "alt":
+            trees = tuple(read_delegation(branch, bind) for branch in document["alt"])
+            return Alternatives(path=path, dentry=dentry, trees=trees)
+        case "union":
+            shares = tuple((float(part["weight"]), read_delegation(part["tree"], bind)) for part in document["union"])
+            return Shares(path=path, dentry=dentry, branches=shares)
+        case "transformation":
+            tree, before = read_delegation(document["tree"], bind), bound(document["bound"])
+            return Transformed(path=path, dentry=dentry, name=str(document["name"]), before=before, tree=tree)
+        case kind:
+            raise ValueError(f"there is no delegation of the type {kind}")
+
+
+# ── A delegation's extent ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _names(tree: Delegation) -> dict[Path, Bound]:

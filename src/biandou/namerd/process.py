@@ -87,6 +87,7 @@ class Namerd:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
+        loop.add_signal_handler(signal.SIGHUP, _keep_on)
         namers = assemble_namers(self._config.namers)
         store = self._config.storage.store()
         names = Names(store, namers.all)
@@ -160,6 +161,10 @@ class Namerd:
                 _log.exception("closing failed")
                 well = False
         return well
+
+
+def _keep_on() -> None:
+    _log.warning("Received SIGHUP. Reloading is not built yet: the configuration stays; restart to change it")
 
 
 def _bound_names(namers: tuple[Namer, ...]) -> Callable[[], list[str]]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-import tempfile
 from typing import Final
 
+from biandou.clients.tls import show_certificate
 from biandou.errors import ConfigError
 from biandou.policies import ServerTls
 
@@ -33,31 +32,17 @@ def server_context(tls: ServerTls, protocols: tuple[str, ...] = ("http/1.1",)) -
     if suites:
         context.set_ciphers(":".join(suites))
     context.set_alpn_protocols(list(protocols))
-    _load_chain(context, tls)
+    try:
+        show_certificate(context, tls.cert_path, tls.key_path, tls.intermediate_certs_path)
+    except OSError as error:
+        raise ConfigError(f"tls: certPath {tls.cert_path}, keyPath {tls.key_path} cannot be used: {error}") from error
     if tls.ca_cert_path is not None:
         try:
             context.load_verify_locations(tls.ca_cert_path)
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             raise ConfigError(f"tls: caCertPath {tls.ca_cert_path} cannot be used: {error}") from error
     if tls.require_client_auth:
         if tls.ca_cert_path is None:
             raise ConfigError("tls: requireClientAuth needs caCertPath, which says whose clients are let in")
         context.verify_mode = ssl.CERT_REQUIRED
     return context
-
-
-def _load_chain(context: ssl.SSLContext, tls: ServerTls) -> None:
-    try:
-        if tls.intermediate_certs_path is None:
-            context.load_cert_chain(tls.cert_path, tls.key_path)
-            return
-        with open(tls.cert_path, "rb") as own, open(tls.intermediate_certs_path, "rb") as others:
-            chain = own.read().rstrip(b"\n") + b"\n" + others.read()
-        # OpenSSL reads a chain from one file alone.
-        with tempfile.TemporaryDirectory() as directory:
-            file = os.path.join(directory, "chain.pem")
-            with open(file, "wb") as whole:
-                whole.write(chain)
-            context.load_cert_chain(file, tls.key_path)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"tls: certPath {tls.cert_path}, keyPath {tls.key_path} cannot be used: {error}") from error

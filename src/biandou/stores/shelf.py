@@ -12,7 +12,7 @@ Known = State[Versioned | None]
 
 
 class Shelf:
-    """Every namespace's present state; all pending until `fill` or `fail` was called once."""
+    """Every namespace's present state; all pending until `fill`, `settle` or `fail` was called once."""
 
     def __init__(self) -> None:
         self._names: Source[frozenset[str]] = Source()
@@ -54,10 +54,14 @@ class Shelf:
 
     def fill(self, states: Mapping[str, Versioned | Failed]) -> None:
         """Say what all namespaces are now: those that are left out do not exist."""
-        self._absent = Ok(None)
         self._held = {
             namespace: state if isinstance(state, Failed) else Ok(state) for namespace, state in states.items()
         }
+        self.settle()
+
+    def settle(self) -> None:
+        """Say that what was set so far is all there is."""
+        self._absent = Ok(None)
         self._names.set(frozenset(self._held))
         for namespace in list(self._watched):
             self._tell(namespace)

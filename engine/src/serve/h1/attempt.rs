@@ -10,15 +10,17 @@ use tokio::time::Instant;
 
 use super::answer::{Answer, Lost, Relayed, Verdict};
 use super::exchange::{H1Exchange, Told};
-use super::relay::{self, Broken, Rest, Upload, Waits, shorter};
+use super::relay::{self, Broken, NEVER, Rest, Upload, Waits, shorter};
 use super::request::{self, HeadParts};
-use super::{Connection, Next, Scratch, upgrade};
+use super::{Connection, Next, Scratch, forwarded, upgrade};
 use crate::context::Deadline;
 use crate::endpoint::{InFlight, Outcome};
 use crate::failure::Failure;
+use crate::plan::TracePropagator;
 use crate::route::{Hop, Sent, Served, Unsent};
 use crate::stats::Counted;
 use crate::stream::Stream;
+use crate::tls::peer;
 
 impl H1Exchange<'_, '_> {
     /// Sends the request to one endpoint and passes its response on.
@@ -140,6 +142,12 @@ impl H1Exchange<'_, '_> {
 
     /// Writes the request's head for this attempt into `output`.
     fn write_head(&mut self, hop: &Hop<'_>) {
+        // What is left of our own timeouts is told to the next hop (reference/linker.md §5.3).
+        let own = self
+            .own_timeout(hop)
+            .and_then(|by| Deadline::within(by.duration_since(Instant::now())));
+        let forwards = hop.client.policy.forward_client_cert;
+        let shown = forwards.then(|| self.connection.stream.peer_certificate()).flatten();
         let scratch = &mut *self.scratch;
         let output = &mut scratch.output;
         output.clear();
@@ -150,19 +158,45 @@ impl H1Exchange<'_, '_> {
                 bytes: scratch.input.bytes(),
                 consumed: self.consumed,
                 clear_context: self.server.plan.clear_context,
+                trace_propagator: self.server.router.plan.trace_propagator,
+                client_cert_passes: forwards && shown.is_none() && !self.server.plan.withhold_errors,
                 timestamp_header: self.server.plan.timestamp_header.as_deref(),
                 endpoint: &hop.endpoint.text,
                 upgrade: upgrade::wanted(&scratch.request, scratch.input.bytes()),
             },
         );
+        if let Some(certificate) = shown {
+            output.extend_from_slice(b"x-forwarded-client-cert: ");
+            peer::push_forwarded(output, certificate);
+            output.extend_from_slice(b"\r\n");
+        }
         let trace = self.trace.child(&mut self.worker.random.borrow_mut());
-        output.extend_from_slice(b"l5d-ctx-trace: ");
-        trace.write(output);
-        output.extend_from_slice(b"\r\nl5d-reqid: ");
-        trace.write_request_id(output);
-        output.extend_from_slice(b"\r\n");
-        // What is left of our own timeouts is told to the next hop (reference/linker.md §5.3).
-        let own = Self::head_deadline(hop).and_then(|(by, _)| Deadline::within(by.duration_since(Instant::now())));
+        match self.server.router.plan.trace_propagator {
+            TracePropagator::Default => {
+                output.extend_from_slice(b"l5d-ctx-trace: ");
+                trace.write(output);
+                output.extend_from_slice(b"\r\nl5d-reqid: ");
+                trace.write_request_id(output);
+                output.extend_from_slice(b"\r\n");
+            }
+            TracePropagator::Zipkin => trace.write_b3(output),
+        }
+        if let Some(plan) = &self.server.plan.forwarded {
+            forwarded::push(
+                output,
+                plan,
+                &forwarded::Seen {
+                    head: &scratch.request,
+                    bytes: scratch.input.bytes(),
+                    router: &self.server.router.plan.label,
+                    // Of a connection that is gone nobody will read it.
+                    local: self.connection.stream.socket().local_addr().ok(),
+                    peer: self.connection.peer,
+                    opened_ms: self.connection.opened_ms,
+                    span: self.trace.span,
+                },
+            );
+        }
         if let Some(deadline) = Deadline::combine(self.deadline, own) {
             output.extend_from_slice(b"l5d-ctx-deadline: ");
             deadline.write(output);
@@ -171,11 +205,20 @@ impl H1Exchange<'_, '_> {
         request::push_hop(output, hop);
     }
 
+    /// By when our own timeouts want the response's head to be there.
+    fn own_timeout(&self, hop: &Hop<'_>) -> Option<Instant> {
+        let server = self.server.plan.request_timeout_ms;
+        let own = hop
+            .due
+            .filter(|_| server.or(hop.answered.policy.total_timeout_ms).is_some());
+        let attempt = hop.client.policy.request_attempt_timeout_ms;
+        let attempt = attempt.map(|timeout_ms| Instant::now() + Duration::from_millis(timeout_ms));
+        own.map(|due| due.by).into_iter().chain(attempt).min()
+    }
+
     /// When the response's head must be there, and the failure if it is not.
     fn head_deadline(hop: &Hop<'_>) -> Option<(Instant, Failure)> {
-        let total = hop
-            .deadline
-            .map(|(by, timeout_ms)| (by, Failure::total_timeout(timeout_ms)));
+        let total = hop.due.map(|due| (due.by, due.failure()));
         let attempt = hop.client.policy.request_attempt_timeout_ms.map(|timeout_ms| {
             let failure = Failure::attempt_timeout(timeout_ms, &hop.endpoint.text);
             (Instant::now() + Duration::from_millis(timeout_ms), failure)
@@ -216,6 +259,7 @@ impl H1Exchange<'_, '_> {
             stall_ms: shorter(server.plan.stall_ms(), server.plan.socket.write_timeout_ms),
             silence_ms: hop.client.policy.socket.read_timeout_ms,
             idle_ms: server.plan.idle_timeout_ms,
+            until_ms: self.until_ms,
         };
         if let Some(log) = &server.router.access_log {
             log.note(access, request, input.bytes(), output, peer.ip());
@@ -227,10 +271,17 @@ impl H1Exchange<'_, '_> {
             .map_err(Lost::BadUpload)?;
         let towards = Waits {
             stall_ms: upstream_stall_ms,
+            until_ms: deadline.as_ref().map_or(NEVER, |(by, _)| {
+                worker.now_us() / 1000 + by.duration_since(Instant::now()).as_millis() as u64
+            }),
             ..waits
         };
         towards.write(endpoint, output).await.map_err(|(written, error)| {
-            if written == 0 {
+            if let Some((by, failure)) = &deadline
+                && *by <= Instant::now()
+            {
+                Lost::Late(failure.clone())
+            } else if written == 0 {
                 Lost::Unwritten(error)
             } else {
                 Lost::Silent(error)

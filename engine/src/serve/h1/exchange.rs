@@ -1,10 +1,17 @@
 //! One request: what it asks for and brings along, and how far its exchange has come.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::relay::NEVER;
 use super::{Connection, Next, Scratch};
 use crate::classify::{Class, Classifier};
-use crate::context::{Deadline, Trace};
+use crate::context::{B3, Deadline, Trace};
+use crate::due::{Due, SetBy};
 use crate::failure::{Cause, Failure};
 use crate::identify::{self, Consumed};
+use crate::plan::TracePropagator;
 use crate::plugin;
 use crate::route::{Exchange, Hop, Sent, Unsent};
 use crate::router::Server;
@@ -22,7 +29,12 @@ pub(super) struct H1Exchange<'a, 'c> {
     /// What an identifier left of the target.
     pub(super) consumed: Option<Consumed>,
     pub(super) trace: Trace,
+    /// What the caller said of its deadline.
     pub(super) deadline: Option<Deadline>,
+    /// By when the caller, or the server, wants the request to be answered.
+    due: Option<Due>,
+    /// The caller's deadline on the worker's clock.
+    pub(super) until_ms: u64,
     pub(super) attempts: u32,
     /// A byte of the response went to the caller.
     pub(super) begun: bool,
@@ -70,6 +82,8 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             consumed: None,
             trace: Trace::default(),
             deadline: None,
+            due: None,
+            until_ms: NEVER,
             attempts: 0,
             begun: false,
             body_lost: false,
@@ -98,6 +112,9 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             let mut failure = self.unidentified("Host header is absent");
             failure.cause = Cause::BadRequest;
             return Err(failure);
+        }
+        if self.server.plan.withhold_errors && identify::climbs(request, self.scratch.input.bytes()) {
+            return Err(Failure::malformed(400, "the path has segments `.` or `..`"));
         }
         if request.method == Method::Connect {
             return Err(Failure::malformed(
@@ -144,11 +161,40 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
             .filter(move |_| trusted)
     }
 
+    /// Sees to it that the request is answered in the time that its caller has given, or refused if that is over.
+    fn keep_to(&mut self, deadline: Deadline) -> Result<(), Failure> {
+        let left = self.server.stats[self.worker.index].deadlines.admit(deadline.left())?;
+        // Nobody waits for years, and no clock counts so far.
+        let left = left.min(Duration::from_secs(365 * 24 * 3600));
+        let left_ms = left.as_millis() as u64;
+        let caller = Due {
+            by: Instant::now() + left,
+            set_by: SetBy::Caller(left_ms.try_into().unwrap_or(u32::MAX)),
+        };
+        self.due = Due::earlier(self.due, Some(caller));
+        // A little later than `due`, which tells more.
+        self.until_ms = self.started_us / 1000 + left_ms + 2;
+        Ok(())
+    }
+
+    /// Zipkin's headers; of one that comes twice, the first.
+    fn b3(&self) -> B3<'_> {
+        let first = |known| self.values(known).next();
+        B3 {
+            trace: first(Known::B3TraceId),
+            span: first(Known::B3SpanId),
+            parent: first(Known::B3ParentSpanId),
+            sampled: first(Known::B3Sampled),
+            flags: first(Known::B3Flags),
+        }
+    }
+
     fn read_context(&mut self) {
         let Scratch { input, request, .. } = &*self.scratch;
         let mut random = self.worker.random.borrow_mut();
         let (mut trace, mut sample, mut deadline) = (None, None, None);
-        if !self.server.plan.clear_context && request.headers.iter().any(|header| header.known.is_context()) {
+        let trusted = !self.server.plan.clear_context;
+        if trusted && request.headers.iter().any(|header| header.known.is_context()) {
             for header in &request.headers {
                 let value = header.value.get(input.bytes());
                 match header.known {
@@ -159,20 +205,33 @@ impl<'a, 'c> H1Exchange<'a, 'c> {
                 }
             }
         }
-        self.trace = match trace {
+        if self.server.router.plan.trace_propagator == TracePropagator::Zipkin {
+            let b3 = if trusted { self.b3() } else { B3::default() };
+            (trace, sample) = (b3.read(), b3.sampled);
+        }
+        let mut trace = match trace {
             Some(trace) => trace.child(&mut random),
             None => Trace::root(&mut random),
         };
         if let Some(sample) = sample {
-            self.trace.sample(sample);
+            trace.sample(sample);
         }
+        self.trace = trace;
         self.deadline = deadline;
     }
 }
 
 impl Exchange for H1Exchange<'_, '_> {
     fn identify(&mut self) -> Result<(), Failure> {
+        if self.server.plan.clear_context {
+            // An edge believes nothing of this, whoever would read it (reference/linker.md §5.7).
+            self.scratch.request.headers.retain(|header| !header.known.is_l5d());
+        }
         self.read_context();
+        self.due = self.server.plan.request_timeout_ms.map(Due::within);
+        if let Some(deadline) = self.deadline {
+            self.keep_to(deadline)?;
+        }
         let router = &self.server.router;
         let scratch = &mut *self.scratch;
         let key = &mut scratch.key;
@@ -230,8 +289,8 @@ impl Exchange for H1Exchange<'_, '_> {
         request.sole_value(header, input.bytes())
     }
 
-    fn timeout_ms(&self) -> Option<u64> {
-        self.server.plan.request_timeout_ms
+    fn due(&self) -> Option<Due> {
+        self.due
     }
 
     async fn send(&mut self, hop: &Hop<'_>) -> Result<Sent, Unsent> {

@@ -1,6 +1,6 @@
 //! Responses that we make ourselves.
 
-use super::relay::{Waits, shorter};
+use super::relay::{NEVER, Waits, shorter};
 use super::{Connection, Next, Scratch};
 use crate::classify::Class;
 use crate::failure::{Cause, Failure};
@@ -19,22 +19,28 @@ pub(super) async fn answer_failure(
     }
     let limits = &connection.server.router.plan.http;
     // An edge tells strangers nothing of what is inside (reference/linker.md §5.7).
-    let edge = connection.server.plan.clear_context;
+    let withheld = connection
+        .server
+        .plan
+        .withhold_errors
+        .then(|| withhold(connection, failure));
+    let edge = connection.server.plan.clear_context && withheld.is_none();
+    let message = withheld.as_ref().unwrap_or(&failure.message);
     let body = if edge {
         ""
     } else {
-        clip(&failure.message, limits.max_error_body_bytes)
+        clip(message, limits.max_error_body_bytes)
     };
     let mut fields: Vec<u8> = Vec::new();
     if !edge {
         fields.extend_from_slice(b"l5d-err: ");
         let start = fields.len();
-        form_encode(&failure.message, &mut fields);
+        form_encode(message, &mut fields);
         // Half of what a head may hold, so that the next linker on the way can take it too.
         fields.truncate(start + limits.max_head_bytes / 2);
         fields.extend_from_slice(b"\r\n");
     }
-    if failure.retryable && !edge {
+    if failure.retryable && !edge && withheld.is_none() {
         fields.extend_from_slice(b"l5d-retryable: true\r\n");
     }
     if failure.cause == Cause::Rejected {
@@ -53,6 +59,20 @@ pub(super) async fn answer_failure(
         head_length,
     )
     .await
+}
+
+/// What a stranger is told of a failure: its status and room, and an id under which the operator finds the rest.
+fn withhold(connection: &Connection<'_>, failure: &Failure) -> String {
+    let room = failure.room.name().to_ascii_uppercase();
+    let code = format!("Biandou error {} {room}", failure.status);
+    if matches!(failure.cause, Cause::Rejected | Cause::RateLimited) {
+        // These come in floods, and say all there is to say.
+        return code;
+    }
+    let Connection { worker, server, .. } = connection;
+    let id = format!("{:016x}", worker.random.borrow_mut().u64(..));
+    worker.outbox.withheld(&id, &server.router.plan.label, failure);
+    format!("{code} id={id}")
 }
 
 /// Answers with a bare status (`/$/io.buoyant.http.status/<code>`).
@@ -114,6 +134,7 @@ pub(super) async fn answer(
         stall_ms: shorter(server.plan.stall_ms(), server.plan.socket.write_timeout_ms),
         silence_ms: None,
         idle_ms: None,
+        until_ms: NEVER,
     };
     match waits.write(&mut connection.stream, back).await {
         Ok(()) => next,

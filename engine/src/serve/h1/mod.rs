@@ -4,6 +4,7 @@ mod answer;
 mod attempt;
 mod consult;
 mod exchange;
+pub mod forwarded;
 mod local;
 mod pause;
 mod reach;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::exchange::H1Exchange;
+use crate::due;
 use crate::endpoint::connect::{self, Link};
 use crate::endpoint::gate::{Crowded, Gate};
 use crate::fail_fast;
@@ -17,7 +18,8 @@ impl H1Exchange<'_, '_> {
     pub(super) async fn enter(&self, hop: &Hop<'_>, gate: &Gate) -> Result<Option<OwnedSemaphorePermit>, Unsent> {
         let timeout_ms = self.server.router.plan.binding_timeout_ms;
         let waiting = gate.enter(&hop.client.stats[self.worker.index]);
-        let failure = match tokio::time::timeout(Duration::from_millis(timeout_ms), waiting).await {
+        let late = || Failure::binding_timeout(timeout_ms, self.name_path());
+        let failure = match due::bounded(hop.due, Duration::from_millis(timeout_ms), waiting, late).await {
             Ok(Ok(place)) => return Ok(place),
             Ok(Err(Crowded)) => Failure::endpoint(
                 Cause::NoBrokers,
@@ -26,7 +28,7 @@ impl H1Exchange<'_, '_> {
                     hop.endpoint.text
                 ),
             ),
-            Err(_elapsed) => Failure::binding_timeout(timeout_ms, self.name_path()),
+            Err(late) => late,
         };
         Err(Unsent {
             failure,
@@ -53,13 +55,13 @@ impl H1Exchange<'_, '_> {
                 Some(tls) => Box::pin(connect::encrypt(stream, tls, timeout_ms, &self.worker.outbox)).await,
             }
         };
-        let connected = match hop.deadline {
+        let connected = match hop.due {
             None => connecting.await,
-            Some((by, timeout_ms)) => match tokio::time::timeout_at(by, connecting).await {
+            Some(due) => match tokio::time::timeout_at(due.by, connecting).await {
                 Ok(connected) => connected,
                 Err(_elapsed) => {
                     return Err(Unsent {
-                        failure: Failure::total_timeout(timeout_ms),
+                        failure: due.failure(),
                         repeatable: false,
                     });
                 }

@@ -32,6 +32,8 @@ pub(super) struct Waits<'a> {
     pub silence_ms: Option<u64>,
     /// How long a caller is waited for that says no more.
     pub idle_ms: Option<u64>,
+    /// When on the worker's clock every wait is over, as the caller's deadline says.
+    pub until_ms: u64,
 }
 
 /// The shorter of two limits.
@@ -39,10 +41,20 @@ pub(super) fn shorter(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     one.into_iter().chain(other).min()
 }
 
+/// The end of a wait that no deadline bounds.
+pub(super) const NEVER: u64 = u64::MAX;
+
 impl Waits<'_> {
+    fn not_after_the_end(&self, by_ms: Option<u64>) -> Option<u64> {
+        match self.until_ms {
+            NEVER => by_ms,
+            until_ms => shorter(by_ms, Some(until_ms)),
+        }
+    }
+
     fn begin(&self) {
-        self.deadline
-            .set(self.stall_ms.map(|stall_ms| self.worker.tick_ms() + stall_ms));
+        let stalled_ms = self.stall_ms.map(|stall_ms| self.worker.tick_ms() + stall_ms);
+        self.deadline.set(self.not_after_the_end(stalled_ms));
     }
 
     /// Reads once; 0 is the end of the stream.
@@ -298,6 +310,7 @@ impl Waits<'_> {
         W: Socket,
     {
         let silent_until_ms = self.silence_ms.map(|silence_ms| self.worker.tick_ms() + silence_ms);
+        let silent_until_ms = self.not_after_the_end(silent_until_ms);
         let mut ended_ms = None;
         loop {
             let look_ms = self.worker.tick_ms() + LOOK_MS;
@@ -306,7 +319,8 @@ impl Waits<'_> {
                 Ok(read) => {
                     // While the response moves, an upload may rest.
                     if let Some(stall_ms) = self.stall_ms {
-                        self.pulse.upload.extend(self.worker.tick_ms() + stall_ms);
+                        let later_ms = self.worker.tick_ms() + stall_ms;
+                        self.pulse.upload.extend(later_ms.min(self.until_ms));
                     }
                     return read.map_err(Broken::Source);
                 }

@@ -2,24 +2,17 @@
 
 use super::response::push_content_length;
 use crate::identify::Consumed;
+use crate::plan::TracePropagator;
 use crate::route::Hop;
 use crate::wire::h1::{Body, Header, Known, RequestHead, Version};
 use crate::wire::text::push_decimal;
 
 /// Whether a header field is for the next hop as it came; the others are dropped or written anew.
-fn passes(header: &Header, head: &RequestHead, clear_context: bool) -> bool {
+fn passes(header: &Header, head: &RequestHead, parts: &HeadParts<'_>) -> bool {
     match header.known {
-        // Hop-by-hop fields (RFC 9110 §7.6.1), framing, and what we write ourselves.
-        Known::Connection
-        | Known::KeepAlive
-        | Known::ProxyConnection
-        | Known::ProxyAuthenticate
-        | Known::ProxyAuthorization
-        | Known::Te
-        | Known::Trailer
-        | Known::TransferEncoding
-        | Known::Upgrade
-        | Known::ContentLength
+        known if known.is_hop_by_hop() => false,
+        // What we write ourselves.
+        Known::ContentLength
         | Known::Host
         | Known::Via
         | Known::L5dCtxTrace
@@ -30,12 +23,13 @@ fn passes(header: &Header, head: &RequestHead, clear_context: bool) -> bool {
         | Known::L5dReqid
         | Known::L5dDstService
         | Known::L5dDstClient
-        | Known::L5dDstResidual
-        | Known::ForwardedClientCert => false,
+        | Known::L5dDstResidual => false,
+        Known::ForwardedClientCert => parts.client_cert_passes && !header.named_by_connection,
         // We answer `100-continue` ourselves; what else may be expected is for the endpoint to decide.
         Known::Expect => !head.expect_continue,
         Known::Other => !header.named_by_connection,
-        known => !(header.named_by_connection || clear_context && known.is_l5d()),
+        known if known.is_b3() => !(header.named_by_connection || parts.trace_propagator == TracePropagator::Zipkin),
+        known => !(header.named_by_connection || parts.clear_context && known.is_l5d()),
     }
 }
 
@@ -47,6 +41,10 @@ pub(super) struct HeadParts<'a> {
     /// What an identifier left of the target (`consume`).
     pub consumed: Option<Consumed>,
     pub clear_context: bool,
+    /// Whose headers we write ourselves.
+    pub trace_propagator: TracePropagator,
+    /// What the caller says of its own caller's certificate goes on.
+    pub client_cert_passes: bool,
     /// The name of the header that gets the time of receipt.
     pub timestamp_header: Option<&'a str>,
     /// Where the request goes, for the `Host` of an HTTP/1.0 request that had none.
@@ -71,9 +69,7 @@ pub(super) fn push_head(out: &mut Vec<u8>, parts: &HeadParts<'_>) {
             .map_or(parts.endpoint.as_bytes(), |host| host.get(bytes)),
     );
     out.extend_from_slice(b"\r\n");
-    push_passing(out, &head.headers, bytes, |header| {
-        passes(header, head, parts.clear_context)
-    });
+    push_passing(out, &head.headers, bytes, |header| passes(header, head, parts));
     push_via(out, head, bytes);
     if let Some(name) = parts.timestamp_header {
         out.extend_from_slice(name.as_bytes());

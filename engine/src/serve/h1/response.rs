@@ -36,16 +36,8 @@ impl Framing {
 fn passes(header: &Header, length_passes: bool, clear_context: bool) -> bool {
     match header.known {
         Known::ContentLength => length_passes,
-        Known::Connection
-        | Known::KeepAlive
-        | Known::ProxyConnection
-        | Known::ProxyAuthenticate
-        | Known::ProxyAuthorization
-        | Known::Te
-        | Known::Trailer
-        | Known::TransferEncoding
-        | Known::Upgrade
-        | Known::L5dSuccessClass => false,
+        Known::L5dSuccessClass => false,
+        known if known.is_hop_by_hop() => false,
         Known::Other => !header.named_by_connection,
         known => !(header.named_by_connection || clear_context && known.is_l5d()),
     }

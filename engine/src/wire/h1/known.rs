@@ -24,6 +24,11 @@ pub enum Known {
     FinagleNack,
     FinagleNonretryableNack,
     FinagleRetryableRequest,
+    B3TraceId,
+    B3SpanId,
+    B3ParentSpanId,
+    B3Sampled,
+    B3Flags,
     L5dCtxTrace,
     L5dCtxDtab,
     L5dCtxDeadline,
@@ -44,6 +49,27 @@ impl Known {
     /// Whether the name begins with `l5d-`.
     pub fn is_l5d(self) -> bool {
         self as u8 >= Self::L5dCtxTrace as u8
+    }
+
+    /// Whether the field is for one hop only (RFC 9110 §7.6.1), or frames the message for it.
+    pub fn is_hop_by_hop(self) -> bool {
+        matches!(
+            self,
+            Self::Connection
+                | Self::KeepAlive
+                | Self::ProxyConnection
+                | Self::ProxyAuthenticate
+                | Self::ProxyAuthorization
+                | Self::Te
+                | Self::Trailer
+                | Self::TransferEncoding
+                | Self::Upgrade
+        )
+    }
+
+    /// Whether it is one of Zipkin's headers.
+    pub fn is_b3(self) -> bool {
+        (Self::B3TraceId as u8..=Self::B3Flags as u8).contains(&(self as u8))
     }
 
     /// Whether the header brings something of the request's context: its trace, its sampling or its deadline.
@@ -73,6 +99,10 @@ impl Known {
             (b'p', 19) => &[(b"proxy-authorization", Self::ProxyAuthorization)],
             (b'f', 9) => &[(b"forwarded", Self::Forwarded)],
             (b'x', 23) => &[(b"x-forwarded-client-cert", Self::ForwardedClientCert)],
+            (b'x', 10) => &[(b"x-b3-flags", Self::B3Flags)],
+            (b'x', 11) => &[(b"x-b3-spanid", Self::B3SpanId)],
+            (b'x', 12) => &[(b"x-b3-traceid", Self::B3TraceId), (b"x-b3-sampled", Self::B3Sampled)],
+            (b'x', 17) => &[(b"x-b3-parentspanid", Self::B3ParentSpanId)],
             (b'r', 11) => &[(b"retry-after", Self::RetryAfter)],
             (b'f', 17) => &[(b"finagle-http-nack", Self::FinagleNack)],
             (b'f', 30) => &[

@@ -169,11 +169,12 @@ impl ResponseHead {
             .filter(|_| self.version == Version::Http11 && facts.options.upgrade);
         let tunnel = self.status == 101 || (request_method == Method::Connect && (200..300).contains(&self.status));
         self.body = match self.status {
-            100..200 | 204 => {
-                // It has no body, but a sender that announces one may send it, too; then it would be read as a response.
-                if !matches!(framed, None | Some(Body::Exact(0))) {
-                    self.keep_alive = false;
-                }
+            100..200 | 204 if matches!(framed, None | Some(Body::Exact(0))) => Body::None,
+            // It has no body, but a sender that announces one may send it, too. Then it would be read as a response: behind an
+            // interim one as that to this request, behind a 204 as that to the next.
+            100..200 => return Err(HeadErrorKind::InterimBody),
+            204 => {
+                self.keep_alive = false;
                 Body::None
             }
             304 => Body::None,

@@ -160,7 +160,7 @@ class HttpApi:
     async def _get(self, request: Request, namespace: str) -> Answer:
         media = acceptable(request.headers.get("accept", ""))
         stored = self._store.watch(namespace)
-        if request.method == "GET" and _watches(request):
+        if _watches(request):
             documents: Live[bytes | None] = stored.map(
                 lambda found: None if found is None else dtab_document(found.dtab, media)
             )
@@ -329,7 +329,8 @@ def _namespace(namespace: str | None) -> str:
 
 
 def _watches(request: Request) -> bool:
-    return request.parameters.get("watch", "").lower() in ("1", "t", "true")
+    # HEAD asks for a head, which has an end.
+    return request.method != "HEAD" and request.parameters.get("watch", "").lower() in ("1", "t", "true")
 
 
 def _path(request: Request) -> Path:

@@ -1,0 +1,96 @@
+"""What the commands of `biandou dtab` share: their arguments, how namerd is asked, and how they fail."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Final, NamedTuple
+from urllib.parse import quote
+
+import typer
+
+from biandou.cli.dtab_forms import Sent, read_input
+from biandou.cli.namerd_address import base_url
+from biandou.cli.namerd_http import Access, Namerd, NamerdFailed, connected
+
+FAILED: Final = 255
+"""The exit status of everything that goes wrong, as namerctl's."""
+
+Words = Annotated[list[str] | None, typer.Argument(show_default=False)]
+Url = Annotated[str | None, typer.Option("--base-url", help="namerd's URL ($BIANDOU_NAMERD; default: this machine).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Message = Annotated[str, typer.Option("--message", "-m", help="What the change is for; kept in the history.")]
+
+
+class Common(NamedTuple):
+    """What stands between `dtab` and the verb."""
+
+    url: str | None
+    json: bool
+    token: str | None
+    cacert: str | None
+    cert: str | None
+    key: str | None
+
+
+def given(words: Sequence[str] | None, wanted: Sequence[str], complaint: str) -> Sequence[str]:
+    """Give the words after a verb, as many as `wanted`; ends with `complaint` if there are more or fewer."""
+    if len(words or ()) != len(wanted):
+        raise failed(complaint)
+    return words or ()
+
+
+def place(name: str) -> str:
+    """Give where a namespace is, below `/api/1/`."""
+    return f"dtabs/{quote(name, safe='')}"
+
+
+def remark(message: str) -> dict[str, str]:
+    """Give the header that says what a change is for."""
+    return {"l5d-message": message} if message else {}
+
+
+def read_file(file: str) -> Sent:
+    """Read a dtab from a file, or from standard input for `-`."""
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return read_input(data.decode())
+    except (OSError, ValueError) as error:
+        raise failed(str(error)) from None
+
+
+def run(context: typer.Context, url: str | None, work: Callable[[Namerd], Awaitable[None]]) -> None:
+    """Do something with the namerd that flags and environment name; ends with its message if it fails."""
+    common: Common = context.obj
+
+    async def talk() -> None:
+        access = Access(
+            base_url(url or common.url, os.environ, Path.cwd()), common.token, common.cacert, common.cert, common.key
+        )
+        async with connected(access) as namerd:
+            await work(namerd)
+
+    try:
+        asyncio.run(talk())
+    except (NamerdFailed, ValueError, KeyError, TypeError) as error:
+        raise failed(str(error)) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        # Whoever read our output has read enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def failed(message: str) -> typer.Exit:
+    """Tell what went wrong, and give what has to be raised."""
+    sys.stderr.write(f"Error: {message}\n")
+    return typer.Exit(FAILED)
+
+
+def write(text: str) -> None:
+    """Print, at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()

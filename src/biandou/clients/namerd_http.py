@@ -1,0 +1,201 @@
+"""A client of namerd's HTTP API: JSON streams that stay open, from whichever namerd answers (reference/naming.md §3.1).
+
+What was told last holds while every namerd is away. A stream that ends is opened again after a time that differs from
+caller to caller, so that a thousand linkers do not come back in one moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from biandou.clients.retry import Retry
+from biandou.clients.sockets import lasting_socket
+from biandou.errors import BindingError, ResolutionError, reason
+from biandou.live import Failed, Live, Ok, Pending, Source, State
+
+T = TypeVar("T")
+
+CONNECT_SECONDS: Final = 5.0
+HEAD_SECONDS: Final = 30.0
+"""How long a namerd may take to begin to answer."""
+MAX_DOCUMENT: Final = 16 * 1024 * 1024
+MAX_CONNECTING: Final = 32
+"""So many streams of one client are opened at once."""
+
+_log = logging.getLogger(__name__)
+
+Address = tuple[str, int]
+
+
+class _Refused(Exception):
+    """namerd answered, and not with what was asked for."""
+
+
+class NamerdHttp:
+    """One namerd, at whichever of `addresses` it answers; `name` is what its certificate must be for."""
+
+    def __init__(
+        self,
+        addresses: Live[tuple[Address, ...]],
+        retry: Retry,
+        tls: ssl.SSLContext | None = None,
+        name: str | None = None,
+    ) -> None:
+        self._addresses = addresses
+        self._retry = retry
+        self._tls = tls
+        self._name = name
+        # Each client has its own favourite among the namerds, so that they share the work.
+        self._taste = random.random()  # noqa: S311 - no secret
+        self._rested: dict[Address, float] = {}
+        self._connecting = asyncio.Semaphore(MAX_CONNECTING)
+
+    def stream(self, target: str, read: Callable[[Any], T], first: T | None = None) -> Live[T]:
+        """Give what `read` makes of each JSON document of `GET target`; `first` holds until there is one.
+
+        `read` raises `ValueError`, or `ResolutionError` for a failure that it was told. What namerd refuses is a
+        failure only while nothing is known.
+        """
+        begin: State[T] = Pending() if first is None else Ok(first)
+        return Source(begin, follow=lambda source: self._follow(target, read, source))
+
+    async def get(self, target: str) -> Any:
+        """Give the JSON of `GET target`, asked once; raises `BindingError`."""
+        address = await self._choose()
+        try:
+            async with self._opened(address, target) as response:
+                return json.loads(await response.content.read(MAX_DOCUMENT))
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, _Refused) as error:
+            raise BindingError(f"namerd: {reason(error)}") from error
+
+    def _follow(self, target: str, read: Callable[[Any], T], source: Source[T]) -> Callable[[], None]:
+        following = asyncio.get_running_loop().create_task(self._keep(target, read, source), name=f"namerd {target}")
+
+        def stop() -> None:
+            following.cancel()
+
+        return stop
+
+    async def _keep(self, target: str, read: Callable[[Any], T], source: Source[T]) -> None:
+        """Keep `source` true for ever."""
+        failures = 0
+        while True:
+            address = await self._choose()
+            try:
+                async with self._opened(address, target) as response:
+                    async for line in _lines(response):
+                        _take(line, read, source)
+                        failures = 0
+                problem = "the stream has ended"
+            except _Refused as error:
+                failures += 1
+                problem = str(error)
+                if not isinstance(source.state, Ok):
+                    source.fail(BindingError(f"namerd: {problem}"))
+            except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+                failures += 1
+                problem = reason(error)
+                self._rest(address, failures)
+            seconds = self._retry.wait(failures)
+            if failures and await self._another(address):
+                seconds = self._retry.wait(0)
+            _log.debug("%s at %s: %s; again in %.1f s", target, address, problem, seconds)
+            await asyncio.sleep(seconds)
+
+    # ── Which namerd ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _choose(self) -> Address:
+        """Give the address to ask next, waiting until there is one: one that has not failed lately, if possible."""
+        known: asyncio.Future[tuple[Address, ...]] = asyncio.get_running_loop().create_future()
+
+        def look(state: State[tuple[Address, ...]]) -> None:
+            if isinstance(state, Ok) and state.value and not known.done():
+                known.set_result(state.value)
+            elif isinstance(state, Failed):
+                _log.warning("where namerd is, is not known: %s", state.error)
+
+        watch = self._addresses.observe(look)
+        try:
+            addresses = sorted(await known)
+        finally:
+            watch.close()
+        start = int(self._taste * len(addresses))
+        ordered = addresses[start:] + addresses[:start]
+        now = time.monotonic()
+        # The one whose rest ends first, if none is up to it.
+        return min(ordered, key=lambda address: max(0.0, self._rested.get(address, 0.0) - now))
+
+    def _rest(self, address: Address, failures: int) -> None:
+        """Ask an address no more for a while."""
+        now = time.monotonic()
+        if self._rested.get(address, 0.0) <= now:
+            _log.info("namerd at %s:%d does not answer", *address)
+        self._rested = {known: until for known, until in self._rested.items() if until > now}
+        self._rested[address] = now + self._retry.wait(max(1, failures))
+
+    async def _another(self, address: Address) -> bool:
+        """Whether an address that has not failed lately is left."""
+        other = await self._choose()
+        return other != address and self._rested.get(other, 0.0) <= time.monotonic()
+
+    # ── One request ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextlib.asynccontextmanager
+    async def _opened(self, address: Address, target: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        host, port = address
+        host = f"[{host}]" if ":" in host else host
+        url = URL(f"{'http' if self._tls is None else 'https'}://{host}:{port}{target}", encoded=True)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        # A connection is a stream's own, and ends with it.
+        connector = aiohttp.TCPConnector(
+            ssl=True if self._tls is None else self._tls, force_close=True, socket_factory=lasting_socket
+        )
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
+            async with self._connecting, asyncio.timeout(HEAD_SECONDS):
+                response = await session.get(url, server_hostname=self._name, allow_redirects=False)
+            async with response:
+                if response.status != 200:
+                    said = (await response.content.read(4096)).decode(errors="replace").strip()
+                    if response.status >= 500:
+                        # Another namerd may be better off.
+                        raise OSError(f"{response.status} {said}")
+                    raise _Refused(f"{response.status} {said}")
+                yield response
+
+
+def _take(line: bytes, read: Callable[[Any], T], source: Source[T]) -> None:
+    """Take in one line of a stream: what is no JSON is namerd telling why it goes no further."""
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        raise _Refused(line[:4096].decode(errors="replace")) from None
+    try:
+        source.set(read(document))
+    except ResolutionError as error:
+        if not isinstance(source.state, Ok):
+            source.fail(error)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _Refused(f"what namerd says can't be read: {error}") from error
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Give the lines of a body as they come."""
+    rest = bytearray()
+    async for chunk in response.content.iter_any():
+        rest += chunk
+        while (end := rest.find(b"\n")) >= 0:
+            yield bytes(rest[:end])
+            del rest[: end + 1]
+        if len(rest) > MAX_DOCUMENT:
+            raise _Refused(f"a document of more than {MAX_DOCUMENT} bytes")

@@ -1,0 +1,157 @@
+"""`io.l5d.namerd.http`: namerd binds, and tells each change over its HTTP API (reference/naming.md §3.1).
+
+Several namerds are the several addresses of `dst`. While all are away, what they told last holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+from weakref import WeakValueDictionary
+
+from msgspec import Meta
+
+from biandou.clients.retry import Retry
+from biandou.clients.tls import ClientTls, client_context
+from biandou.dtab import Dtab, NameTree, Path
+from biandou.dtab.bound import Addresses, AddressSet, Bound
+from biandou.dtab.evaluation import Evaluator
+from biandou.dtab.explain import Delegation
+from biandou.dtab.wire import read_address, read_delegation, read_tree
+from biandou.errors import ResolutionError
+from biandou.interpreters.interface import Interpreter, InterpreterKind
+from biandou.kinds import Keys
+from biandou.live import Failed, Live, Ok, Source, State
+from biandou.namers.interface import Lookup
+
+if TYPE_CHECKING:
+    from biandou.clients.namerd_http import NamerdHttp
+
+Seconds = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
+class NamerdRetry(Keys, frozen=True, kw_only=True):
+    """How long to wait for a namerd that does not answer."""
+
+    base_seconds: Seconds
+    max_seconds: Seconds
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` unless baseSeconds ≤ maxSeconds."""
+        if self.base_seconds > self.max_seconds:
+            raise ValueError("maxSeconds must not be below baseSeconds")
+
+
+class NamerdHttpInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag="io.l5d.namerd.http"):
+    """Binds with the dtab that the namerd at `dst` has in `namespace`, after which comes the router's own."""
+
+    dst: str
+    namespace: str = "default"
+    retry: NamerdRetry = NamerdRetry(base_seconds=5, max_seconds=600)
+    tls: ClientTls | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` unless `dst` is a path and `namespace` can stand in one."""
+        if len(Path.read(self.dst)) == 0:
+            raise ValueError("dst says which namerd: /$/inet/namerd.example.com/4180")
+        if not self.namespace or "/" in self.namespace:
+            raise ValueError("a namespace has a name without slashes")
+
+    def interpreter(self, base: Live[Dtab], namers: Lookup) -> Interpreter:
+        """Make the interpreter; raises `ConfigError` for a TLS file that can't be used."""
+        # Not above: a linker that binds by itself does without an HTTP client.
+        from biandou.clients.namerd_http import NamerdHttp  # noqa: PLC0415
+
+        tls = client_context(self.tls)
+        name = self.tls.common_name if self.tls is not None and tls is not None else None
+        retry = Retry(self.retry.base_seconds, self.retry.max_seconds)
+        tree = Evaluator(Live.ok(Dtab()), namers.lookup).bind(Path.read(self.dst))
+        client = NamerdHttp(tree.flat_map(_everywhere), retry, tls, name)
+        return NamerdHttpInterpreter(base, client, self.namespace)
+
+
+class NamerdHttpInterpreter:
+    """Names as a namerd binds them in one namespace."""
+
+    def __init__(self, base: Live[Dtab], client: NamerdHttp, namespace: str) -> None:
+        self._base = base
+        self._client = client
+        self._namespace = quote(namespace, safe="")
+        self._trees: WeakValueDictionary[tuple[Path, Dtab], Live[NameTree[Bound]]] = WeakValueDictionary()
+        self._addresses: WeakValueDictionary[Path, Live[Addresses]] = WeakValueDictionary()
+
+    def bind(self, local: Dtab, path: Path) -> Live[NameTree[Bound]]:
+        """Give what `path` comes to through namerd's dtab, the router's own and `local`."""
+        return self._base.flat_map(lambda own: self._tree(path, own + local))
+
+    def delegate(self, dtab: Dtab, path: Path) -> Live[Delegation]:
+        """Give every branch of the delegation of `path` through namerd's dtab and `dtab`, as it is now."""
+
+        def follow(source: Source[Delegation]) -> Callable[[], None]:
+            async def ask() -> None:
+                target = f"/api/1/delegate/{self._namespace}?{_query(path, dtab)}"
+                try:
+                    source.set(read_delegation(await self._client.get(target), self._bound))
+                except Exception as error:
+                    source.fail(error)
+
+            asking = asyncio.get_running_loop().create_task(ask(), name=f"namerd {path}")
+
+            def stop() -> None:
+                asking.cancel()
+
+            return stop
+
+        return Source(follow=follow)
+
+    def _tree(self, path: Path, dtab: Dtab) -> Live[NameTree[Bound]]:
+        tree = self._trees.get((path, dtab))
+        if tree is None:
+            target = f"/api/1/bind/{self._namespace}?{_query(path, dtab)}&watch=true"
+            tree = self._trees[path, dtab] = self._client.stream(target, lambda told: read_tree(told, self._bound))
+        return tree
+
+    def _bound(self, client: Path, residual: Path, told: Any) -> Bound:
+        addresses = self._addresses.get(client)
+        if addresses is None:
+            target = f"/api/1/addr/{self._namespace}?{_query(client, Dtab())}&watch=true"
+            addresses = self._client.stream(target, read_address, _first(told))
+            self._addresses[client] = addresses
+        return Bound(client, addresses, residual)
+
+
+def _first(told: Any) -> Addresses | None:
+    """Give where namerd said that a client name is when it told the tree."""
+    try:
+        return None if told is None else read_address(told)
+    except (ResolutionError, ValueError, KeyError, TypeError, AttributeError):
+        # The stream will tell, or say what is wrong.
+        return None
+
+
+def _query(path: Path, dtab: Dtab) -> str:
+    # Without entries nothing is said, so that namerd answers all who ask alike from one evaluation.
+    entries = f"&dtab={quote(str(dtab), safe='/')}" if len(dtab) else ""
+    return f"path={quote(str(path), safe='/')}{entries}"
+
+
+def _everywhere(tree: NameTree[Bound]) -> Live[tuple[tuple[str, int], ...]]:
+    """Give all addresses of all leaves: of several namerds any one will do."""
+    leaves = {bound.id: bound for bound in tree.leaves()}
+    if not leaves:
+        return Live.failed(ResolutionError("dst leads nowhere"))
+    return Live.join([bound.addresses for bound in leaves.values()]).flat_map(_known)
+
+
+def _known(states: tuple[State[Addresses], ...]) -> Live[tuple[tuple[str, int], ...]]:
+    found = {
+        (address.host, address.port): None
+        for state in states
+        if isinstance(state, Ok) and isinstance(state.value, AddressSet)
+        for address in state.value.addresses
+    }
+    if found:
+        return Live.ok(tuple(found))
+    return next((Live.failed(state.error) for state in states if isinstance(state, Failed)), Live())
