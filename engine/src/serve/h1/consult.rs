@@ -4,21 +4,43 @@ use super::{Connection, Next, Scratch, local};
 use crate::failure::Failure;
 use crate::mail::Outgoing;
 use crate::plugin::{self, Advice, PluginPlan};
+use crate::stats::Counted;
 use crate::wire::h1::{Parse, RequestHead};
 
 /// A filter's own answer is no longer than this.
 const REPLY_BYTES_MAX: usize = 1 << 20;
 
 /// What the plugins have made of a request.
-pub(super) enum Consulted {
+enum Consulted {
     /// Its head is this long now.
     Go(usize),
     /// A filter has answered with this status.
     Replied { status: u16, next: Next },
 }
 
+/// Asks, and gives the length of the head that goes on, or what comes after a request that is answered already.
+pub(super) async fn step(
+    connection: &mut Connection<'_>,
+    scratch: &mut Scratch,
+    head_length: usize,
+    plan: &PluginPlan,
+    started_us: u64,
+) -> Result<usize, Next> {
+    match consult(connection, scratch, head_length, plan).await {
+        Ok(Consulted::Go(length)) => Ok(length),
+        Ok(Consulted::Replied { status, next }) => {
+            let stats = &connection.server.stats[connection.worker.index];
+            let took_us = connection.worker.now_us() - started_us;
+            stats.finish(status, took_us, Counted::of(status, None));
+            stats.received_bytes.add(scratch.input.take_count());
+            Err(next)
+        }
+        Err(failure) => Err(connection.refuse(scratch, &failure, Some(head_length)).await),
+    }
+}
+
 /// Asks, and does as the plugins say; a caller that has gone is not waited for.
-pub(super) async fn consult(
+async fn consult(
     connection: &mut Connection<'_>,
     scratch: &mut Scratch,
     head_length: usize,

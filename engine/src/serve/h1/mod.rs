@@ -32,7 +32,6 @@ use crate::stats::Counted;
 use crate::stream::Stream;
 use crate::wire::h1::{Parse, RequestHead, ResponseHead};
 use crate::worker::Worker;
-use consult::Consulted;
 use exchange::H1Exchange;
 use relay::shorter;
 
@@ -328,16 +327,9 @@ impl Connection<'_> {
         let mut head_length = head_length;
         if let Some(plan) = &server.router.plan.plugins {
             // Boxed, so that it takes no room in the tasks of those that have no plugins.
-            match Box::pin(consult::consult(self, scratch, head_length, plan)).await {
-                Ok(Consulted::Go(length)) => head_length = length,
-                Ok(Consulted::Replied { status, next }) => {
-                    drop(admitted);
-                    let counted = Counted::of(status, None);
-                    stats.finish(status, worker.now_us() - started_us, counted);
-                    stats.received_bytes.add(scratch.input.take_count());
-                    return next;
-                }
-                Err(failure) => return self.refuse(scratch, &failure, Some(head_length)).await,
+            match Box::pin(consult::step(self, scratch, head_length, plan, started_us)).await {
+                Ok(length) => head_length = length,
+                Err(next) => return next,
             }
         }
         let mut bound_to: Option<BoundTo> = None;
