@@ -15,6 +15,7 @@ mod _engine {
     use biandou_engine::listen::Inherited;
     use biandou_engine::mail::{Answer, Endpoints};
     use biandou_engine::plan::Plan;
+    use biandou_engine::plugin::Advice;
     use biandou_engine::view::Wanted;
     use pyo3::exceptions::{PyOSError, PyValueError};
     use pyo3::prelude::*;
@@ -59,6 +60,12 @@ mod _engine {
         fn answer(&self, py: Python<'_>, ticket: u64, answer: &[u8]) -> PyResult<()> {
             let answer: Answer = read(answer, "answer")?;
             py.detach(|| self.engine.answer(ticket, answer));
+            Ok(())
+        }
+
+        fn advise(&self, py: Python<'_>, ticket: u64, advice: &[u8]) -> PyResult<()> {
+            let advice: Advice = read(advice, "advice")?;
+            py.detach(|| self.engine.advise(ticket, advice));
             Ok(())
         }
 

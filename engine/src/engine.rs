@@ -17,6 +17,7 @@ use crate::collect;
 use crate::listen::Inherited;
 use crate::mail::{Answer, Endpoints, Level, Outbox, Outgoing, lock};
 use crate::plan::Plan;
+use crate::plugin::{Advice, Consultations};
 use crate::roster::{Change, Roster};
 use crate::tally::{ClientsView, Tally};
 use crate::view::{self, Wanted};
@@ -138,6 +139,13 @@ impl Engine {
     pub fn answer(&self, ticket: u64, answer: Answer) {
         if let Some(router) = self.roster.numbered(Names::router_of(ticket)) {
             router.names.answer(ticket, answer, &router.clients);
+        }
+    }
+
+    /// Takes in what the plugins say of a request.
+    pub fn advise(&self, ticket: u64, advice: Advice) {
+        if let Some(router) = self.roster.numbered(Consultations::router_of(ticket)) {
+            router.consultations.advise(ticket, advice);
         }
     }
 

@@ -70,6 +70,8 @@ pub enum Cause {
     Rejected,
     /// Too many requests in too short a time.
     RateLimited,
+    /// A plugin in Python failed.
+    Plugin,
     /// The caller went away.
     Cancelled,
 }
@@ -184,6 +186,11 @@ impl Failure {
             show_duration(timeout_ms)
         );
         Self::new(Room::Endpoint, 503, Cause::TotalTimeout, message)
+    }
+
+    /// A plugin in Python failed, or was late, for this request.
+    pub fn plugin(message: &str) -> Self {
+        Self::new(Room::Identification, 500, Cause::Plugin, message)
     }
 
     /// The time that the caller gave is over: so many milliseconds were left when the request came.

@@ -21,6 +21,7 @@ pub mod limit;
 pub mod listen;
 pub mod mail;
 pub mod plan;
+pub mod plugin;
 pub mod resolve;
 mod retry;
 mod roster;

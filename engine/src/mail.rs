@@ -25,6 +25,18 @@ pub enum Outgoing {
     },
     /// The name of this ticket was dropped.
     Release { ticket: u64 },
+    /// A request of a router that has plugins in Python; header fields and target as Latin-1 text.
+    Consult {
+        ticket: u64,
+        router: String,
+        method: String,
+        target: String,
+        headers: Vec<(String, String)>,
+        peer: String,
+        local: String,
+    },
+    /// Nobody waits any more for what this ticket asked.
+    Cancel { ticket: u64 },
     /// Something that an operator should read.
     Note {
         level: Level,

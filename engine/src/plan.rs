@@ -13,6 +13,7 @@ use crate::endpoint::Policy;
 use crate::endpoint::backoff::Backoff;
 use crate::identify::Identifier;
 use crate::limit::RateLimit;
+use crate::plugin::PluginPlan;
 use crate::serve::h1::forwarded::ForwardedPlan;
 use crate::tls::client::ClientTlsPlan;
 use crate::tls::server::ServerTlsPlan;
@@ -44,6 +45,9 @@ pub struct RouterPlan {
     #[serde(default)]
     pub trace_propagator: TracePropagator,
     pub access_log: Option<AccessLogPlan>,
+    /// Plugins in Python that each request is shown to.
+    #[serde(default)]
+    pub plugins: Option<PluginPlan>,
 }
 
 /// How a trace's ids travel in headers (reference/linker.md §5.3, §5.4).

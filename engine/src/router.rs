@@ -9,6 +9,7 @@ use crate::bind::Names;
 use crate::limit::Limit;
 use crate::mail::Outbox;
 use crate::plan::{HttpLimits, RouterPlan, ServerPlan};
+use crate::plugin::Consultations;
 use crate::resolve::Clients;
 use crate::stats::ServerStats;
 use crate::tls::reloading::Reloading;
@@ -24,6 +25,8 @@ pub struct Router {
     pub names: Arc<Names>,
     pub clients: Arc<Clients>,
     pub access_log: Option<Arc<AccessLog>>,
+    /// Its requests that wait for plugins in Python.
+    pub consultations: Arc<Consultations>,
     expired_ms: AtomicU64,
 }
 
@@ -34,6 +37,7 @@ impl Router {
             index,
             names: Arc::new(Names::new(index, &plan, workers, outbox.clone())),
             clients: Arc::new(Clients::new(workers)),
+            consultations: Arc::new(Consultations::new(index, outbox.clone())),
             access_log: plan
                 .access_log
                 .clone()
@@ -56,6 +60,7 @@ impl Router {
             index: self.index,
             names: self.names.clone(),
             clients: self.clients.clone(),
+            consultations: self.consultations.clone(),
             access_log,
             plan,
             expired_ms: AtomicU64::new(self.expired_ms.load(Relaxed)),

@@ -429,6 +429,22 @@ fn mail_leaves_with_these_bytes() {
             ],
         ),
         (
+            "consult",
+            vec![Outgoing::Consult {
+                ticket: (1 << 40) + 7,
+                router: "outgoing".to_owned(),
+                method: "GET".to_owned(),
+                target: "/a?b".to_owned(),
+                headers: vec![
+                    ("Host".to_owned(), "web".to_owned()),
+                    ("X-A".to_owned(), "\u{e9}".to_owned()),
+                ],
+                peer: "127.0.0.1:5000".to_owned(),
+                local: "127.0.0.1:4140".to_owned(),
+            }],
+        ),
+        ("cancel", vec![Outgoing::Cancel { ticket: 7 }]),
+        (
             "withheld",
             vec![Outgoing::Withheld {
                 id: "00000000000000ab".to_owned(),

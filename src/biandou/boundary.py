@@ -67,7 +67,25 @@ class Drained(Letter, frozen=True, tag="drained"):
     unfinished: int = 0
 
 
-Mail = Ask | Release | Note | Withheld | Drained
+class Consult(Letter, frozen=True, tag="consult"):
+    """A request of a router that has plugins in Python; text stands for bytes, a character for each (Latin-1)."""
+
+    ticket: int
+    router: str
+    method: str
+    target: str
+    headers: list[tuple[str, str]]
+    peer: str
+    local: str
+
+
+class Cancel(Letter, frozen=True, tag="cancel"):
+    """Nobody waits any more for what this ticket asked."""
+
+    ticket: int
+
+
+Mail = Ask | Release | Consult | Cancel | Note | Withheld | Drained
 
 WITHHELD_KEPT = 256
 """Errors of which the details are kept, the newest of them."""
@@ -116,6 +134,44 @@ class Answer(Letter, frozen=True):
     context: str = ""
     override_dentries: list[str] = []
     policy: ServicePolicy = ServicePolicy()
+
+
+class NamedPath(Letter, frozen=True, tag="path"):
+    """A Python identifier's name, in shown form and without the router's prefix."""
+
+    path: str
+
+
+class NotNamed(Letter, frozen=True, tag="reason"):
+    """Why a Python identifier has no name for a request."""
+
+    reason: str
+
+
+class GoOn(Letter, frozen=True, tag="go"):
+    """The request goes on, without the headers `remove` and then with `add`; `names` are of the Python identifiers."""
+
+    remove: list[str] = []
+    add: list[tuple[str, str]] = []
+    names: list[NamedPath | NotNamed] = []
+
+
+class OwnReply(Letter, frozen=True, tag="reply"):
+    """A filter answers itself; the body is Latin-1 text."""
+
+    status: int
+    headers: list[tuple[str, str]] = []
+    body: str = ""
+
+
+class PluginFailed(Letter, frozen=True, tag="failed"):
+    """A plugin failed: the caller gets a 500 with this message."""
+
+    message: str
+
+
+Advice = GoOn | OwnReply | PluginFailed
+"""What the plugins say of a request."""
 
 
 class EndpointsKnown(Letter, frozen=True, tag="bound"):
@@ -265,7 +321,7 @@ class Serving(NamedTuple):
     port: int
 
 
-Take = Callable[[Ask | Release], None]
+Take = Callable[[Ask | Release | Consult | Cancel], None]
 """Takes in what the engine asks: the binder does."""
 
 
@@ -309,6 +365,10 @@ class EngineDoor:
     def answer(self, ticket: int, answer: Answer) -> None:
         """Say what the name of this ticket means now."""
         self._engine.answer(ticket, encode(answer))
+
+    def advise(self, ticket: int, advice: Advice) -> None:
+        """Say what the plugins say of a request; raises `ValueError` for what can't cross the door."""
+        self._engine.advise(ticket, encode(advice))
 
     def endpoints(self, letter: Endpoints) -> None:
         """Say where a client name is now."""
@@ -356,7 +416,7 @@ class EngineDoor:
 
     def _hand_over(self, letter: Mail) -> None:
         match letter:
-            case Ask() | Release():
+            case Ask() | Release() | Consult() | Cancel():
                 if self._take is not None:
                     self._take(letter)
             case Note():

@@ -66,6 +66,8 @@ IDENTIFIERS: Final[Register[Any]] = PluggableRegister(
     ),
 )
 
+FILTERS: Final[Register[Any]] = PluggableRegister("filters")
+
 INTERPRETERS: Final[Register[Any]] = PluggableRegister(
     "interpreters",
     (
@@ -204,6 +206,7 @@ ROOMS: Final[Mapping[str, Register[Any]]] = {
     register.room: register
     for register in (
         IDENTIFIERS,
+        FILTERS,
         INTERPRETERS,
         NAMERS,
         TRANSFORMERS,

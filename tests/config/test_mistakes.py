@@ -57,9 +57,9 @@ BAD: list[tuple[str, list[str]]] = [
         [
             "l.yaml:4:3: routers[0].labl: unknown key; did you mean `label`? allowed: protocol, label, dtab, "
             "dstPrefix, service, client, interpreter, announcers, bindingTimeoutMs, bindingCache, originator, "
-            "experimental, servers, identifier, httpAccessLog, httpAccessLogRollPolicy, httpAccessLogAppend, "
-            "httpAccessLogRotateCount, streamAfterContentLengthKB, maxHeadersKB, maxInitialLineKB, "
-            "maxHeaderCount, maxErrResponseKB, streamingEnabled, compressionLevel, tracePropagator",
+            "experimental, servers, identifier, filters, plugins, httpAccessLog, httpAccessLogRollPolicy, "
+            "httpAccessLogAppend, httpAccessLogRotateCount, streamAfterContentLengthKB, maxHeadersKB, "
+            "maxInitialLineKB, maxHeaderCount, maxErrResponseKB, streamingEnabled, compressionLevel, tracePropagator",
             "l.yaml:6:3: routers[0].label: Duplicate field 'label': first written in line 5",
         ],
     ),

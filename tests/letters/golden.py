@@ -16,8 +16,10 @@ from biandou.boundary import (
     BindFailure,
     BoundTree,
     Branch,
+    Cancel,
     ClientsView,
     ClientView,
+    Consult,
     Drained,
     Endpoints,
     EndpointsFailed,
@@ -249,6 +251,18 @@ MAIL: Final[dict[str, list[Mail]]] = {
         Note(level=level, room="resolution", message=f"a message of level {level}")
         for level in ("error", "warning", "info", "debug")
     ],
+    "consult": [
+        Consult(
+            ticket=(1 << 40) + 7,
+            router="outgoing",
+            method="GET",
+            target="/a?b",
+            headers=[("Host", "web"), ("X-A", "\xe9")],
+            peer="127.0.0.1:5000",
+            local="127.0.0.1:4140",
+        )
+    ],
+    "cancel": [Cancel(ticket=7)],
     "withheld": [Withheld(id="00000000000000ab", router="http", room="binding", status=502, message="no namer")],
     "drained": [Drained(unfinished=0)],
     "drained, some cut off": [Drained(unfinished=3)],

@@ -46,6 +46,9 @@ pub enum Identifier {
         #[serde(deserialize_with = "text::with_or_without_slash")]
         path: StaticPath,
     },
+    /// One that Python runs: the place of its word among those of the router's Python identifiers (`plugin::identify`).
+    #[serde(rename = "plugin")]
+    Plugin { index: usize },
 }
 
 fn one() -> usize {
@@ -101,6 +104,7 @@ impl Identifier {
             Self::Path { segments, consume } => path::identify(*segments, *consume, head, buf, out),
             Self::Header { header } => header::identify_path(header, head, buf, out),
             Self::HeaderToken { header } => header::identify_token(header, head, buf, out),
+            Self::Plugin { .. } => Err(Unidentified::Reason("the plugin was not asked".into())),
             Self::Static { path } => {
                 out.extend_from_slice(path.shown());
                 Ok(None)

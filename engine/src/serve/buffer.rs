@@ -51,6 +51,19 @@ impl Buffer {
         }
     }
 
+    /// Puts `with` in the place of the first `count` bytes; false, with nothing changed, if there is no room.
+    pub fn replace(&mut self, count: usize, with: &[u8]) -> bool {
+        let rest = self.len().saturating_sub(count);
+        if with.len() + rest > self.bytes.len() {
+            return false;
+        }
+        self.bytes.copy_within(self.end - rest..self.end, with.len());
+        self.bytes[..with.len()].copy_from_slice(with);
+        self.start = 0;
+        self.end = with.len() + rest;
+        true
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.start = 0;

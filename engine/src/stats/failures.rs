@@ -42,7 +42,7 @@ fn index(cause: Option<Cause>) -> usize {
         Some(Cause::TotalTimeout) => 8,
         Some(Cause::Rejected | Cause::RateLimited) => 9,
         Some(Cause::Cancelled) => 10,
-        None => BY_STATUS,
+        None | Some(Cause::Plugin) => BY_STATUS,
     }
 }
 

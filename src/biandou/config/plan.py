@@ -158,6 +158,13 @@ class AccessLogPlan(Letter, frozen=True, kw_only=True):
     rotate_count: int | None = None
 
 
+class PluginPlan(Letter, frozen=True, kw_only=True):
+    """How long a router's Python plugins may take for a request, and how many requests may wait for them."""
+
+    timeout_ms: int = 1000
+    max_waiting: int = 256
+
+
 class RouterPlan(Letter, frozen=True, kw_only=True):
     """One router: its servers, how it identifies, and what its errors show.
 
@@ -177,6 +184,7 @@ class RouterPlan(Letter, frozen=True, kw_only=True):
     originator: bool = False
     trace_propagator: dict[str, Any] = msgspec.field(default_factory=lambda: {"kind": "io.l5d.default"})
     access_log: AccessLogPlan | None = None
+    plugins: PluginPlan | None = None
 
 
 class Plan(Letter, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from biandou.config.plan import (
     HttpLimits,
     OutlierPlan,
     Plan,
+    PluginPlan,
     PoolPlan,
     RouterPlan,
     ServerPlan,
@@ -31,6 +32,7 @@ from biandou.config.router import HttpRouter
 from biandou.config.server import ForwardedHeader, HttpServer, Session
 from biandou.config.server import SocketOptions as WrittenSocketOptions
 from biandou.dtab import Path
+from biandou.identifiers.interface import PythonIdentifierKind
 from biandou.policies import (
     Budget,
     ClientTls,
@@ -57,7 +59,8 @@ def router_plan(router: HttpRouter) -> RouterPlan:
         label=router.name,
         protocol=router.protocol,
         dst_prefix=str(router.dst_prefix),
-        identifiers=[_written(identifier) for identifier in router.identifier],
+        identifiers=_identifiers(router),
+        plugins=_plugins(router),
         servers=[_server_plan(server) for server in router.servers],
         base_dentries=[f"{dentry.prefix} => {dentry.dst}" for dentry in router.dtab],
         binding_timeout_ms=router.binding_timeout_ms,
@@ -79,6 +82,24 @@ def router_plan(router: HttpRouter) -> RouterPlan:
         trace_propagator=_written(router.trace_propagator),
         access_log=_access_log_plan(router),
     )
+
+
+def _identifiers(router: HttpRouter) -> list[dict[str, Any]]:
+    written: list[dict[str, Any]] = []
+    in_python = 0
+    for identifier in router.identifier:
+        if isinstance(identifier, PythonIdentifierKind):
+            written.append({"kind": "plugin", "index": in_python})
+            in_python += 1
+        else:
+            written.append(_written(identifier))
+    return written
+
+
+def _plugins(router: HttpRouter) -> PluginPlan | None:
+    if not router.has_python_plugins:
+        return None
+    return PluginPlan(timeout_ms=router.plugins.timeout_ms, max_waiting=router.plugins.max_waiting)
 
 
 def _access_log_plan(router: HttpRouter) -> AccessLogPlan | None:

@@ -23,8 +23,9 @@ from biandou.config.values import (
     Room,
 )
 from biandou.dtab import Dtab, Path
+from biandou.filters.interface import FilterKind
 from biandou.identifiers.http import HeaderTokenIdentifier
-from biandou.identifiers.interface import IdentifierKind
+from biandou.identifiers.interface import IdentifierKind, PythonIdentifierKind
 from biandou.interpreters.interface import InterpreterKind
 from biandou.interpreters.local import DefaultInterpreterKind
 from biandou.kinds import Register
@@ -50,6 +51,13 @@ class BindingCache(Keys, frozen=True, kw_only=True):
     bounds: PositiveCount = 1000
     clients: PositiveCount = 1000
     idle_ttl_secs: PositiveCount = 600
+
+
+class Plugins(Keys, frozen=True, kw_only=True):
+    """What holds for the filters and identifiers that Python runs: the time of all for a request, and who may wait."""
+
+    timeout_ms: Annotated[int, Meta(ge=1, le=600_000)] = 1000
+    max_waiting: Annotated[int, Meta(ge=1, le=100_000)] = 256
 
 
 class Router(Keys, frozen=True, kw_only=True, tag_field="protocol"):
@@ -85,6 +93,8 @@ class HttpRouter(Router, frozen=True, kw_only=True, tag="http"):
     identifier: Annotated[tuple[Annotated[IdentifierKind, Room("identifiers")], ...], OneOrMany()] = (
         HeaderTokenIdentifier(),
     )
+    filters: tuple[Annotated[FilterKind, Room("filters")], ...] = ()
+    plugins: Plugins = Plugins()
     http_access_log: Annotated[str, Meta(min_length=1)] | None = None
     http_access_log_roll_policy: RollPolicyText = NeverRoll()
     http_access_log_append: bool = True
@@ -97,6 +107,11 @@ class HttpRouter(Router, frozen=True, kw_only=True, tag="http"):
     streaming_enabled: Annotated[bool, NotBuilt()] = True
     compression_level: Annotated[Annotated[int, Meta(ge=-1, le=9)], NotBuilt(_uncompressed)] = -1
     trace_propagator: Annotated[TracePropagatorKind, Room("trace propagators")] = DefaultTracePropagator()
+
+    @property
+    def has_python_plugins(self) -> bool:
+        """Whether each request is shown to Python."""
+        return bool(self.filters) or any(isinstance(kind, PythonIdentifierKind) for kind in self.identifier)
 
 
 PROTOCOLS: Final[Register[Any]] = Register("protocols", (HttpRouter,), planned=("h2", "mux", "thrift", "thriftmux"))

@@ -17,7 +17,8 @@ from biandou.identifiers.http import (
     PathIdentifier,
     StaticIdentifier,
 )
-from biandou.identifiers.interface import IdentifierKind
+from biandou.identifiers.interface import IdentifierKind, PythonIdentifierKind
+from biandou.kinds import kind_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,11 @@ def identify_by(kind: IdentifierKind, prefix: Path, request: Request) -> Identif
                 return _path(prefix, request, count, consume=consume)
             case StaticIdentifier(path=path):
                 return Identified(prefix + Path.read(f"/{path.lstrip('/')}"), request)
+            case PythonIdentifierKind():
+                # It may block, or do what only a real request should: it is not tried out here.
+                return Unidentified(
+                    f"{kind_name(type(kind))} is a plugin, which runs on real requests only", final=True
+                )
     except ValueError as error:
         return Unidentified(str(error), final=True)
     return Unidentified(f"{type(kind).__name__} runs in the engine alone and cannot be explained", final=True)

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from biandou.boundary import EngineDoor
+from biandou.boundary import Ask, Cancel, Consult, EngineDoor, Release
 from biandou.config.linker import LinkerConfig
 from biandou.config.plan import Plan
 from biandou.config.planning import plan
@@ -22,6 +22,7 @@ from biandou.errors import ConfigError, reason
 from biandou.linker.assembly import Assembled, assemble
 from biandou.linker.binder import Binder
 from biandou.linker.differences import differences
+from biandou.linker.request_plugins import RequestPlugins, make_plugins
 from biandou.linker.resources import default_workers, raise_file_limit
 from biandou.linker.systemd import InheritedSocket, inherited_sockets, notify, take_matching
 
@@ -113,10 +114,11 @@ class Linker:
         self._door = EngineDoor(planned := with_inherited(plan(self._config, self._workers), inherited))
         close_inherited(planned)
         self._binder = Binder(self._assembled.routers, self._door)
+        self._plugins = RequestPlugins(self._config.routers, self._door)
         self._admin = self._open_admin(self._parts(self._config, self._assembled))
         for line in await self._admin.start():
             _log.info("%s", line)
-        self._serving = self._door.start(self._binder.take)
+        self._serving = self._door.start(self._take)
         for server in self._serving:
             _log.info("serving %s on %s", server.router, show_address(server.ip, server.port))
         # What start-up has made stays: the collector need not look at it again.
@@ -126,6 +128,12 @@ class Linker:
         gc.set_threshold(50_000, 20, 1000)
         _log.info("initialized")
         _tell_systemd("READY=1")
+
+    def _take(self, letter: Ask | Release | Consult | Cancel) -> None:
+        if isinstance(letter, Ask | Release):
+            self._binder.take(letter)
+        else:
+            self._plugins.take(letter)
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -189,6 +197,7 @@ class Linker:
         config = await asyncio.get_running_loop().run_in_executor(None, self._load)
         changes = str(differences(self._config, config))
         assembled = assemble(config, self._assembled)
+        plugins = make_plugins(config.routers)
         follow = await self._admin.prepare(self._parts(config, assembled))
         try:
             serving = self._door.replan(plan(config, self._workers))
@@ -201,6 +210,7 @@ class Linker:
         for server in serving:
             if server not in before:
                 _log.info("serving %s on %s", server.router, show_address(server.ip, server.port))
+        self._plugins.replan(plugins)
         await self._binder.replan(assembled.routers)
         assembled.enact()
         for line in await follow():

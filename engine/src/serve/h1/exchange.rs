@@ -12,6 +12,7 @@ use crate::due::{Due, SetBy};
 use crate::failure::{Cause, Failure};
 use crate::identify::{self, Consumed};
 use crate::plan::TracePropagator;
+use crate::plugin;
 use crate::route::{Exchange, Hop, Sent, Unsent};
 use crate::router::Server;
 use crate::wire::h1::{Body, Known, Method};
@@ -239,7 +240,12 @@ impl Exchange for H1Exchange<'_, '_> {
             key.extend_from_slice(router.plan.dst_prefix.as_bytes());
         }
         let bytes = scratch.input.bytes();
-        match identify::identify(&router.plan.identifiers, &scratch.request, bytes, key) {
+        let (identifiers, request) = (&router.plan.identifiers, &scratch.request);
+        let identified = match router.plan.plugins {
+            None => identify::identify(identifiers, request, bytes, key),
+            Some(_) => plugin::identify(identifiers, &scratch.named, request, bytes, key),
+        };
+        match identified {
             Ok(consumed) => self.consumed = consumed,
             Err(unidentified) => return Err(self.unidentified(&unidentified.to_string())),
         }

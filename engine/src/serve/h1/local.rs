@@ -91,7 +91,7 @@ pub(super) async fn answer_status(
     answer(connection, scratch, status, fields, b"", Some(head_length)).await
 }
 
-async fn answer(
+pub(super) async fn answer(
     connection: &mut Connection<'_>,
     scratch: &mut Scratch,
     status: u16,

@@ -2,6 +2,7 @@
 
 mod answer;
 mod attempt;
+mod consult;
 mod exchange;
 pub mod forwarded;
 mod local;
@@ -21,6 +22,7 @@ use tokio::net::TcpStream;
 
 use crate::access_log::Entry;
 use crate::failure::{Cause, Failure};
+use crate::plugin::Named;
 use crate::route::{self, BoundTo, Routed};
 use crate::router::Server;
 use crate::serve::buffer::Buffer;
@@ -59,6 +61,8 @@ pub struct Scratch {
     head_room: usize,
     /// The request's part of its line in the access log.
     access: Entry,
+    /// What the identifiers in Python have said of the request.
+    named: Vec<Named>,
 }
 
 impl Scratch {
@@ -76,6 +80,7 @@ impl Scratch {
             path_end: 0,
             head_room,
             access: Entry::default(),
+            named: Vec::new(),
         }
     }
 
@@ -91,6 +96,7 @@ impl Scratch {
         self.request.clear();
         self.response.clear();
         self.access.reset();
+        self.named = Vec::new();
         for bytes in [&mut self.output, &mut self.back, &mut self.key] {
             bytes.clear();
             bytes.shrink_to(4 * READ_BYTES);
@@ -318,6 +324,14 @@ impl Connection<'_> {
             Ok(admitted) => admitted,
             Err(failure) => return self.refuse(scratch, &failure, Some(head_length)).await,
         };
+        let mut head_length = head_length;
+        if let Some(plan) = &server.router.plan.plugins {
+            // Boxed, so that it takes no room in the tasks of those that have no plugins.
+            match Box::pin(consult::step(self, scratch, head_length, plan, started_us)).await {
+                Ok(length) => head_length = length,
+                Err(next) => return next,
+            }
+        }
         let mut bound_to: Option<BoundTo> = None;
         let mut exchange = H1Exchange::new(self, scratch, head_length, started_us);
         let routed = match exchange.check() {

@@ -1,0 +1,1 @@
+"""Plugins for Biandou, as a third party writes them."""
