@@ -9,7 +9,19 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from biandou.boundary import Answer, Ask, BindFailure, Drained, EngineDoor, NegativeTree, Note, Release, Serving, encode
+from biandou.boundary import (
+    Answer,
+    Ask,
+    Asked,
+    BindFailure,
+    Drained,
+    EngineDoor,
+    NegativeTree,
+    Note,
+    Release,
+    Serving,
+    encode,
+)
 from biandou.config.plan import Plan, RouterPlan, ServerPlan
 from biandou.testing.compiled_engine import CompiledEngine, compiled_engines
 
@@ -41,7 +53,7 @@ def ask(ticket: int) -> Ask:
 
 async def test_asks_and_releases_are_handed_over_in_order(compiled: list[CompiledEngine]) -> None:
     door = EngineDoor(PLAN)
-    taken: list[Ask | Release] = []
+    taken: list[Asked] = []
     assert door.start(taken.append) == [Serving("http", "127.0.0.1", 4140)]
     compiled[0].post(ask(1), Release(ticket=1))
     compiled[0].post(ask(2))
@@ -56,9 +68,9 @@ async def test_an_ask_that_can_not_be_handled_is_answered_and_the_next_one_is_ha
     compiled: list[CompiledEngine], caplog: pytest.LogCaptureFixture
 ) -> None:
     door = EngineDoor(PLAN)
-    taken: list[Ask | Release] = []
+    taken: list[Asked] = []
 
-    def take(letter: Ask | Release) -> None:
+    def take(letter: Asked) -> None:
         if letter.ticket == 1:
             raise RuntimeError("a defect")
         taken.append(letter)
@@ -74,9 +86,9 @@ async def test_an_ask_that_can_not_be_handled_is_answered_and_the_next_one_is_ha
 
 async def test_not_even_an_error_that_is_no_text_costs_the_next_letter(compiled: list[CompiledEngine]) -> None:
     door = EngineDoor(PLAN)
-    taken: list[Ask | Release] = []
+    taken: list[Asked] = []
 
-    def take(letter: Ask | Release) -> None:
+    def take(letter: Asked) -> None:
         if letter.ticket == 1:
             raise RuntimeError("disco/\udcff")
         taken.append(letter)

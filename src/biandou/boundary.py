@@ -85,7 +85,10 @@ class Cancel(Letter, frozen=True, tag="cancel"):
     ticket: int
 
 
-Mail = Ask | Release | Consult | Cancel | Note | Withheld | Drained
+Asked = Ask | Release | Consult | Cancel
+"""What the engine wants of us, and what it does not want any more."""
+
+Mail = Asked | Note | Withheld | Drained
 
 WITHHELD_KEPT = 256
 """Errors of which the details are kept, the newest of them."""
@@ -321,7 +324,7 @@ class Serving(NamedTuple):
     port: int
 
 
-Take = Callable[[Ask | Release | Consult | Cancel], None]
+Take = Callable[[Asked], None]
 """Takes in what the engine asks: the binder does."""
 
 

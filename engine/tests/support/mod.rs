@@ -118,12 +118,15 @@ impl Mesh {
                 }
                 let Some(engine) = weak.upgrade() else { return };
                 for letter in engine.mail() {
-                    if let Outgoing::Ask { ticket, path, .. } = &letter
-                        && let Some(answer) = answers.get(path)
-                    {
-                        engine.answer(*ticket, serde_json::from_value(answer.clone()).expect("an answer"));
-                    }
+                    let answer = match &letter {
+                        Outgoing::Ask { ticket, path, .. } => answers.get(path).map(|answer| (*ticket, answer.clone())),
+                        _ => None,
+                    };
+                    // Noted before it is answered, so that whoever has seen the answer finds it.
                     seen.lock().expect("the list").push(letter);
+                    if let Some((ticket, answer)) = answer {
+                        engine.answer(ticket, serde_json::from_value(answer).expect("an answer"));
+                    }
                 }
             }
         });

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from biandou.boundary import Ask, Cancel, Consult, EngineDoor, Release
+from biandou.boundary import Ask, Asked, Cancel, Consult, EngineDoor, Release
 from biandou.config.linker import LinkerConfig
 from biandou.config.plan import Plan
 from biandou.config.planning import plan
@@ -129,7 +129,7 @@ class Linker:
         _log.info("initialized")
         _tell_systemd("READY=1")
 
-    def _take(self, letter: Ask | Release | Consult | Cancel) -> None:
+    def _take(self, letter: Asked) -> None:
         if isinstance(letter, Ask | Release):
             self._binder.take(letter)
         else:
