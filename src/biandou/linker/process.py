@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from biandou.boundary import Ask, Asked, Cancel, Consult, EngineDoor, Release
+from biandou.boundary import Ask, Asked, EngineDoor, Release
 from biandou.config.linker import LinkerConfig
 from biandou.config.plan import Plan
 from biandou.config.planning import plan
