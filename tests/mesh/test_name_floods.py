@@ -13,10 +13,9 @@ from tests.mesh.callers import Traffic, status_of
 from tests.mesh.observing import becomes
 from tests.mesh.unharmed import config, unharmed
 
-
 PLATEAU_KIB: Final = 20 * 1024
-"""20,000 strangers' names leave a linker with 200 names at most 15 MiB larger, and 2,000 nearly as much: the most that it held at once,
-in an allocator that gives little back."""
+"""20,000 strangers' names leave a linker with 200 names at most 15 MiB larger, and 2,000 nearly as much: the most that
+it held at once, in an allocator that gives little back."""
 
 
 async def test_names_in_use_neither_fail_nor_lose_their_place_while_strangers_name_thousands() -> None:
