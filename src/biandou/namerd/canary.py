@@ -6,7 +6,7 @@ It knows no clock, store or network: times and counts come in, and the next stat
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from biandou.dtab import Dentry, Dtab, NameTree, Path, Prefix, Union
@@ -98,7 +98,6 @@ class Canary:
     since: float = 0.0
     weight: int = 0
     wanted: int = 0
-    linkers: tuple[str, ...] = field(default=())
 
     @property
     def percent(self) -> int:
@@ -106,10 +105,10 @@ class Canary:
         return self.plan.steps[self.step]
 
 
-def begin(plan: Plan, before: Dtab, now: float, linkers: tuple[str, ...] = ()) -> Canary:
+def begin(plan: Plan, before: Dtab, now: float) -> Canary:
     """Give a canary that wants its first step."""
     first = plan.steps[0]
-    return Canary(plan, before, since=now, wanted=first, reason=f"step 1 of {len(plan.steps)}", linkers=linkers)
+    return Canary(plan, before, since=now, wanted=first, reason=f"step 1 of {len(plan.steps)}")
 
 
 def dtab_at(canary: Canary, weight: int) -> Dtab:
