@@ -5,7 +5,11 @@
 //! *released*: because it was idle, or because the table is full and another name needs the place.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::rc::Rc;
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Arc, Mutex, Weak};
 
 use arc_swap::ArcSwapOption;
@@ -38,6 +42,8 @@ pub struct Name {
     pub ticket: u64,
     key: Box<[u8]>,
     pub answered: ArcSwapOption<Answered>,
+    /// How many answers there were.
+    answers: AtomicU64,
     /// Rung at each answer.
     pub changed: Notify,
     /// Twice the second of its last request, and one more if that was not the first.
@@ -91,6 +97,33 @@ impl Name {
     /// once before those in use, then the longest idle.
     fn worth(&self, now_s: u64) -> (bool, bool, u64) {
         (self.serves(), self.is_in_use(now_s), self.used_s())
+    }
+}
+
+/// What a worker keeps of a name: its own, so that a request counts no reference that other threads count, too.
+#[derive(Debug)]
+pub struct Binding {
+    pub name: Arc<Name>,
+    pub answered: Arc<Answered>,
+    answers: u64,
+}
+
+impl Binding {
+    /// Takes the name's answer as it is now; none before the first.
+    pub fn of(name: Arc<Name>) -> Option<Rc<Self>> {
+        // First, so that an answer that comes meanwhile makes this one outdated.
+        let answers = name.answers.load(Acquire);
+        let answered = name.answered.load_full()?;
+        Some(Rc::new(Self {
+            name,
+            answered,
+            answers,
+        }))
+    }
+
+    /// Whether the name still stands for this; otherwise ask anew.
+    pub fn is_current(&self) -> bool {
+        self.name.answers.load(Acquire) == self.answers && !self.name.is_retired()
     }
 }
 
@@ -271,7 +304,7 @@ pub struct Names {
     pub bounds: BindCacheStats,
     pub limits: ServiceLimits,
     /// Grows whenever a name is retired, so that workers know when to look through their maps.
-    pub retirements: AtomicU64,
+    pub changes: AtomicU64,
 }
 
 impl Names {
@@ -292,7 +325,7 @@ impl Names {
             trees: BindCacheStats::default(),
             bounds: BindCacheStats::default(),
             limits: ServiceLimits::default(),
-            retirements: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
         }
     }
 
@@ -328,6 +361,7 @@ impl Names {
             ticket: table.next_ticket,
             key: key.into(),
             answered: ArcSwapOption::empty(),
+            answers: AtomicU64::new(0),
             changed: Notify::new(),
             used: AtomicU64::new(now_s << 1),
             retired: AtomicBool::new(false),
@@ -375,6 +409,8 @@ impl Names {
             budget: name.service.budget_of(answer.policy.retry_budget),
             policy: answer.policy,
         })));
+        name.answers.fetch_add(1, Release);
+        self.changes.fetch_add(1, Relaxed);
         name.changed.notify_waiters();
         // One that nobody waits for any more may have outgrown the table.
         self.make_room(&mut lock(&self.table), 0, name.used_s());
@@ -505,7 +541,7 @@ impl Names {
             table.by_key.insert(moved.key.clone(), index);
         }
         name.retired.store(true, Relaxed);
-        self.retirements.fetch_add(1, Relaxed);
+        self.changes.fetch_add(1, Relaxed);
         self.outbox.post(Outgoing::Release { ticket: name.ticket });
         // Whoever waits for an answer asks anew.
         name.changed.notify_waiters();

@@ -3,10 +3,11 @@
 //! Step ④, transformation, has no line here: Python answers with endpoints that are transformed already. Every protocol gives
 //! `route` an `Exchange`; none has a road of its own.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bind::{Answered, Bound, Leaf, Name};
+use crate::bind::{Answered, Binding, Bound, Leaf, Name};
 use crate::classify::{Class, Classifier};
 use crate::due::{self, Due};
 use crate::endpoint::{Endpoint, EndpointSet};
@@ -72,7 +73,8 @@ pub struct Resend<'a> {
 impl Hop<'_> {
     /// Takes a retry out of the service's budget; false if there is none, or no time left for one.
     pub fn take_retry(&self, worker: &Worker) -> bool {
-        let BoundTo { name, retries, .. } = self.resend.bound_to;
+        let BoundTo { binding, retries, .. } = self.resend.bound_to;
+        let name = &binding.name;
         let stats = &name.service.stats[worker.index];
         retries.take_retry(worker, self.answered, self.due.map(|due| due.by), stats)
     }
@@ -129,16 +131,16 @@ pub enum Routed {
 /// The service name that a request was bound to, for its metrics; counted as under way for as long as this lives.
 #[derive(Debug)]
 pub struct BoundTo {
-    name: Arc<Name>,
+    binding: Rc<Binding>,
     worker: usize,
     retries: Retries,
 }
 
 impl BoundTo {
-    fn new(name: Arc<Name>, worker: usize) -> Self {
-        name.service.stats[worker].pending.add(1);
+    fn new(binding: Rc<Binding>, worker: usize) -> Self {
+        binding.name.service.stats[worker].pending.add(1);
         Self {
-            name,
+            binding,
             worker,
             retries: Retries::default(),
         }
@@ -146,7 +148,7 @@ impl BoundTo {
 
     /// Counts the request as done.
     pub fn finish(self, latency_us: u64, counted: Counted) {
-        let stats = &self.name.service.stats[self.worker];
+        let stats = &self.binding.name.service.stats[self.worker];
         stats.finish(latency_us, counted);
         let retries = self.retries.count();
         if retries > 0 {
@@ -157,7 +159,7 @@ impl BoundTo {
 
 impl Drop for BoundTo {
     fn drop(&mut self) {
-        self.name.service.stats[self.worker].pending.sub(1);
+        self.binding.name.service.stats[self.worker].pending.sub(1);
     }
 }
 
@@ -171,9 +173,9 @@ pub async fn route<E: Exchange>(
     let mut started = worker.tick_ms();
     let began_us = worker.recent_us();
     exchange.identify()?;
-    let (name, answered) = bind(worker, router, exchange).await?;
-    let bound_to = &*bound_to.insert(BoundTo::new(name, worker.index));
-    let name = &*bound_to.name;
+    let binding = bind(worker, router, exchange).await?;
+    let bound_to = &*bound_to.insert(BoundTo::new(binding, worker.index));
+    let Binding { name, answered, .. } = &*bound_to.binding;
     if let Some(limit) = &answered.limit {
         let taken = limit.take(worker.recent_us(), |header| exchange.sole_value(header));
         taken.inspect_err(|_| name.service.stats[worker.index].rate_limited.add(1))?;
@@ -226,7 +228,7 @@ pub async fn route<E: Exchange>(
             let endpoint = picked.ok_or_else(no_brokers)?;
             let room = tried.leaves_room(set.endpoints.len());
             let hop = Hop {
-                answered: &answered,
+                answered,
                 leaf,
                 client,
                 endpoint,
@@ -267,17 +269,11 @@ pub async fn route<E: Exchange>(
 }
 
 /// ② What the name means: from the worker's cache, the router's table, or Python, in this order.
-async fn bind<E: Exchange>(
-    worker: &Worker,
-    router: &Router,
-    exchange: &E,
-) -> Result<(Arc<Name>, Arc<Answered>), Failure> {
+async fn bind<E: Exchange>(worker: &Worker, router: &Router, exchange: &E) -> Result<Rc<Binding>, Failure> {
     let now_s = worker.tick_ms() / 1000;
-    if let Some(name) = worker.cached(router.index, exchange.name_key())
-        && let Some(answered) = name.answered.load_full()
-    {
-        name.touch(now_s);
-        return Ok((name, answered));
+    if let Some(binding) = worker.cached(router.index, exchange.name_key()) {
+        binding.name.touch(now_s);
+        return Ok(binding);
     }
     let timeout_ms = router.plan.binding_timeout_ms;
     // Boxed, as is what waits in `resolve`, so that a task need not have room for what few requests wait for.
@@ -287,24 +283,20 @@ async fn bind<E: Exchange>(
             let name = router
                 .names
                 .find_or_ask(key, exchange.name_path(), || exchange.dtab(), now_s);
-            let answered = {
-                let changed = name.changed.notified();
-                tokio::pin!(changed);
-                // Listening begins before looking, so that no answer falls between the two.
-                changed.as_mut().enable();
-                let answered = name.answered.load_full();
-                if answered.is_none() && !name.is_retired() {
-                    changed.await;
-                    // The answer is good for us also when the name was retired at once.
-                    name.answered.load_full()
-                } else {
-                    answered
-                }
-            };
-            if let Some(answered) = answered {
+            let changed = name.changed.notified();
+            tokio::pin!(changed);
+            // Listening begins before looking, so that no answer falls between the two.
+            changed.as_mut().enable();
+            let mut binding = Binding::of(name.clone());
+            if binding.is_none() && !name.is_retired() {
+                changed.await;
+                // The answer is good for us also when the name was retired at once.
+                binding = Binding::of(name.clone());
+            }
+            if let Some(binding) = binding {
                 name.touch_first(worker.tick_ms() / 1000);
-                worker.remember(router, key, &name);
-                return (name, answered);
+                worker.remember(router, key, &binding);
+                return binding;
             }
         }
     });
@@ -354,7 +346,7 @@ fn told(worker: &Worker, failure: Failure, hop: &Hop<'_>, set: &EndpointSet) -> 
         return failure;
     }
     let addresses: Vec<String> = set.endpoints.iter().map(|endpoint| endpoint.text.to_string()).collect();
-    let path = &hop.resend.bound_to.name.service.path;
+    let path = &hop.resend.bound_to.binding.name.service.path;
     let mut told = Failure::connect(path, &hop.client.id, &addresses, &hop.endpoint.text);
     told.retryable = set.available(worker.now_us()) == 0;
     if hop.client.tls.is_some() {

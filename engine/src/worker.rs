@@ -16,7 +16,7 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::bind::Name;
+use crate::bind::Binding;
 use crate::endpoint::pool::Pools;
 use crate::mail::{Level, Outbox};
 use crate::roster::{Change, Roster};
@@ -33,7 +33,7 @@ const SPARE_SCRATCHES: usize = 64;
 /// A worker's own path cache may outgrow the router's table only until the next sweep.
 const CACHE_SLACK: usize = 64;
 
-type PathCache = HashMap<Box<[u8]>, Arc<Name>, foldhash::fast::RandomState>;
+type PathCache = HashMap<Box<[u8]>, Rc<Binding>, foldhash::fast::RandomState>;
 
 /// What one thread of the engine works with.
 #[derive(Debug)]
@@ -120,28 +120,28 @@ impl Worker {
     }
 
     /// Looks up a name in this worker's cache.
-    pub fn cached(&self, router: usize, key: &[u8]) -> Option<Arc<Name>> {
+    pub fn cached(&self, router: usize, key: &[u8]) -> Option<Rc<Binding>> {
         let mut caches = self.caches.borrow_mut();
         let (cache, _) = caches.get_mut(router)?;
-        let name = cache.get(key)?;
-        if name.is_retired() {
+        let binding = cache.get(key)?;
+        if !binding.is_current() {
             cache.remove(key);
             return None;
         }
-        Some(name.clone())
+        Some(binding.clone())
     }
 
     /// Keeps a name in this worker's cache.
-    pub fn remember(&self, router: &Router, key: &[u8], name: &Arc<Name>) {
+    pub fn remember(&self, router: &Router, key: &[u8], binding: &Rc<Binding>) {
         let mut caches = self.caches.borrow_mut();
         let Some((cache, _)) = caches.get_mut(router.index) else {
             return;
         };
         if cache.len() >= router.plan.binding_cache.paths + CACHE_SLACK {
-            cache.retain(|_, name| !name.is_retired());
+            cache.retain(|_, binding| binding.is_current());
         }
         if cache.len() < router.plan.binding_cache.paths + CACHE_SLACK {
-            cache.insert(key.into(), name.clone());
+            cache.insert(key.into(), binding.clone());
         }
     }
 
@@ -170,10 +170,10 @@ impl Worker {
             let Some((cache, seen)) = caches.get_mut(router.index) else {
                 continue;
             };
-            let retirements = router.names.retirements.load(Relaxed);
-            if *seen != retirements {
-                *seen = retirements;
-                cache.retain(|_, name| !name.is_retired());
+            let changes = router.names.changes.load(Relaxed);
+            if *seen != changes {
+                *seen = changes;
+                cache.retain(|_, binding| binding.is_current());
             }
         }
         self.pulses

@@ -9,15 +9,13 @@ from typing import Annotated
 import msgspec
 import typer
 
+from biandou.cli.daemon import EX_CONFIG, EX_USAGE
 from biandou.config.linker import LinkerConfig, load
 from biandou.errors import ConfigError
 from biandou.linker.assembly import assemble
 from biandou.linker.explain import Client, Explanation, Node, Subject
 from biandou.linker.explain import explain as walk
 from biandou.linker.identify import Request
-
-EX_USAGE = 64
-EX_CONFIG = 78
 
 
 def explain(

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import logging
 import sys
 from collections.abc import Sequence
 from typing import Final
 
 import biandou
+from biandou.cli.daemon import EX_CONFIG, EX_USAGE, run_daemon
 from biandou.cli.linker_flags import USAGE, LinkerFlags, UsageError, parse_flags
 from biandou.config.linker import LinkerConfig, load
 from biandou.config.read import STANDARD_INPUT
 from biandou.errors import ConfigError
-from biandou.linker.log import start_logging
 from biandou.linker.resources import default_workers
-
-_log = logging.getLogger(__name__)
-
-EX_USAGE: Final = 64
-EX_CONFIG: Final = 78
 
 EXAMPLE: Final = """\
 # A first configuration: biandou linker linkerd.yaml, then
@@ -89,19 +82,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _serve(config: LinkerConfig, flags: LinkerFlags) -> int:
     """Run a linker until it is told to stop; gives the exit status."""
-    import uvloop  # noqa: PLC0415 - the loop of a linker that runs; --validate and --help need none
-
-    from biandou.cli.linker_admin import open_admin  # noqa: PLC0415 - the same holds for the admin server
-    from biandou.linker.process import EXIT_FAILED, Linker  # noqa: PLC0415 - and for the process
-
-    try:
-        handler = start_logging(flags.log)
-    except OSError as error:
-        sys.stderr.write(f"biandou linker: cannot log to {flags.log.output}: {error.strerror or error}\n")
-        return EXIT_FAILED
-    _log.info("biandou %s", biandou.__version__)
-    for warning in flags.warnings:
-        _log.warning("%s", warning)
+    from biandou.cli.linker_admin import open_admin  # noqa: PLC0415 - --validate and --help need no admin server
+    from biandou.linker.process import Linker  # noqa: PLC0415 - nor the process
 
     opened = functools.partial(open_admin, snapshot_seconds=flags.snapshot_seconds)
 
@@ -113,12 +95,4 @@ def _serve(config: LinkerConfig, flags: LinkerFlags) -> int:
     async def live() -> int:
         return await Linker(config, flags.workers or default_workers(), opened, read_again).run()
 
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(live())
-    except Exception as error:
-        # A start that fails is explained in one line; `--log-level DEBUG` adds the traceback.
-        _log.error("cannot start: %s", error, exc_info=_log.isEnabledFor(logging.DEBUG))
-        return EXIT_FAILED
-    finally:
-        handler.close()
+    return run_daemon("linker", flags, f"biandou {biandou.__version__}", live)

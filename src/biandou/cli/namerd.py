@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 import os
@@ -11,16 +10,13 @@ from collections.abc import Sequence
 from typing import Final
 
 import biandou
+from biandou.cli.daemon import EX_CONFIG, EX_USAGE, run_daemon
 from biandou.cli.linker_flags import LinkerFlags, UsageError, parse_flags
 from biandou.config.namerd import WITHOUT_FILE, NamerdConfig, load, parse
 from biandou.errors import ConfigError
-from biandou.linker.log import start_logging
 from biandou.linker.systemd import notify
 
 _log = logging.getLogger(__name__)
-
-EX_USAGE: Final = 64
-EX_CONFIG: Final = 78
 
 USAGE: Final = """\
 usage: biandou namerd [--log-level LEVEL] [--log-format text|json] [--validate] [FILE]
@@ -91,35 +87,17 @@ def run(arguments: Sequence[str]) -> int:
 
 def _serve(config: NamerdConfig, flags: LinkerFlags) -> int:
     """Run a namerd until it is told to stop; gives the exit status."""
-    # Not above: --validate and --help need none of it.
-    import uvloop  # noqa: PLC0415
+    from biandou.cli.namerd_admin import open_admin  # noqa: PLC0415 - --validate and --help need no admin server
+    from biandou.linker.resources import raise_file_limit  # noqa: PLC0415 - nor any file
+    from biandou.namerd.process import Namerd  # noqa: PLC0415 - nor the process
 
-    from biandou.cli.namerd_admin import open_admin  # noqa: PLC0415
-    from biandou.linker.resources import raise_file_limit  # noqa: PLC0415
-    from biandou.namerd.process import EXIT_FAILED, Namerd  # noqa: PLC0415
-
-    try:
-        handler = start_logging(flags.log)
-    except OSError as error:
-        sys.stderr.write(f"biandou namerd: cannot log to {flags.log.output}: {error.strerror or error}\n")
-        return EXIT_FAILED
-    _log.info("biandou %s, %d files may be open", biandou.__version__, raise_file_limit())
-    for warning in flags.warnings:
-        _log.warning("%s", warning)
     opened = functools.partial(open_admin, snapshot_seconds=flags.snapshot_seconds)
 
     async def live() -> int:
         return await Namerd(config, opened, _tell_systemd).run()
 
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(live())
-    except Exception as error:
-        # A start that fails is explained in one line; `--log-level DEBUG` adds the traceback.
-        _log.error("cannot start: %s", error, exc_info=_log.isEnabledFor(logging.DEBUG))
-        return EXIT_FAILED
-    finally:
-        handler.close()
+    hello = f"biandou {biandou.__version__}, {raise_file_limit()} files may be open"
+    return run_daemon("namerd", flags, hello, live)
 
 
 def _tell_systemd(state: str) -> None:

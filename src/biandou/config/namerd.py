@@ -6,16 +6,14 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-import msgspec
 from msgspec import Meta
 
 from biandou.config.admin import Admin
-from biandou.config.read import read_document, read_file
 from biandou.config.server import SocketOptions
-from biandou.config.shown import shown
 from biandou.config.typed import Reading
-from biandou.config.values import Ip, NotAKey, Port, Room
-from biandou.kinds import Kind, Register, kind_name
+from biandou.config.values import Ip, Port, Room
+from biandou.config.whole import Whole, check_experimental, check_ports, load_whole, parse_whole
+from biandou.kinds import Kind, Register
 from biandou.namers.interface import NamerKind
 from biandou.policies import Keys, ServerTls
 from biandou.standard import ROOMS
@@ -77,15 +75,14 @@ class NamerdAdmin(Admin, frozen=True, kw_only=True):
     port: Port = 9991
 
 
-class NamerdConfig(Keys, frozen=True, kw_only=True):
-    """What a namerd is told to do; `written` is what the file said, as JSON values without secrets."""
+class NamerdConfig(Whole, frozen=True, kw_only=True):
+    """What a namerd is told to do."""
 
     storage: Annotated[StoreKind, Room("stores")]
     interfaces: tuple[Annotated[InterfaceKind, Room(INTERFACES)], ...] = ()
     namers: tuple[Annotated[NamerKind, Room("namers")], ...] = ()
     telemetry: tuple[Annotated[Kind, Room("telemeters")], ...] = ()
     admin: NamerdAdmin = NamerdAdmin()
-    written: Annotated[dict[str, Any], NotAKey()] = msgspec.field(default_factory=dict)
 
 
 WITHOUT_FILE: Final = """\
@@ -99,21 +96,12 @@ interfaces:
 
 def load(path: str | os.PathLike[str]) -> NamerdConfig:
     """Read a file, or standard input for `-`; raises `ConfigError` with all mistakes."""
-    file, data = read_file(path)
-    return parse(data, file)
+    return load_whole(path, NamerdConfig, _check, ROOMS)
 
 
 def parse(text: str | bytes, file: str = "<text>", registers: Mapping[str, Register[Any]] = ROOMS) -> NamerdConfig:
     """Read a text with the kinds of `registers`; raises `ConfigError` with all mistakes, which name `file`."""
-    document = read_document(text.encode(errors="surrogatepass") if isinstance(text, str) else text, file)
-    reading = Reading(file, registers)
-    config = reading.read(document, NamerdConfig)
-    if config is not None:
-        _check(config, reading)
-    reading.finish()
-    if config is None:
-        raise AssertionError("a configuration that is not there has a problem that says so")
-    return msgspec.structs.replace(config, written=shown(document))
+    return parse_whole(text, file, NamerdConfig, _check, registers)
 
 
 # ── What no single section can know ──────────────────────────────────────────────────────────────────────────────────
@@ -124,17 +112,12 @@ def _check(config: NamerdConfig, reading: Reading) -> None:
         reading.blame(config, "interfaces", "One or more interfaces must be specified.")
     for interface in config.interfaces:
         _check_interface(interface, reading)
-    _check_ports(config, reading)
+    check_ports(config, config.admin, ((kind, kind.ip, kind.port) for kind in config.interfaces), reading)
     _check_prefixes(config.namers, reading)
-    for kind, room in ((config.storage, "storage"), *((telemeter, "telemeter") for telemeter in config.telemetry)):
-        # namers are not looked at: the reference's namerd takes them with and without the key.
-        if getattr(kind, "needs_experimental", False) and getattr(kind, "experimental", None) is not True:
-            reading.blame(
-                kind,
-                "experimental",
-                f"The {kind_name(type(kind))} {room} is experimental and must be explicitly enabled by setting the "
-                "`experimental' parameter to `true'.",
-            )
+    # Namers are not looked at: the reference's namerd takes them with and without the key.
+    check_experimental(config.storage, "storage", reading)
+    for telemeter in config.telemetry:
+        check_experimental(telemeter, "telemeter", reading)
 
 
 def _check_interface(interface: InterfaceKind, reading: Reading) -> None:
@@ -142,19 +125,6 @@ def _check_interface(interface: InterfaceKind, reading: Reading) -> None:
     for key, value in (("readTimeoutMs", options.read_timeout_ms), ("writeTimeoutMs", options.write_timeout_ms)):
         if value is not None and not reading.troubled(interface, "socketOptions"):
             reading.blame(options, key, f"`{key}` is known but not built yet")
-
-
-def _check_ports(config: NamerdConfig, reading: Reading) -> None:
-    listeners: list[tuple[object, str, int]] = [(kind, kind.ip, kind.port) for kind in config.interfaces]
-    if not reading.troubled(config, "admin"):
-        listeners.append((config.admin, config.admin.ip, config.admin.port))
-    seen: dict[tuple[str, int], object] = {}
-    for listener, ip, port in listeners:
-        # Port 0 is another port each time.
-        if port != 0 and (ip, port) in seen:
-            other = seen[ip, port] if listener is config.admin else listener
-            reading.blame(other, "port", f"Server conflict on port {port}")
-        seen[ip, port] = listener
 
 
 def _check_prefixes(namers: tuple[NamerKind, ...], reading: Reading) -> None:

@@ -1,7 +1,7 @@
 //! The header lines of a head, one pass from the first to the empty line.
 
 use super::connection::Options;
-use super::error::HeadErrorKind;
+use super::error::{HeadError, HeadErrorKind};
 use super::framing::Framing;
 use super::known::Known;
 use super::response::Signals;
@@ -61,6 +61,29 @@ pub(super) struct Scan {
     pub at: usize,
     /// Where the header lines begin, once the first line was read.
     pub fields: Option<usize>,
+}
+
+impl Scan {
+    /// Goes on in `buf`, or begins anew: fewer bytes than were read before belong to another head.
+    #[inline]
+    pub(super) fn resume(&mut self, buf: &[u8]) {
+        if self.at > buf.len() {
+            *self = Self::default();
+        }
+    }
+
+    /// Tells how far a head was read, which is whole if `advanced` says so; after that, or an error, the next head begins.
+    #[inline]
+    pub(super) fn conclude(&mut self, advanced: Result<bool, HeadErrorKind>) -> Result<Parse, HeadError> {
+        match advanced {
+            Ok(false) => Ok(Parse::Partial),
+            Ok(true) => Ok(Parse::Complete(std::mem::take(self).at)),
+            Err(kind) => {
+                *self = Self::default();
+                Err(kind.into())
+            }
+        }
+    }
 }
 
 /// Reads header lines from `scan.at` on; true when the empty line was read, false when bytes are missing.

@@ -104,22 +104,9 @@ impl RequestHead {
     /// Reads a head from the start of `buf`. After `Partial`, call again with the same bytes and more: lines that were read are not
     /// read again. All spans are positions in the last `buf`.
     pub fn parse(&mut self, buf: &[u8], limits: &Limits) -> Result<Parse, HeadError> {
-        // Fewer bytes than were read before belong to another head.
-        if self.scan.at > buf.len() {
-            self.clear();
-        }
-        match self.advance(buf, limits) {
-            Ok(false) => Ok(Parse::Partial),
-            Ok(true) => {
-                let length = self.scan.at;
-                self.scan = Scan::default();
-                Ok(Parse::Complete(length))
-            }
-            Err(kind) => {
-                self.scan = Scan::default();
-                Err(kind.into())
-            }
-        }
+        self.scan.resume(buf);
+        let advanced = self.advance(buf, limits);
+        self.scan.conclude(advanced)
     }
 
     /// Forgets a head that was read in part, because its connection is gone.
