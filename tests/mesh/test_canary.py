@@ -124,7 +124,7 @@ async def test_a_good_version_gets_all_traffic_step_by_step(tmp_path: Path) -> N
             told = await cli(
                 control, "start", "default", "/svc/web", "--from", f"/$/inet/127.0.0.1/{one.port}",
                 "--to", f"/$/inet/127.0.0.1/{other.port}", "--steps", "25,50,100", "--interval", "1s",
-                "--max-p99-ratio", "1000",
+                "--max-p99-ratio", "1000", "--min-requests", "20",
             )  # fmt: skip
             assert told.status == 0, told.errors
             watched = await cli(control, "status", "default", "/svc/web", "--watch")

@@ -30,7 +30,7 @@ GOOD = Counts(100, 0, 10.0)
 
 
 def plan(**keys: object) -> Plan:
-    return Plan(WEB, OLD, NEW, **keys)  # type: ignore[arg-type]  # the keys are the test's own
+    return Plan(WEB, OLD, NEW, **{"min_requests": 20, **keys})  # type: ignore[arg-type]  # the keys are the test's own
 
 
 def at_first_step(**keys: object) -> Canary:

@@ -42,7 +42,7 @@ def start(
     max_p99_ratio: Annotated[
         float, typer.Option(help="Its 99th percentile against the old version's; 0: it is not compared.")
     ] = 1.2,
-    min_requests: Annotated[int, typer.Option(help="No step is judged by fewer requests.")] = 20,
+    min_requests: Annotated[int, typer.Option(help="No step is judged by fewer requests.")] = 100,
     url: Url = None,
     shown: Json = False,
 ) -> None:

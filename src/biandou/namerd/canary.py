@@ -45,7 +45,7 @@ class Plan:
     interval: float = 30.0
     max_error_rate: float = 0.01
     max_p99_ratio: float | None = 1.2
-    min_requests: int = 20
+    min_requests: int = 100
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for what makes no canary."""

@@ -114,13 +114,18 @@ class CanaryDriver:
             while True:
                 try:
                     state = names.sample()
-                    await self.tick(namespaces_with_canaries(state.value) if isinstance(state, Ok) else [])
+                    if await self.tick(namespaces_with_canaries(state.value) if isinstance(state, Ok) else []):
+                        self._trouble = ""
                 except Exception as error:
                     self._complain(error)
                 await asyncio.sleep(TICK_SECONDS)
 
-    async def tick(self, namespaces: list[str]) -> None:
-        """Do what is due for the canaries of these namespaces; raises what kept it from some of it."""
+    async def tick(self, namespaces: list[str]) -> bool:
+        """Do what is due for the canaries of these namespaces; says whether all of them could be read.
+
+        Raises what kept it from some of it.
+        """
+        well = True
         due: list[tuple[str, Path]] = []
         for namespace in namespaces:
             try:
@@ -128,6 +133,7 @@ class CanaryDriver:
             except UnreadableCanary as error:
                 # The other namespaces are none the worse for it.
                 self._complain(error)
+                well = False
                 continue
             for path, canary in canaries.items():
                 if canary.status is Status.RUNNING or canary.wanted != canary.weight:
@@ -137,11 +143,12 @@ class CanaryDriver:
         for key in due:
             self._follow(key)
         if not due or not await self._lease.held():
-            return
+            return well
         for namespace, path in due:
             # Somebody else may have written meanwhile: the next tick sees what.
             with contextlib.suppress(StaleVersion):
                 await self._drive(namespace, path)
+        return well
 
     async def _drive(self, namespace: str, path: Path) -> None:
         """Take one canary as far as it goes now."""
