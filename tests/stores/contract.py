@@ -18,9 +18,13 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from biandou.dtab import Dtab
+from biandou.dtab import Dtab, NameTree
+from biandou.dtab import Path as Name
 from biandou.errors import NamespaceExists, NamespaceMissing, NamespaceRefused, StaleVersion, TooLarge
 from biandou.live import Live, Ok, Pending, State
+from biandou.namerd.canary import Plan, begin
+from biandou.namerd.canary_lease import Lease
+from biandou.namerd.canary_state import CanaryStates
 from biandou.stores.interface import MAX_DENTRIES, Store, StoreKind, Version, Versioned
 from tests.mesh.programs import run
 
@@ -103,6 +107,22 @@ class StoreContract:
             await store.create("web", dtab)
             assert await dtab_of(store, "web") == dtab
         assert "0.123456" in str(dtab)
+
+    async def test_the_state_of_a_canary_and_the_lease_on_driving_it_are_kept(self, kind: StoreKind) -> None:
+        plan = Plan(Name.read("/svc/web"), NameTree.read("/a"), NameTree.read("/b"))
+        canary = begin(plan, TWO, 1.5)
+        async with self.opened(kind) as store:
+            await until(store.namespaces(), lambda _: True)
+            states = CanaryStates(store)
+            shown = states.now("default")
+            await states.save("default", shown, canary)
+            assert states.now("default").canaries == {plan.path: canary}
+            with pytest.raises(StaleVersion):
+                await states.save("default", shown, canary)
+            one, other = Lease(store), Lease(store)
+            assert (await one.held(), await other.held()) == (True, False)
+            await one.release()
+            assert await other.held()
 
     async def test_an_empty_dtab_is_a_dtab(self, kind: StoreKind) -> None:
         async with self.opened(kind) as store:

@@ -10,6 +10,7 @@ import typer
 import biandou
 from biandou.cli import linker as linker_command
 from biandou.cli import namerd as namerd_command
+from biandou.cli.canary import canary
 from biandou.cli.demo import demo
 from biandou.cli.dtab import dtab
 from biandou.cli.explain import explain
@@ -60,4 +61,5 @@ def _namerd(context: typer.Context) -> None:
 
 application.command("explain")(explain)
 application.add_typer(dtab)
+application.add_typer(canary)
 application.command("demo")(demo)

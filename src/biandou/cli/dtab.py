@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,12 +11,11 @@ import typer
 from biandou.cli.dtab_forms import JSON, as_json, plain, pretty
 from biandou.cli.dtab_history import diff, history, rollback
 from biandou.cli.dtab_shared import (
-    Common,
     Json,
     Message,
     Url,
     Words,
-    failed,
+    common_flags,
     given,
     place,
     read_file,
@@ -36,26 +33,7 @@ dtab = typer.Typer(
 )
 
 
-@dtab.callback()
-def _common(
-    context: typer.Context,
-    url: Url = None,
-    *,
-    shown: Json = False,
-    token_file: Annotated[
-        str | None, typer.Option(help="Holds the token to show; or set $BIANDOU_NAMERD_TOKEN.")
-    ] = None,
-    cacert: Annotated[str | None, typer.Option(help="A PEM file: whose certificates are trusted.")] = None,
-    cert: Annotated[str | None, typer.Option(help="A PEM file: our certificate.")] = None,
-    key: Annotated[str | None, typer.Option(help="A PEM file: its key.")] = None,
-) -> None:
-    token = os.environ.get("BIANDOU_NAMERD_TOKEN") or None
-    if token_file is not None:
-        try:
-            token = Path(token_file).read_text().strip()
-        except OSError as error:
-            raise failed(f"--token-file: {error}") from None
-    context.obj = Common(url, shown, token, cacert, cert, key)
+dtab.callback()(common_flags)
 
 
 # ── Commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────

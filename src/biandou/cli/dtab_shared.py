@@ -36,6 +36,28 @@ class Common(NamedTuple):
     key: str | None
 
 
+def common_flags(
+    context: typer.Context,
+    url: Url = None,
+    *,
+    shown: Json = False,
+    token_file: Annotated[
+        str | None, typer.Option(help="Holds the token to show; or set $BIANDOU_NAMERD_TOKEN.")
+    ] = None,
+    cacert: Annotated[str | None, typer.Option(help="A PEM file: whose certificates are trusted.")] = None,
+    cert: Annotated[str | None, typer.Option(help="A PEM file: our certificate.")] = None,
+    key: Annotated[str | None, typer.Option(help="A PEM file: its key.")] = None,
+) -> None:
+    """Take in what stands between `dtab` or `canary` and the verb."""
+    token = os.environ.get("BIANDOU_NAMERD_TOKEN") or None
+    if token_file is not None:
+        try:
+            token = Path(token_file).read_text().strip()
+        except OSError as error:
+            raise failed(f"--token-file: {error}") from None
+    context.obj = Common(url, shown, token, cacert, cert, key)
+
+
 def given(words: Sequence[str] | None, wanted: Sequence[str], complaint: str) -> Sequence[str]:
     """Give the words after a verb, as many as `wanted`; ends with `complaint` if there are more or fewer."""
     if len(words or ()) != len(wanted):

@@ -12,6 +12,7 @@ from biandou.dtab.explain import Delegation
 from biandou.linker.admin_listener import AdminListener, Close
 from biandou.linker.log import LEVELS
 from biandou.live import Live, Ok
+from biandou.namerd.canary_state import is_reserved
 from biandou.namerd.process import Parts
 from biandou.telemeters.metrics import ProcessTelemetry
 from biandou.telemeters.prometheus import PrometheusTelemeter
@@ -67,7 +68,7 @@ def namerd_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
 
     def namespaces() -> list[str]:
         names = parts.store.namespaces().sample()
-        return sorted(names.value) if isinstance(names, Ok) else []
+        return sorted(name for name in names.value if not is_reserved(name)) if isinstance(names, Ok) else []
 
     def stored_dtab(namespace: str) -> str | None:
         stored = parts.store.watch(namespace).sample()

@@ -68,9 +68,9 @@ class Namerd:
             return Told(await _whole(answer), answer.headers.get("ETag", ""))
 
     @asynccontextmanager
-    async def watch(self, place: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Give the documents of a stream, a line each."""
-        async with self._answer("GET", f"{place}?watch=true", None, {}, None) as answer:
+    async def watch(self, place: str, more: str = "") -> AsyncIterator[AsyncIterator[bytes]]:
+        """Give the documents of a stream, a line each; `more` are further parameters, each after an `&`."""
+        async with self._answer("GET", f"{place}?watch=true{more}", None, {}, None) as answer:
             yield _lines(answer)
 
     @asynccontextmanager

@@ -30,6 +30,11 @@ CONNECT_SECONDS: Final = 5.0
 HEAD_SECONDS: Final = 30.0
 """How long a namerd may take to begin to answer."""
 MAX_DOCUMENT: Final = 16 * 1024 * 1024
+TELL_SECONDS: Final = 5.0
+"""How long sending a report may take altogether."""
+MAX_ANSWER: Final = 1024 * 1024
+MAX_TOLD: Final = 16
+"""So many namerds are sent reports."""
 MAX_CONNECTING: Final = 32
 """So many streams of one client are opened at once."""
 
@@ -78,6 +83,21 @@ class NamerdHttp:
                 return json.loads(await response.content.read(MAX_DOCUMENT))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, _Refused) as error:
             raise BindingError(f"namerd: {reason(error)}") from error
+
+    async def tell(self, target: str, document: bytes) -> list[Any]:
+        """Send a JSON document to every namerd, and give the JSON of each that took it."""
+        state = self._addresses.sample()
+        addresses = state.value[:MAX_TOLD] if isinstance(state, Ok) else ()
+        answers = await asyncio.gather(*[self._tell(address, target, document) for address in addresses])
+        return [answer for answer in answers if answer is not None]
+
+    async def _tell(self, address: Address, target: str, document: bytes) -> Any:
+        try:
+            async with asyncio.timeout(TELL_SECONDS), self._opened(address, target, document) as response:
+                return json.loads(await response.content.read(MAX_ANSWER))
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError, _Refused) as error:
+            _log.debug("%s at %s: %s", target, address, reason(error))
+            return None
 
     def _follow(self, target: str, read: Callable[[Any], T], source: Source[T]) -> Callable[[], None]:
         following = asyncio.get_running_loop().create_task(self._keep(target, read, source), name=f"namerd {target}")
@@ -152,7 +172,10 @@ class NamerdHttp:
     # ── One request ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     @contextlib.asynccontextmanager
-    async def _opened(self, address: Address, target: str) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _opened(
+        self, address: Address, target: str, document: bytes | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Give the answer to a GET, or to a POST of a JSON document."""
         host, port = address
         host = f"[{host}]" if ":" in host else host
         url = URL(f"{'http' if self._tls is None else 'https'}://{host}:{port}{target}", encoded=True)
@@ -163,7 +186,10 @@ class NamerdHttp:
         )
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
             async with self._connecting, asyncio.timeout(HEAD_SECONDS):
-                response = await session.get(url, server_hostname=self._name, allow_redirects=False)
+                method, headers = ("GET", {}) if document is None else ("POST", {"Content-Type": "application/json"})
+                response = await session.request(
+                    method, url, data=document, headers=headers, server_hostname=self._name, allow_redirects=False
+                )
             async with response:
                 if response.status != 200:
                     said = (await response.content.read(4096)).decode(errors="replace").strip()

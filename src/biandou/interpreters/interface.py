@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from biandou.dtab import Dtab, NameTree, Path
 from biandou.dtab.bound import Bound
@@ -26,6 +26,14 @@ class Interpreter(Protocol):
 
         Raises `NotImplementedError` if this interpreter cannot show delegations.
         """
+
+
+@runtime_checkable
+class ReportingInterpreter(Protocol):
+    """An interpreter that wants to hear what became of what it bound."""
+
+    async def report(self, document: bytes) -> list[Any]:
+        """Send a report to whoever binds, and give the JSON of each answer; none if nobody takes it."""
 
 
 class InterpreterKind(Kind, frozen=True, kw_only=True):

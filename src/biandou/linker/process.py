@@ -22,6 +22,7 @@ from biandou.errors import ConfigError, reason
 from biandou.linker.assembly import Assembled, assemble
 from biandou.linker.binder import Binder
 from biandou.linker.differences import differences
+from biandou.linker.reports import Reports
 from biandou.linker.request_plugins import RequestPlugins, make_plugins
 from biandou.linker.resources import default_workers, raise_file_limit
 from biandou.linker.systemd import InheritedSocket, inherited_sockets, notify, take_matching
@@ -126,6 +127,7 @@ class Linker:
         gc.freeze()
         # Names come and go by reference counting: a full collection among thousands of them only holds up an answer.
         gc.set_threshold(50_000, 20, 1000)
+        self._reports = Reports(lambda: self._door.tally().scopes, self._assembled.routers)
         _log.info("initialized")
         _tell_systemd("READY=1")
 
@@ -213,6 +215,7 @@ class Linker:
         self._plugins.replan(plugins)
         await self._binder.replan(assembled.routers)
         assembled.enact()
+        self._reports.replan(assembled.routers)
         for line in await follow():
             _log.info("%s", line)
         if default_workers() != self._usual_workers:
@@ -242,6 +245,7 @@ class Linker:
         if self._asked_to_reload is not None:
             self._asked_to_reload.cancel()
         graceful = await self._drain(max(MIN_GRACE_MS, self._grace_ms))
+        self._reports.stop()
         self._binder.close()
         await self._admin.stop()
         self._door.close()

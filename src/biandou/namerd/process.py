@@ -13,10 +13,12 @@ from typing import Final, Protocol
 from biandou.config.namerd import HttpController, InterfaceKind, NamerdConfig
 from biandou.errors import ConfigError
 from biandou.kinds import kind_name
+from biandou.namerd.canary_driver import CanaryDriver
 from biandou.namerd.interfaces.http import HttpApi
 from biandou.namerd.interfaces.http_server import Doorkeeper, HttpServer
 from biandou.namerd.interfaces.listening import listen, show_address
 from biandou.namerd.names import Names
+from biandou.namerd.reports import Reports
 from biandou.namerd.tls import server_context
 from biandou.namers.interface import Namer
 from biandou.stores.interface import Store
@@ -98,7 +100,11 @@ class Namerd:
         self._closing.append(admin.stop)
         self._closing.append(store.stop)
         await store.start()
-        api = HttpApi(store, names, bound_names)
+        reports = Reports()
+        canaries = CanaryDriver(store, names, reports)
+        self._closing.append(canaries.stop)
+        canaries.start()
+        api = HttpApi(store, names, bound_names, reports)
         for interface in self._config.interfaces:
             await self._serve(interface, api, admin.registry)
         _log.info("initialized")

@@ -9,6 +9,7 @@ import asyncio
 import importlib.resources
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, Final, TypeVar
@@ -28,6 +29,8 @@ from biandou.errors import (
     reason,
 )
 from biandou.live import Failed, Live, Ok, Pending, Source
+from biandou.namerd.canary_state import is_reserved
+from biandou.namerd.interfaces.canaries import CanaryRoutes
 from biandou.namerd.interfaces.documents import (
     JSON,
     MEDIA_TYPES,
@@ -43,6 +46,7 @@ from biandou.namerd.interfaces.documents import (
 )
 from biandou.namerd.interfaces.message import Answer, Reply, Request, Stream, text
 from biandou.namerd.names import Names
+from biandou.namerd.reports import Reports
 from biandou.stores.interface import HistoricStore, Remark, Store, Versioned
 
 T = TypeVar("T")
@@ -80,12 +84,15 @@ class _Refusal(Exception):
 class HttpApi:
     """Answers requests; `bound_names` gives the names of the namers that can be enumerated, and may read files."""
 
-    def __init__(self, store: Store, names: Names, bound_names: Callable[[], list[str]]) -> None:
+    def __init__(
+        self, store: Store, names: Names, bound_names: Callable[[], list[str]], reports: Reports | None = None
+    ) -> None:
         self._store = store
         self._names = names
         self._bound_names = bound_names
         # A thousand linkers that watch one name are told what was written once.
         self._shared: WeakValueDictionary[tuple[Any, ...], Live[bytes]] = WeakValueDictionary()
+        canaries = CanaryRoutes(store, Reports() if reports is None else reports, time.time)
         self._routes: Mapping[str, Callable[[Request, str | None], Awaitable[Answer]]] = {
             "dtabs": self._dtabs,
             "bind": self._bind,
@@ -94,6 +101,8 @@ class HttpApi:
             "delegate": self._delegate,
             "bound-names": self._show_bound_names,
             "history": self._history,
+            "canaries": canaries.canaries,
+            "reports": canaries.report,
             "openapi.json": self._describe,
         }
 
@@ -139,7 +148,7 @@ class HttpApi:
     async def _dtabs(self, request: Request, namespace: str | None) -> Answer:
         if namespace is None:
             names = self._store.namespaces()
-            return await self._told(request, names.map(lambda found: dump(sorted(found)) + b"\n"))
+            return await self._told(request, names.map(_listed))
         match request.method:
             case "GET" | "HEAD":
                 return await self._get(request, namespace)
@@ -148,6 +157,8 @@ class HttpApi:
             case "POST" | "PUT" | "DELETE" if "origin" in request.headers:
                 # A page in somebody's browser can send a POST to a loopback address, and has no business here.
                 return text("this request comes from a page of a browser", 403)
+            case "POST" | "PUT" | "DELETE" if is_reserved(namespace):
+                return text("this namespace holds the states of canaries", 403)
             case "POST":
                 return await self._create(request, namespace)
             case "PUT":
@@ -320,6 +331,10 @@ class HttpApi:
 
 
 # ── What a request says ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _listed(found: frozenset[str]) -> bytes:
+    return dump(sorted(name for name in found if not is_reserved(name))) + b"\n"
 
 
 def _namespace(namespace: str | None) -> str:
