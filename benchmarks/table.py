@@ -97,11 +97,19 @@ def write_readings(name: str, title: str, unit: str, readings: dict[str, dict[st
     """Write a small table of one row a measurement; gives its path."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     columns = list(dict.fromkeys(column for row in readings.values() for column in row))
-    rows = [[what, *(_shown(row.get(column), 2) for column in columns)] for what, row in readings.items()]
+    rows = [
+        [what, *(_shown(row.get(column), _digits(row.get(column))) for column in columns)]
+        for what, row in readings.items()
+    ]
     written = RESULTS / f"{name}.md"
     written.write_text("\n".join([f"# {title}", "", *_table([unit, *columns], rows), ""]))
     _write_json(RESULTS / f"{name}.json", readings)
     return written
+
+
+def _digits(value: float | None) -> int:
+    """Give the decimals that mean something: none of a count or a large number."""
+    return 0 if value is not None and (value >= 1000 or value == int(value)) else 2
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
