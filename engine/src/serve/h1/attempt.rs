@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::answer::{Answer, Late, Lost, Relayed, Verdict};
 use super::exchange::{H1Exchange, Told};
-use super::relay::{self, Broken, NEVER, Rest, Upload, Waits, shorter};
+use super::relay::{self, Broken, NEVER, Rest, Upload, Waits, shorter_or_never};
 use super::request::{self, HeadParts};
 use super::{Connection, Next, Scratch, forwarded, upgrade};
 use crate::context::Deadline;
@@ -255,15 +255,15 @@ impl H1Exchange<'_, '_> {
             worker,
             pulse,
             deadline: &pulse.main,
-            stall_ms: shorter(server.plan.stall_ms(), server.plan.socket.write_timeout_ms),
-            silence_ms: hop.client.policy.socket.read_timeout_ms,
-            idle_ms: server.plan.idle_timeout_ms,
+            stall_ms: shorter_or_never(server.plan.stall_ms(), server.plan.socket.write_timeout_ms),
+            silence_ms: hop.client.policy.socket.read_timeout_ms.unwrap_or(NEVER),
+            idle_ms: server.plan.idle_timeout_ms.unwrap_or(NEVER),
             until_ms: self.until_ms,
         };
         if let Some(log) = &server.router.access_log {
             log.note(access, request, input.bytes(), output, peer.ip());
         }
-        let upstream_stall_ms = shorter(server.plan.stall_ms(), hop.client.policy.socket.write_timeout_ms);
+        let upstream_stall_ms = shorter_or_never(server.plan.stall_ms(), hop.client.policy.socket.write_timeout_ms);
         let mut body = Upload::of(request.body);
         let used = body
             .take(&input.bytes()[self.head_length..], output)
@@ -343,7 +343,7 @@ impl H1Exchange<'_, '_> {
             let mut uploading = Box::pin(relay::upload(
                 Waits {
                     deadline: &pulse.upload,
-                    stall_ms: shorter(upstream_stall_ms, server.plan.socket.read_timeout_ms),
+                    stall_ms: upstream_stall_ms.min(server.plan.socket.read_timeout_ms.unwrap_or(NEVER)),
                     ..waits
                 },
                 &mut caller_reads,

@@ -1,6 +1,6 @@
 //! Responses that we make ourselves.
 
-use super::relay::{NEVER, Waits, shorter};
+use super::relay::{NEVER, Waits, shorter_or_never};
 use super::{Connection, Next, Scratch};
 use crate::classify::Class;
 use crate::failure::{Cause, Failure};
@@ -131,9 +131,9 @@ pub(super) async fn answer(
         worker,
         pulse,
         deadline: &pulse.main,
-        stall_ms: shorter(server.plan.stall_ms(), server.plan.socket.write_timeout_ms),
-        silence_ms: None,
-        idle_ms: None,
+        stall_ms: shorter_or_never(server.plan.stall_ms(), server.plan.socket.write_timeout_ms),
+        silence_ms: NEVER,
+        idle_ms: NEVER,
         until_ms: NEVER,
     };
     match waits.write(&mut connection.stream, back).await {

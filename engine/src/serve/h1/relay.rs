@@ -19,7 +19,8 @@ use crate::worker::Worker;
 /// How often we look whether a caller that waits for an endpoint is still there.
 const LOOK_MS: u64 = 1000;
 
-/// What every wait on a connection needs: who wakes it when it has taken too long.
+/// What every wait on a connection needs: who wakes it when it has taken too long. Times that are without limit are `NEVER`: an
+/// `Option` would make them, and with them the task of each connection, larger.
 #[derive(Clone, Copy)]
 pub(super) struct Waits<'a> {
     pub worker: &'a Worker,
@@ -27,11 +28,11 @@ pub(super) struct Waits<'a> {
     /// The one of the pulse's deadlines that these waits have.
     pub deadline: &'a Deadline,
     /// How long nothing at all may move.
-    pub stall_ms: Option<u64>,
+    pub stall_ms: u64,
     /// How long an endpoint may be silent.
-    pub silence_ms: Option<u64>,
+    pub silence_ms: u64,
     /// How long a caller is waited for that says no more.
-    pub idle_ms: Option<u64>,
+    pub idle_ms: u64,
     /// When on the worker's clock every wait is over, as the caller's deadline says.
     pub until_ms: u64,
 }
@@ -41,20 +42,22 @@ pub(super) fn shorter(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     one.into_iter().chain(other).min()
 }
 
-/// The end of a wait that no deadline bounds.
+/// The end, or the length, of a wait without limit.
 pub(super) const NEVER: u64 = u64::MAX;
 
+/// The shorter of two limits, or `NEVER`.
+pub(super) fn shorter_or_never(one: Option<u64>, other: Option<u64>) -> u64 {
+    shorter(one, other).unwrap_or(NEVER)
+}
+
 impl Waits<'_> {
-    fn not_after_the_end(&self, by_ms: Option<u64>) -> Option<u64> {
-        match self.until_ms {
-            NEVER => by_ms,
-            until_ms => shorter(by_ms, Some(until_ms)),
-        }
+    /// When on the worker's clock something that may take so long from now has to be over.
+    fn end_of(&self, limit_ms: u64) -> u64 {
+        self.worker.tick_ms().saturating_add(limit_ms).min(self.until_ms)
     }
 
     fn begin(&self) {
-        let stalled_ms = self.stall_ms.map(|stall_ms| self.worker.tick_ms() + stall_ms);
-        self.deadline.set(self.not_after_the_end(stalled_ms));
+        self.deadline.set(Some(self.end_of(self.stall_ms)));
     }
 
     /// Reads once; 0 is the end of the stream.
@@ -309,22 +312,20 @@ impl Waits<'_> {
         R: AsyncRead + Unpin,
         W: Socket,
     {
-        let silent_until_ms = self.silence_ms.map(|silence_ms| self.worker.tick_ms() + silence_ms);
-        let silent_until_ms = self.not_after_the_end(silent_until_ms);
+        let silent_until_ms = self.end_of(self.silence_ms);
         let mut ended_ms = None;
         loop {
             let look_ms = self.worker.tick_ms() + LOOK_MS;
-            self.pulse.expect_by(shorter(Some(look_ms), silent_until_ms));
+            self.pulse.expect_by(Some(look_ms.min(silent_until_ms)));
             match self.pulse.until(|context| buffer.poll_fill(endpoint, context)).await {
                 Ok(read) => {
                     // While the response moves, an upload may rest.
-                    if let Some(stall_ms) = self.stall_ms {
-                        let later_ms = self.worker.tick_ms() + stall_ms;
-                        self.pulse.upload.extend(later_ms.min(self.until_ms));
+                    if self.stall_ms != NEVER {
+                        self.pulse.upload.extend(self.end_of(self.stall_ms));
                     }
                     return read.map_err(Broken::Source);
                 }
-                Err(_late) if silent_until_ms.is_some_and(|until_ms| self.worker.tick_ms() >= until_ms) => {
+                Err(_late) if self.worker.tick_ms() >= silent_until_ms => {
                     return Err(Broken::Source(io::ErrorKind::TimedOut.into()));
                 }
                 Err(_time_to_look) => {
@@ -335,8 +336,7 @@ impl Waits<'_> {
                     if ended_ms.is_none() && poll_fn(|context| Poll::Ready(caller.has_ended(context))).await {
                         ended_ms = Some(now_ms);
                     }
-                    let waited = ended_ms.zip(self.idle_ms);
-                    if waited.is_some_and(|(ended_ms, idle_ms)| now_ms >= ended_ms + idle_ms) {
+                    if ended_ms.is_some_and(|ended_ms: u64| now_ms >= ended_ms.saturating_add(self.idle_ms)) {
                         return Err(Broken::Sink(io::ErrorKind::TimedOut.into()));
                     }
                 }
