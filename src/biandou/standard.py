@@ -141,7 +141,7 @@ FAILURE_ACCRUALS: Final[Register[Any]] = Register(
     ),
 )
 
-RESPONSE_CLASSIFIERS: Final[Register[Any]] = Register(
+RESPONSE_CLASSIFIERS: Final[Register[Any]] = PluggableRegister(
     "response classifiers",
     (
         NonRetryable5xx,
@@ -150,6 +150,7 @@ RESPONSE_CLASSIFIERS: Final[Register[Any]] = Register(
         RetryableAll5xx,
         AllSuccessful,
     ),
+    group="classifiers",
 )
 
 TRACE_PROPAGATORS: Final[Register[Any]] = Register(
