@@ -40,8 +40,11 @@ REPORT = "/biandou.mesh.Reports/Report"
 class Namerd:
     """A namerd's mesh interface in this process, which can be stopped and started at its port.
 
-    `streams` are answered in the place of its own; `asked` has the methods of all streams that were opened.
+    `streams` are answered in the place of its own; `asked` has the methods of all streams that were opened. Whether it
+    tells all that a linker watches in one stream, as Linkerd's does not, says `together`.
     """
+
+    together = True
 
     def __init__(
         self, store: InMemoryStore, streams: Mapping[str, Live[bytes]] | None = None, reports: bool = True
@@ -54,6 +57,7 @@ class Namerd:
         own = {method: self._noting(method, follow) for method, follow in self.api.streams.items()}
         others = {method: self._noting(method, lambda _, live=live: live) for method, live in (streams or {}).items()}  # type: ignore[misc]  # a default is not seen
         self.api.streams = own | others
+        self.api.watched = {2: self.api.streams[TREES], 3: self.api.streams[REPLICAS]} if self.together else {}
         if not reports:
             self.api.unary = {method: answer for method, answer in self.api.unary.items() if method != REPORT}
         self._close: Callable[[], Awaitable[None]] | None = None
@@ -80,6 +84,11 @@ class Namerd:
 
     async def __aexit__(self, *_error: object) -> None:
         await self.stop()
+
+
+@pytest.fixture(autouse=True, params=["ours", "Linkerd's"])
+def _whose(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Namerd, "together", request.param == "ours")
 
 
 def store(text: str = "/svc => /$/inet/127.0.0.1/7") -> InMemoryStore:

@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, Final, TypeVar
 
 import grpc
 import grpc.aio
 
+from biandou.clients.mesh_watch import FIELDS, Ended, Watching, ended
 from biandou.clients.namerd_addresses import Address, NamerdChoice
 from biandou.clients.retry import Retry
 from biandou.dtab.protobuf import MalformedMessage
@@ -65,6 +66,7 @@ class _Link:
         self.address = address
         self.channel = channel
         self.retired = False
+        self._watching: Watching | None = None
         self._users = 0
         self._idle: asyncio.TimerHandle | None = None
         self._closed = False
@@ -84,11 +86,40 @@ class _Link:
                 wait = 0.0 if self.retired else IDLE_SECONDS
                 self._idle = asyncio.get_running_loop().call_later(wait, self.retire)
 
+    async def stream(self, method: str, request: bytes) -> AsyncGenerator[bytes, None]:
+        """Give what a method tells, in the one stream that namerds of ours have; raises `Ended`, `MalformedMessage`."""
+        field = FIELDS.get(method)
+        if field is not None:
+            watching = self._watching
+            if watching is None or (watching.over and not watching.unknown):
+                watching = self._watching = Watching(self.channel)
+            if not watching.unknown:
+                wish = watching.wish(field, request)
+                try:
+                    while True:
+                        yield await wish.next()
+                except Ended as error:
+                    if not watching.unknown:
+                        raise error from None
+                finally:
+                    wish.close()
+        opened: Any = self.channel.unary_stream(method)
+        call = opened(request)
+        try:
+            async for message in call:
+                yield message
+        except grpc.aio.AioRpcError as error:
+            raise ended(error) from error
+        finally:
+            call.cancel()
+
     def retire(self) -> None:
         """Use it no more, and close it after its last user."""
         self.retired = True
         if self._users == 0 and not self._closed:
             self._closed = True
+            if self._watching is not None:
+                self._watching.close()
             closing = asyncio.get_running_loop().create_task(self.channel.close(), name="closing a channel")
             # Nobody else keeps it until it is done.
             _closing.add(closing)
@@ -131,7 +162,7 @@ class MeshClient:
                 with link.used() as channel:
                     return await _ask(channel, method, request, CALL_SECONDS)
         except grpc.aio.AioRpcError as error:
-            raise BindingError(f"namerd: {_details(error)}") from error
+            raise BindingError(f"namerd: {ended(error)}") from error
         except TimeoutError:
             raise BindingError("namerd does not answer") from None
 
@@ -155,7 +186,7 @@ class MeshClient:
             with link.used() as channel:
                 return await _ask(channel, REPORT, request, TELL_SECONDS)
         except grpc.aio.AioRpcError as error:
-            _log.debug("a report to %s:%d: %s", *address, _details(error))
+            _log.debug("a report to %s:%d: %s", *address, ended(error))
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 self._mute[address] = time.monotonic() + MUTE_SECONDS
             if link is self._others.get(address):
@@ -182,24 +213,20 @@ class MeshClient:
             link = await self._current()
             problem = "the stream has ended"
             try:
-                with link.used() as channel:
-                    opened: Any = channel.unary_stream(method)
-                    call = opened(request)
-                    try:
-                        async for message in call:
+                with link.used():
+                    async with contextlib.aclosing(link.stream(method, request)) as messages:
+                        async for message in messages:
                             _take(read(message), source)
                             failures = 0
                             self._well(link)
-                    finally:
-                        call.cancel()
-            except grpc.aio.AioRpcError as error:
-                problem = _details(error)
-                if error.code() is grpc.StatusCode.UNAVAILABLE:
+            except Ended as error:
+                problem = str(error)
+                if error.code is grpc.StatusCode.UNAVAILABLE:
                     # Whoever asks next waits as long as that namerd rests; another one is asked sooner.
                     self._lose(link, problem)
                     continue
                 failures += 1
-                if error.code() not in (grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED):
+                if error.code not in (grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED):
                     _take(Failed(BindingError(f"namerd: {problem}")), source)
             except (MalformedMessage, RecursionError) as error:
                 failures += 1
@@ -266,7 +293,3 @@ async def _ask(channel: grpc.aio.Channel, method: str, request: bytes, seconds: 
     call: Any = channel.unary_unary(method)
     answer: bytes = await call(request, timeout=seconds)
     return answer
-
-
-def _details(error: grpc.aio.AioRpcError) -> str:
-    return error.details() or error.code().name

@@ -52,6 +52,7 @@ class Status(IntEnum):
     INVALID_ARGUMENT = 3
     DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
+    RESOURCE_EXHAUSTED = 8
     INTERNAL = 13
     UNAVAILABLE = 14
 
@@ -67,7 +68,8 @@ class MeshRefusal(Exception):
 class MeshApi:
     """The methods by the path of their request: `unary` answer once, `streams` at each change.
 
-    All raise `MeshRefusal`, and what `refusal` knows; a stream ends with its failure.
+    `watched` has those of a linker of ours by the field of a wish (`mesh_watch.py`). All raise `MeshRefusal`, and what
+    `refusal` knows; a stream ends with its failure.
     """
 
     def __init__(self, store: Store, names: Names, reports: Reports) -> None:
@@ -92,6 +94,7 @@ class MeshApi:
             "/io.linkerd.mesh.Resolver/StreamReplicas": self._replicas,
             "/io.linkerd.mesh.Delegator/StreamDtab": self._dtab,
         }
+        self.watched: Mapping[int, Callable[[bytes], Live[bytes]]] = {2: self._bound_tree, 3: self._replicas}
         self.once: Mapping[str, Callable[[bytes], Awaitable[bytes]]] = {
             # Deprecated by the reference: a stream of exactly one message.
             "/io.linkerd.mesh.Delegator/StreamDelegateTree": self._get_delegate_tree,

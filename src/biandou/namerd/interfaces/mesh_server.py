@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, NoReturn
 
 import grpc
 import grpc.aio
 
+from biandou.dtab.protobuf import MalformedMessage
 from biandou.errors import ConfigError, reason
 from biandou.live import PENDING, Failed, Ok, State
 from biandou.namerd.interfaces.listening import show_address
 from biandou.namerd.interfaces.mesh import MeshApi, MeshRefusal, Status, refusal
+from biandou.namerd.interfaces.mesh_watch import Wishes
 from biandou.namerd.tls import server_context
 from biandou.policies import ServerTls
 from biandou.telemeters.registry import ScopeRegistry
@@ -34,6 +36,8 @@ CLOSE_SECONDS: Final = 2.0
 
 Close = Callable[[], Awaitable[None]]
 _Context = grpc.aio.ServicerContext[bytes, bytes]
+
+WATCH: Final = "/biandou.mesh.Names/Watch"
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _OPTIONS: Final[tuple[tuple[str, int], ...]] = (
@@ -96,7 +100,9 @@ class MeshServer:
         if follow is not None:
             return _stream(self._streaming(follow))
         once = self._api.once.get(path)
-        return None if once is None else _stream(self._telling_once(once))
+        if once is not None:
+            return _stream(self._telling_once(once))
+        return grpc.stream_stream_rpc_method_handler(self._watch) if path == WATCH and self._api.watched else None
 
     def _answering(self, answer: Callable[[bytes], Awaitable[bytes]]) -> Callable[[bytes, _Context], Awaitable[bytes]]:
         async def handle(request: bytes, context: _Context) -> bytes:
@@ -157,6 +163,40 @@ class MeshServer:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "this namerd is stopping")
 
         return handle
+
+    async def _watch(self, requests: AsyncIterator[bytes], context: _Context) -> None:
+        """Tell one linker all that it watches."""
+        self._requests.add()
+        wishes = Wishes(self._api.watched)
+
+        async def read() -> None:
+            async for request in requests:
+                await wishes.take(request)
+
+        reading = asyncio.get_running_loop().create_task(read(), name=WATCH)
+        reading.add_done_callback(lambda _: wishes.changed.set())
+        self._streams.add(wishes.changed)
+        try:
+            while not self._closing and not reading.done():
+                await wishes.changed.wait()
+                news = wishes.news()
+                if news:
+                    async with asyncio.timeout(WRITE_SECONDS):
+                        await context.write(news)
+            if reading.done():
+                reading.result()
+        except TimeoutError:
+            self._dropped.add()
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the caller does not read")
+        except MalformedMessage as error:
+            await self._refuse(context, error)
+        finally:
+            reading.cancel()
+            wishes.close()
+            self._streams.discard(wishes.changed)
+        self._success.add()
+        if self._closing:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "this namerd is stopping")
 
     async def _refuse(self, context: _Context, error: Exception) -> NoReturn:
         """End a request with what went wrong."""
