@@ -7,7 +7,9 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
@@ -51,6 +53,7 @@ class Namerd:
     ) -> None:
         self.store = store
         self.asked: list[str] = []
+        self.times: list[float] = []
         self.port = 0
         self.reports = Reports()
         self.api = MeshApi(store, Names(store, Namers()), self.reports)
@@ -65,6 +68,7 @@ class Namerd:
     def _noting(self, method: str, follow: Callable[[bytes], Live[bytes]]) -> Callable[[bytes], Live[bytes]]:
         def noted(request: bytes) -> Live[bytes]:
             self.asked.append(method)
+            self.times.append(time.monotonic())
             return follow(request)
 
         return noted
@@ -107,6 +111,13 @@ def interpreter(*namerds: Namerd, base: Live[Dtab] | None = None, root: str = "/
 
     kind = MeshInterpreterKind(dst="/#/namerd", root=root, retry=NamerdRetry(base_seconds=1, max_seconds=1))
     return kind.interpreter(base or Live.ok(Dtab()), Found())
+
+
+def connections(port: int) -> int:
+    """Give how many connections a port has that are established (proc(5), `net/tcp`)."""
+    tables = [FilePath(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+    entries = [line.split() for table in tables for line in table]
+    return sum(1 for entry in entries if entry[1].endswith(f":{port:04X}") and entry[3] == "01")
 
 
 def leaf(port: int) -> Callable[[State[NameTree[Bound]]], bool]:
@@ -199,6 +210,32 @@ async def test_a_namerd_that_comes_back_with_nothing_new_changes_nothing() -> No
                         await asyncio.sleep(0.01)
                 await asyncio.sleep(0.2)
                 assert (name.states, addresses.states) == before
+
+
+async def test_linkers_come_back_each_at_a_moment_of_its_own() -> None:
+    async with Namerd(store()) as namerd:
+        with contextlib.ExitStack() as stack:
+            names = [stack.enter_context(Observed(interpreter(namerd).bind(Dtab(), WEB))) for _ in range(12)]
+            for name in names:
+                await name.until(leaf(7))
+            await namerd.stop()
+            namerd.asked.clear()
+            namerd.times.clear()
+            await namerd.start()
+            async with asyncio.timeout(10):
+                while len(namerd.asked) < len(names):
+                    await asyncio.sleep(0.01)
+            assert max(namerd.times) - min(namerd.times) > 0.2
+
+
+async def test_all_names_of_a_linker_share_one_connection() -> None:
+    async with Namerd(store()) as namerd:
+        ours = interpreter(namerd)
+        with contextlib.ExitStack() as stack:
+            names = [stack.enter_context(Observed(ours.bind(Dtab(), Path.of("svc", f"w{at}")))) for at in range(20)]
+            for name in names:
+                await name.until(leaf(7))
+            assert connections(namerd.port) == 1
 
 
 async def test_a_name_that_was_never_told_waits_for_namerd() -> None:
