@@ -278,8 +278,7 @@ class MeshClient:
         failures = self._failures[link.address] = self._failures.get(link.address, 0) + 1
         known = self._choice.known()
         self._failures = {address: count for address, count in self._failures.items() if address in known}
-        self._choice.rest(link.address, failures)
-        _log.debug("%s:%d: %s", *link.address, problem)
+        self._choice.rest(link.address, failures, problem)
 
 
 def _take(state: State[T], source: Source[T]) -> None:

@@ -99,11 +99,11 @@ class NamerdChoice:
         """Give how many seconds an address still rests."""
         return max(0.0, self._rested.get(address, 0.0) - time.monotonic())
 
-    def rest(self, address: Address, failures: int) -> None:
-        """Ask an address no more for a while, after so many failures in a row."""
+    def rest(self, address: Address, failures: int, problem: str) -> None:
+        """Ask an address no more for a while, after so many failures in a row, the last of which was this problem."""
         now = time.monotonic()
         if self._rested.get(address, 0.0) <= now:
-            _log.info("namerd at %s:%d does not answer", *address)
+            _log.info("namerd at %s:%d does not answer: %s", *address, problem)
         self._rested = {known: until for known, until in self._rested.items() if until > now}
         self._rested[address] = now + self._retry.wait(max(1, failures))
 

@@ -119,7 +119,7 @@ class NamerdHttp:
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 failures += 1
                 problem = reason(error)
-                self._choice.rest(address, failures)
+                self._choice.rest(address, failures, problem)
             seconds = self._retry.wait(failures)
             if failures and await self._choice.another(address):
                 seconds = self._retry.wait(0)

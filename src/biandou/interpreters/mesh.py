@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 import msgspec
 from msgspec import Meta
 
+from biandou.clients.grpc_log import hush_grpc
 from biandou.clients.mesh_tls import channel_credentials, check_mesh_tls
 from biandou.clients.namerd_addresses import NamerdRetry, namerd_addresses
 from biandou.clients.retry import Retry
@@ -73,6 +74,7 @@ class MeshInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag="io.l5
 
     def interpreter(self, base: Live[Dtab], namers: Lookup) -> Interpreter:
         """Make the interpreter; raises `ConfigError` for a TLS file that can't be used."""
+        hush_grpc()
         credentials = channel_credentials(self.tls)
         # Not above: gRPC's library costs memory and threads, which other linkers do without.
         from biandou.clients.mesh import MeshClient  # noqa: PLC0415

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from biandou.clients.grpc_log import hush_grpc
 from biandou.config.namerd import HttpController, InterfaceKind, MeshInterface, NamerdConfig
 from biandou.errors import ConfigError
 from biandou.kinds import kind_name
@@ -127,6 +128,7 @@ class Namerd:
         _log.info("serving %s interface on %s", name, show_address(ip, port))
 
     async def _serve_mesh(self, interface: MeshInterface, api: MeshApi, metrics: ScopeRegistry) -> None:
+        hush_grpc()
         # Not above: gRPC's library costs memory and threads, which a namerd without this interface does without.
         from biandou.namerd.interfaces.mesh_server import MeshServer  # noqa: PLC0415
 
