@@ -23,6 +23,7 @@ from biandou.cli.dtab_shared import (
     run,
     write,
 )
+from biandou.cli.dtab_status import Wait, WaitingCommand, status, wait_in_force
 from biandou.cli.namerd_http import Namerd, NamerdFailed
 
 dtab = typer.Typer(
@@ -76,28 +77,32 @@ def get(
     run(context, url, work)
 
 
-@dtab.command("create")
-@dtab.command("new", hidden=True)
-def create(context: typer.Context, words: Words = None, *, message: Message = "", url: Url = None) -> None:
+@dtab.command("create", cls=WaitingCommand)
+@dtab.command("new", cls=WaitingCommand, hidden=True)
+def create(
+    context: typer.Context, words: Words = None, *, message: Message = "", wait: Wait = None, url: Url = None
+) -> None:
     """Create the namespace NAME from FILE, or from standard input for `-`."""
     name, file = given(words, ("NAME", "FILE"), "create requires a name and file path")
     sent = read_file(file)
 
     async def work(namerd: Namerd) -> None:
-        await namerd.ask("POST", place(name), sent.body, {"Content-Type": sent.media, **remark(message)})
+        told = await namerd.ask("POST", place(name), sent.body, {"Content-Type": sent.media, **remark(message)})
         write(f"Created {name}\n")
+        await wait_in_force(namerd, name, told.version, wait)
 
     run(context, url, work)
 
 
-@dtab.command("update")
-@dtab.command("up", hidden=True)
+@dtab.command("update", cls=WaitingCommand)
+@dtab.command("up", cls=WaitingCommand, hidden=True)
 def update(
     context: typer.Context,
     words: Words = None,
     *,
     version: Annotated[str, typer.Option("--version", help="Change this version only, as `get` shows it.")] = "",
     message: Message = "",
+    wait: Wait = None,
     url: Url = None,
 ) -> None:
     """Replace the dtab of NAME by FILE, or by standard input for `-`."""
@@ -109,8 +114,9 @@ def update(
         headers = {"Content-Type": sent.media, **remark(message)}
         if wanted:
             headers["If-Match"] = wanted
-        await namerd.ask("PUT", place(name), sent.body, headers)
+        told = await namerd.ask("PUT", place(name), sent.body, headers)
         write(f"Updated {name}\n")
+        await wait_in_force(namerd, name, told.version, wait)
 
     run(context, url, work)
 
@@ -152,7 +158,8 @@ def watch(context: typer.Context, words: Words = None, *, url: Url = None, shown
 
 dtab.command("history")(history)
 dtab.command("diff")(diff)
-dtab.command("rollback")(rollback)
+dtab.command("rollback", cls=WaitingCommand)(rollback)
+dtab.command("status", cls=WaitingCommand)(status)
 
 
 def _now() -> str:

@@ -11,6 +11,7 @@ from biandou.errors import NamespaceMissing, StoreDown
 from biandou.live import Live, Ok
 from biandou.namerd.canary import Canary, Plan, abandon, abort, begin, pause, promote, resume
 from biandou.namerd.canary_state import CanaryStates, Shown, is_reserved, namespaces_with_canaries
+from biandou.namerd.in_force import InForce
 from biandou.namerd.interfaces.documents import JSON, dump
 from biandou.namerd.interfaces.message import Answer, Reply, Request, Stream, text
 from biandou.namerd.reports import Reports
@@ -33,8 +34,11 @@ class CanaryConflict(Exception):
 class CanaryRoutes:
     """Answers what is below `canaries` and `reports`; `now` gives seconds since 1970."""
 
-    def __init__(self, store: Store, reports: Reports, now: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, reports: Reports, now: Callable[[], float], in_force: InForce | None = None
+    ) -> None:
         self._store = store
+        self._in_force = in_force
         self._states = CanaryStates(store)
         self._reports = reports
         self._now = now
@@ -49,7 +53,10 @@ class CanaryRoutes:
             return Reply(status=405, headers={"Allow": "POST"})
         if "origin" in request.headers:
             return text("this request comes from a page of a browser", 403)
-        return Reply(dump(self._reports.take(namespace, request.body)) + b"\n", 200, JSON)
+        wanted = self._reports.take(namespace, request.body)
+        if self._in_force is not None:
+            self._in_force.report(namespace, request.body, wanted["seconds"])
+        return Reply(dump(wanted) + b"\n", 200, JSON)
 
     # ── Canaries ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
@@ -30,6 +31,7 @@ from biandou.errors import (
 )
 from biandou.live import Failed, Live, Ok, Pending, Source
 from biandou.namerd.canary_state import is_reserved
+from biandou.namerd.in_force import InForce
 from biandou.namerd.interfaces.canaries import CanaryRoutes
 from biandou.namerd.interfaces.documents import (
     JSON,
@@ -44,9 +46,11 @@ from biandou.namerd.interfaces.documents import (
     read_etag,
     tree_document,
 )
+from biandou.namerd.interfaces.in_force import InForceRoutes
 from biandou.namerd.interfaces.message import Answer, Reply, Request, Stream, text
 from biandou.namerd.names import Names
 from biandou.namerd.reports import Reports
+from biandou.namerd.sight import Sights
 from biandou.stores.interface import HistoricStore, Remark, Store, Versioned
 
 T = TypeVar("T")
@@ -92,7 +96,8 @@ class HttpApi:
         self._bound_names = bound_names
         # A thousand linkers that watch one name are told what was written once.
         self._shared: WeakValueDictionary[tuple[Any, ...], Live[bytes]] = WeakValueDictionary()
-        canaries = CanaryRoutes(store, Reports() if reports is None else reports, time.time)
+        canaries = CanaryRoutes(store, Reports() if reports is None else reports, time.time, linkers := InForce())
+        in_force = InForceRoutes(Sights(store, names), linkers)
         self._routes: Mapping[str, Callable[[Request, str | None], Awaitable[Answer]]] = {
             "dtabs": self._dtabs,
             "bind": self._bind,
@@ -103,6 +108,8 @@ class HttpApi:
             "history": self._history,
             "canaries": canaries.canaries,
             "reports": canaries.report,
+            "follow": in_force.follow,
+            "in-force": in_force.in_force,
             "openapi.json": self._describe,
         }
 
@@ -115,9 +122,9 @@ class HttpApi:
         # The store is away: what it said last is told, and that it may be old.
         warning = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in trouble[:200])
         headers = {**answer.headers, "Warning": f'110 biandou "the store is away: {warning}"'}
-        if isinstance(answer, Stream):
-            return Stream(answer.documents, answer.media, headers)
-        return Reply(answer.body, answer.status, answer.media, headers)
+        if isinstance(answer, Reply):
+            return Reply(answer.body, answer.status, answer.media, headers)
+        return replace(answer, headers=headers)
 
     async def _answer(self, request: Request) -> Answer:
         kind, slash, rest = request.path.removeprefix("/api/1/").partition("/")
