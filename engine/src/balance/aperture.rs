@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::p2c;
 use super::{Rank, Wish};
-use crate::endpoint::{Endpoint, EndpointSet, set::WeightClass};
+use crate::endpoint::{Endpoint, EndpointSet, OfferedLoad, set::WeightClass};
 
 /// When the aperture is opened and closed: the keys of the kind.
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +24,8 @@ pub struct Band {
 #[derive(Debug)]
 pub struct Aperture {
     /// Requests under way to all endpoints.
-    pub total: Arc<AtomicU32>,
+    pub total: Arc<OfferedLoad>,
     size: AtomicU32,
-    smoothed: Smoothed,
     pub widened: AtomicU64,
     pub narrowed: AtomicU64,
 }
@@ -34,9 +33,8 @@ pub struct Aperture {
 impl Aperture {
     pub fn new(band: &Band) -> Self {
         Self {
-            total: Arc::default(),
+            total: Arc::new(OfferedLoad::new(band.smooth_window_us)),
             size: AtomicU32::new(band.min_aperture),
-            smoothed: Smoothed::default(),
             widened: AtomicU64::new(0),
             narrowed: AtomicU64::new(0),
         }
@@ -50,14 +48,12 @@ impl Aperture {
 
     /// The smoothed load of all endpoints together.
     pub fn load(&self) -> f32 {
-        self.smoothed.get()
+        self.total.smoothed()
     }
 
     /// Takes note of the load of now, and opens or closes by one endpoint if it has left the band.
     pub fn adjust(&self, band: &Band, set: &EndpointSet, now_us: u64) {
-        // The request that is about to be sent counts, as in Finagle.
-        let load = self.total.load(Relaxed) as f32 + 1.0;
-        let smoothed = self.smoothed.observe(load, now_us, band.smooth_window_us);
+        let smoothed = self.total.observe(now_us);
         let endpoints = set.endpoints.len();
         let size = self.size(band, endpoints);
         // Those that are out of use carry nothing.
@@ -85,64 +81,5 @@ impl Aperture {
         let endpoints = set.endpoints.len();
         let inside = (self.size(band, endpoints) * members.len()).div_ceil(endpoints);
         p2c::draw(&members[..inside.clamp(1, members.len())], wish, rng)
-    }
-}
-
-/// A moving average in one word: an f32, and the time of the last observation in units of 2¹⁰ µs.
-#[derive(Debug, Default)]
-struct Smoothed(AtomicU64);
-
-const TICK_SHIFT: u32 = 10;
-
-impl Smoothed {
-    fn get(&self) -> f32 {
-        f32::from_bits((self.0.load(Relaxed) >> 32) as u32)
-    }
-
-    fn observe(&self, value: f32, now_us: u64, window_us: f32) -> f32 {
-        let now = (now_us >> TICK_SHIFT) as u32;
-        let word = self.0.load(Relaxed);
-        // Workers' clocks differ a little: what is of the future is of now.
-        let ticks = now.wrapping_sub(word as u32).cast_signed().max(0);
-        let last = f32::from_bits((word >> 32) as u32);
-        let kept = if window_us > 0.0 {
-            (-(ticks as f32) * (1 << TICK_SHIFT) as f32 / window_us).exp()
-        } else {
-            0.0
-        };
-        let next = last * kept + value * (1.0 - kept);
-        if ticks > 0 {
-            let next = u64::from(next.to_bits()) << 32 | u64::from(now);
-            // Fails only if another worker has just observed about the same.
-            let _ = self.0.compare_exchange(word, next, Relaxed, Relaxed);
-        }
-        next
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_average_comes_to_what_is_observed_within_a_few_windows() {
-        let smoothed = Smoothed::default();
-        let second = 1_000_000;
-        for step in 1..=100 {
-            smoothed.observe(8.0, step * second / 10, 1e6);
-        }
-        assert!((smoothed.get() - 8.0).abs() < 0.01, "{}", smoothed.get());
-        let after = smoothed.observe(0.0, 11 * second, 1e6);
-        assert!((after - 8.0 / std::f32::consts::E).abs() < 0.05, "{after}");
-        assert!(
-            (smoothed.observe(100.0, 5 * second, 1e6) - after).abs() < 0.01,
-            "the past changes nothing"
-        );
-    }
-
-    #[test]
-    fn without_a_window_the_load_of_now_counts() {
-        let smoothed = Smoothed::default();
-        assert!((smoothed.observe(3.0, 5_000_000, 0.0) - 3.0).abs() < 1e-6);
     }
 }

@@ -1,11 +1,11 @@
 //! Who else has to know how many requests are under way to an endpoint: balancers that don't find out by asking it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use arc_swap::ArcSwapOption;
 
 use super::levels::Levels;
+use super::offered::OfferedLoad;
 
 /// What a balancer wants to be told of the load of its endpoints.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +16,7 @@ pub enum LoadNeeds {
     /// Which are the least loaded.
     Least,
     /// How many requests are under way to all of them.
-    Total(Arc<AtomicU32>),
+    Total(Arc<OfferedLoad>),
 }
 
 /// Where an endpoint stands in its set's bitmaps.
@@ -30,7 +30,7 @@ pub(super) struct Seat {
 #[derive(Debug)]
 pub(super) enum LoadListener {
     Least(ArcSwapOption<Seat>),
-    Total(Arc<AtomicU32>),
+    Total(Arc<OfferedLoad>),
 }
 
 impl LoadListener {
@@ -43,20 +43,16 @@ impl LoadListener {
         }
     }
 
-    /// A request has begun or ended.
-    pub fn changed(&self, before: u32, now: u32) {
+    /// A request has begun or ended, at this time if it is known (else an earlier one).
+    pub fn changed(&self, before: u32, now: u32, now_us: u64) {
         match self {
             Self::Least(seat) => {
                 if let Some(seat) = &*seat.load() {
                     seat.levels.put(seat.index, Some(before), now);
                 }
             }
-            Self::Total(total) if now > before => {
-                total.fetch_add(1, Relaxed);
-            }
-            Self::Total(total) => {
-                total.fetch_sub(1, Relaxed);
-            }
+            Self::Total(total) if now > before => total.begin(now_us),
+            Self::Total(total) => total.end(now_us),
         }
     }
 

@@ -11,6 +11,7 @@ pub mod gate;
 pub mod latency;
 pub mod levels;
 pub mod load;
+mod offered;
 pub mod policy;
 pub mod pool;
 pub mod set;
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 pub use accrual::{Accrual, AccrualShared, Probe, Standing, Transition};
 use latency::PeakEwma;
 use load::LoadListener;
+pub use offered::OfferedLoad;
 pub use policy::Policy;
 pub use set::{EndpointSet, Treatment};
 
@@ -103,13 +105,13 @@ impl Endpoint {
     pub fn begin(self: &Arc<Self>, now_us: u64) -> InFlight {
         let before = self.pending.fetch_add(1, Relaxed);
         if let Some(listener) = &self.load_listener {
-            listener.changed(before, before + 1);
+            listener.changed(before, before + 1, now_us);
         }
         InFlight {
             probe: self.accrual.begin(now_us / 1000),
             endpoint: Arc::clone(self),
             began_us: now_us,
-            timed: false,
+            recorded_us: None,
         }
     }
 
@@ -255,7 +257,7 @@ pub struct InFlight {
     endpoint: Arc<Endpoint>,
     began_us: u64,
     probe: Option<Probe>,
-    timed: bool,
+    recorded_us: Option<u64>,
 }
 
 impl InFlight {
@@ -272,12 +274,12 @@ impl InFlight {
     /// a body that is still streaming counts.
     pub fn record(&mut self, outcome: Outcome, now_us: u64, rng: &mut fastrand::Rng) -> Option<Transition> {
         let endpoint = &self.endpoint;
-        if endpoint.decay_us > 0.0 && !self.timed {
+        if endpoint.decay_us > 0.0 && self.recorded_us.is_none() {
             let latency_us = now_us.saturating_sub(self.began_us);
             let failed = outcome == Outcome::Failure;
             endpoint.latency.observe(latency_us, failed, now_us, endpoint.decay_us);
         }
-        self.timed = true;
+        self.recorded_us = Some(now_us);
         self.probe = None;
         endpoint.record(outcome, now_us, rng)
     }
@@ -287,7 +289,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let before = self.endpoint.pending.fetch_sub(1, Relaxed);
         if let Some(listener) = &self.endpoint.load_listener {
-            listener.changed(before, before - 1);
+            listener.changed(before, before - 1, self.recorded_us.unwrap_or(self.began_us));
         }
         if let Some(probe) = self.probe.take() {
             self.endpoint.accrual.abandon(&probe);
