@@ -115,11 +115,13 @@ def table(known: Any) -> str:
     version, linkers = known["version"], known["linkers"]
     what = f"version {version}" if version else "there is no such namespace"
     lines = [f"# {what}, in force in {known['inForce']} of {_count(len(linkers))}\n"]
+    if known.get("rollout") is not None:
+        lines.append(f"# {describe(known['rollout'])}\n")
     rows = [
         (
             linker["host"],
             str(linker["pid"]),
-            "in force" if linker["inForce"] else "NOT in force",
+            ("tries it" if linker["trying"] else "in force") if linker["inForce"] else "NOT in force",
             _version(linker["version"]),
             f"for {_seconds(linker['seconds'])}",
             "" if linker["connected"] else "as it reports",
@@ -127,6 +129,21 @@ def table(known: Any) -> str:
         for linker in sorted(linkers, key=lambda linker: bool(linker["inForce"]))
     ]
     return "".join(lines + _aligned(rows))
+
+
+def describe(rollout: Any) -> str:
+    """Give a rollout in a line: where it is, and why."""
+    share = f"{rollout['share'] * 100:g}% of the linkers"
+    reason = f": {rollout['reason']}" if rollout["reason"] else ""
+    match rollout["phase"]:
+        case "measuring":
+            return f"a new dtab is about to be tried by {share}, when it is known how they do{reason}"
+        case "trying":
+            left = max(0.0, rollout["since"] + rollout["seconds"] - time.time())
+            return f"a new dtab is tried by {share}, and goes to all in {_seconds(left)}{reason}"
+        case "applying":
+            return f"a new dtab goes to all linkers{reason}"
+    return f"the new dtab was {rollout['phase']}{reason}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from biandou.clients.identity import identity
 from biandou.interpreters.interface import ReportingInterpreter
 from biandou.linker.router import Router
+from biandou.linker.served import served
 from biandou.linker.versions import Versions, standing
 from biandou.telemeters.model import Metrics, Scopes
 
@@ -36,6 +37,8 @@ class Reports:
         self._routers: list[tuple[str, ReportingInterpreter]] = []
         self._wanted: dict[str, list[str]] = {}
         self._versions = Versions()
+        # The routers of which it is wanted what they serve.
+        self._served: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self.replan(routers)
 
@@ -74,13 +77,18 @@ class Reports:
 
     async def _report(self) -> float | None:
         """Report once, and give after how many seconds to do it again, `None` if no namerd took it."""
-        scopes = list(self._read()) if any(self._wanted.values()) else []
+        scopes = list(self._read()) if self._served or any(self._wanted.values()) else []
         waits = []
         for label, interpreter in self._routers:
             clients = totals(label, self._wanted.get(label, []), scopes)
             process = f"{identity().token}/{label}"[:255]
             document = {"process": process, "clients": clients, **standing(interpreter)}
+            if label in self._served:
+                document["served"] = served(label, scopes)
             answers = await interpreter.report(json.dumps(document).encode())
+            if answers:
+                wanted = any(isinstance(answer, dict) and answer.get("served") is True for answer in answers)
+                (self._served.add if wanted else self._served.discard)(label)
             told = [read_answer(answer) for answer in answers]
             if told:
                 self._wanted[label] = sorted({client for wanted, _ in told for client in wanted})[:MAX_WANTED]

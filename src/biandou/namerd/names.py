@@ -41,6 +41,7 @@ class Names:
         self._alone = Evaluator(Live.ok(Dtab()), namers.lookup)
         # Kept by the names that are observed: a namespace that nobody asks for costs nothing.
         self._evaluators: WeakValueDictionary[str, Evaluator] = WeakValueDictionary()
+        self._trials: WeakValueDictionary[tuple[str, str], Evaluator] = WeakValueDictionary()
 
     def bind(self, namespace: str, local: Dtab, path: Path) -> Live[NameTree[Bound]]:
         """Give what `path` comes to through the namespace's dtab + `local`; one that does not exist is empty."""
@@ -49,6 +50,13 @@ class Names:
     def settled(self, namespace: str, local: Dtab, path: Path) -> SettledName:
         """Give the same, each time when all of its client names have been resolved."""
         return SettledName(self.bind(namespace, local, path))
+
+    def tried(self, namespace: str, trial: str, dtab: Dtab, local: Dtab, path: Path) -> SettledName:
+        """Give what `path` comes to through `dtab` + `local`; `trial` is the name of this dtab in the namespace."""
+        evaluator = self._trials.get((namespace, trial))
+        if evaluator is None:
+            evaluator = self._trials[namespace, trial] = Evaluator(Live.ok(dtab), self._namers.lookup)
+        return SettledName(evaluator.bind(path, local))
 
     def addresses(self, client: Path) -> Live[Resolved]:
         """Give where a client name is; a failure if it is not a single one.

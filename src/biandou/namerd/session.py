@@ -16,6 +16,8 @@ from typing import Any, Final, Protocol
 from biandou.dtab import Dtab, Path
 from biandou.live import Live, Ok, State
 from biandou.namerd.in_force import MAX_TEXT, Held, InForce
+from biandou.namerd.rollout import Rollout
+from biandou.namerd.sight import View
 from biandou.namerd.told import Told
 
 MAX_NAMES: Final = 100_000
@@ -42,11 +44,11 @@ class Sight(Protocol):
     """What a linker is shown of a namespace."""
 
     @property
-    def version(self) -> Live[str]:
-        """The version that it shall have in force."""
+    def view(self) -> Live[View]:
+        """Which dtab it goes by."""
 
-    def name(self, path: Path, local: Dtab) -> Told:
-        """Give what a name means."""
+    def name(self, path: Path, local: Dtab, trial: Rollout | None) -> Told:
+        """Give what a name means, through a dtab that is tried or through the namespace's."""
 
     def address(self, client: Path) -> Told:
         """Give where a client name is."""
@@ -61,10 +63,13 @@ class Session:
         self._in_force = in_force
         self._held = held
         self._names: dict[int, Told] = {}
+        # The names among them, as they were asked for; addresses are the same for all.
+        self._asked: dict[int, tuple[Path, Dtab]] = {}
         # Numbers of names that the linker knows from another connection, until they have been told on this one.
         self._untold: dict[int, float] = {}
         self._changed: dict[int, None] = {}
-        self._version: str | None = None
+        self._view: View | None = None
+        self._trial: Rollout | None = None
         self._told_version: str | None = None
         self._ready = False
         self._wake = asyncio.Event()
@@ -76,7 +81,7 @@ class Session:
 
     async def run(self, lines: AsyncIterator[bytes], write: Callable[[bytes], Awaitable[None]]) -> None:
         """Converse until the linker goes; raises `Unreadable`, and what reading and writing raise."""
-        watch = self._sight.version.observe(self._see_version)
+        watch = self._sight.view.observe(self._see)
         tasks = asyncio.create_task(self._tell(write)), asyncio.create_task(self._listen(lines))
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -90,10 +95,11 @@ class Session:
             for number, told in self._names.items():
                 told.leave(self, number)
             self._names.clear()
+            self._asked.clear()
 
-    def _see_version(self, state: State[str]) -> None:
+    def _see(self, state: State[View]) -> None:
         if isinstance(state, Ok):
-            self._version = state.value
+            self._view = state.value
             self._wake.set()
 
     # ── What the linker says ─────────────────────────────────────────────────────────────────────────────────────────
@@ -131,7 +137,9 @@ class Session:
         if number in self._names or len(self._names) >= MAX_NAMES:
             raise Unreadable("each name has a number of its own, and there are not too many")
         if "bind" in sent:
-            told = self._sight.name(Path.read(sent["bind"]), Dtab.read(sent.get("dtab", "")))
+            path, local = Path.read(sent["bind"]), Dtab.read(sent.get("dtab", ""))
+            told = self._sight.name(path, local, self._trial)
+            self._asked[number] = path, local
             if sent.get("held") is True:
                 self._untold[number] = asyncio.get_running_loop().time() + HELD_SECONDS
         else:
@@ -143,6 +151,7 @@ class Session:
         told = self._names.pop(number, None)
         if told is not None:
             told.leave(self, number)
+            self._asked.pop(number, None)
             self._changed.pop(number, None)
             self._untold.pop(number, None)
             # It may have been what held the version back.
@@ -153,7 +162,8 @@ class Session:
     async def _tell(self, write: Callable[[bytes], Awaitable[None]]) -> None:
         pause = FIRST_LOOK_SECONDS
         while True:
-            held_back = self._ready and self._version != self._told_version
+            view = self._view
+            held_back = self._ready and view is not None and view.version != self._told_version
             try:
                 async with asyncio.timeout(pause if held_back else None):
                     await self._wake.wait()
@@ -161,14 +171,33 @@ class Session:
             except TimeoutError:
                 pause = min(2 * pause, LAST_LOOK_SECONDS)
             self._wake.clear()
+            view = self._view
+            if view is not None and view.trial != self._trial:
+                self._look_through(view.trial)
             while piece := self._piece():
                 await write(piece)
-            version = self._version
-            if not self._ready or version is None or version == self._told_version:
+            if not self._ready or view is None or view is not self._view or view.version == self._told_version:
                 continue
             if not self._changed and self._all_told():
-                self._told_version = version
-                await write(json.dumps({"version": version}).encode() + b"\n")
+                self._told_version = view.version
+                await write(json.dumps({"version": view.version}).encode() + b"\n")
+
+    def _look_through(self, trial: Rollout | None) -> None:
+        """Follow every name through another dtab; what means the same there need not be told again."""
+        self._trial = trial
+        until = asyncio.get_running_loop().time() + HELD_SECONDS
+        for number, (path, local) in self._asked.items():
+            former = self._names[number]
+            told = self._names[number] = self._sight.name(path, local, trial)
+            if told is former:
+                continue
+            was_changed = number in self._changed
+            told.follow(self, number)
+            if told.part is None and former.part is not None:
+                self._untold[number] = until
+            elif told.part == former.part and not was_changed:
+                self._changed.pop(number, None)
+            former.leave(self, number)
 
     def _piece(self) -> bytes:
         piece = bytearray()

@@ -31,7 +31,6 @@ from biandou.errors import (
 )
 from biandou.live import Failed, Live, Ok, Pending, Source
 from biandou.namerd.canary_state import is_reserved
-from biandou.namerd.in_force import InForce
 from biandou.namerd.interfaces.canaries import CanaryRoutes
 from biandou.namerd.interfaces.documents import (
     JSON,
@@ -48,6 +47,8 @@ from biandou.namerd.interfaces.documents import (
 )
 from biandou.namerd.interfaces.in_force import InForceRoutes
 from biandou.namerd.interfaces.message import Answer, Reply, Request, Stream, text
+from biandou.namerd.interfaces.rollouts import RolloutRoutes
+from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names
 from biandou.namerd.reports import Reports
 from biandou.namerd.sight import Sights
@@ -89,15 +90,21 @@ class HttpApi:
     """Answers requests; `bound_names` gives the names of the namers that can be enumerated, and may read files."""
 
     def __init__(
-        self, store: Store, names: Names, bound_names: Callable[[], list[str]], reports: Reports | None = None
+        self,
+        store: Store,
+        names: Names,
+        bound_names: Callable[[], list[str]],
+        reports: Reports | None = None,
+        linkers: Linkers | None = None,
     ) -> None:
         self._store = store
         self._names = names
         self._bound_names = bound_names
         # A thousand linkers that watch one name are told what was written once.
         self._shared: WeakValueDictionary[tuple[Any, ...], Live[bytes]] = WeakValueDictionary()
-        canaries = CanaryRoutes(store, Reports() if reports is None else reports, time.time, linkers := InForce())
-        in_force = InForceRoutes(Sights(store, names), linkers)
+        linkers = linkers or Linkers()
+        canaries = CanaryRoutes(store, Reports() if reports is None else reports, time.time, linkers)
+        in_force = InForceRoutes(Sights(store, names), linkers.in_force)
         self._routes: Mapping[str, Callable[[Request, str | None], Awaitable[Answer]]] = {
             "dtabs": self._dtabs,
             "bind": self._bind,
@@ -110,6 +117,7 @@ class HttpApi:
             "reports": canaries.report,
             "follow": in_force.follow,
             "in-force": in_force.in_force,
+            "rollouts": RolloutRoutes(store, time.time).rollouts,
             "openapi.json": self._describe,
         }
 
@@ -165,7 +173,7 @@ class HttpApi:
                 # A page in somebody's browser can send a POST to a loopback address, and has no business here.
                 return text("this request comes from a page of a browser", 403)
             case "POST" | "PUT" | "DELETE" if is_reserved(namespace):
-                return text("this namespace holds the states of canaries", 403)
+                return text("this namespace holds the states of canaries or rollouts", 403)
             case "POST":
                 return await self._create(request, namespace)
             case "PUT":

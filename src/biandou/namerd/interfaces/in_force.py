@@ -11,8 +11,11 @@ from biandou.namerd.canary_state import is_reserved
 from biandou.namerd.in_force import InForce, Standing, read_linker
 from biandou.namerd.interfaces.documents import JSON, dump
 from biandou.namerd.interfaces.message import Answer, Conversation, Reply, Request, Stream, text
+from biandou.namerd.interfaces.rollouts import rollout_json
+from biandou.namerd.rollout import Rollout, tries
+from biandou.namerd.rollout_state import Shown
 from biandou.namerd.session import Session
-from biandou.namerd.sight import Sights
+from biandou.namerd.sight import Sights, trial_version
 
 SESSIONS: Final = 10_000
 """How many connections of linkers are followed at once."""
@@ -58,33 +61,38 @@ class InForceRoutes:
             return Reply(status=404)
         if request.method not in ("GET", "HEAD"):
             return Reply(status=405, headers={"Allow": "GET"})
-        version = self._sights.version(namespace)
+        version, rollout = self._sights.version(namespace), self._sights.rollout(namespace)
         if request.method == "GET" and request.parameters.get("watch", "").lower() in ("1", "t", "true"):
 
             def show(states: tuple[State[Any], ...]) -> bytes | None:
-                return self._document(namespace, states[0])
+                return self._document(namespace, states[0], states[1])
 
-            parts: list[Live[Any]] = [version, self._in_force.changes(namespace)]
+            parts: list[Live[Any]] = [version, rollout, self._in_force.changes(namespace)]
             return Stream(Live.join(parts).map(show), JSON)
-        document = self._document(namespace, version.sample())
+        document = self._document(namespace, version.sample(), rollout.sample())
         return Reply(status=503) if document is None else Reply(document, 200, JSON)
 
-    def _document(self, namespace: str, version: State[str]) -> bytes | None:
+    def _document(self, namespace: str, version: State[str], shown: State[Shown]) -> bytes | None:
         if not isinstance(version, Ok):
             return None
+        rollout = shown.value.rollout if isinstance(shown, Ok) else None
         now = self._clock()
-        shown = [_linker(standing, version.value, now) for standing in self._in_force.standings(namespace)]
-        in_force = sum(1 for one in shown if one["inForce"])
-        return dump({"version": version.value, "inForce": in_force, "linkers": shown}) + b"\n"
+        found = [_linker(one, version.value, rollout, now) for one in self._in_force.standings(namespace)]
+        in_force = sum(1 for one in found if one["inForce"])
+        told = None if rollout is None else rollout_json(rollout)
+        return dump({"version": version.value, "inForce": in_force, "linkers": found, "rollout": told}) + b"\n"
 
 
-def _linker(standing: Standing, wanted: str, now: float) -> dict[str, Any]:
+def _linker(standing: Standing, version: str, rollout: Rollout | None, now: float) -> dict[str, Any]:
+    trying = rollout is not None and rollout.phase.tried and tries(rollout, standing.linker.token)
+    wanted = trial_version(rollout) if trying and rollout is not None else version
     return {
         "host": standing.linker.host,
         "pid": standing.linker.pid,
         "token": standing.linker.token,
         "version": standing.version,
         "inForce": standing.version == wanted,
+        "trying": trying,
         "seconds": round(now - standing.since, 3),
         "connected": standing.connected,
     }
