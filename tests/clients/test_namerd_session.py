@@ -133,11 +133,11 @@ class Lines:
     def __aiter__(self) -> Lines:
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> list[bytes]:
         line = next(self._lines, None)
         if line is None:
             raise StopAsyncIteration
-        return line
+        return [line]
 
 
 @pytest.mark.parametrize(

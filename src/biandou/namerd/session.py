@@ -20,6 +20,7 @@ from biandou.namerd.rollout import Rollout
 from biandou.namerd.sight import View
 from biandou.namerd.told import Told
 
+NO_DTAB: Final = Dtab()
 MAX_NAMES: Final = 100_000
 """How many names and addresses one connection may follow."""
 
@@ -79,7 +80,7 @@ class Session:
         self._changed[number] = None
         self._wake.set()
 
-    async def run(self, lines: AsyncIterator[bytes], write: Callable[[bytes], Awaitable[None]]) -> None:
+    async def run(self, lines: AsyncIterator[list[bytes]], write: Callable[[bytes], Awaitable[None]]) -> None:
         """Converse until the linker goes; raises `Unreadable`, and what reading and writing raise."""
         watch = self._sight.view.observe(self._see)
         tasks = asyncio.create_task(self._tell(write)), asyncio.create_task(self._listen(lines))
@@ -104,14 +105,17 @@ class Session:
 
     # ── What the linker says ─────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _listen(self, lines: AsyncIterator[bytes]) -> None:
+    async def _listen(self, lines: AsyncIterator[list[bytes]]) -> None:
         while True:
             async with asyncio.timeout(SILENCE_SECONDS):
-                line = await anext(lines, None)
-            if line is None:
+                some = await anext(lines, None)
+            if some is None:
                 return
-            if line.strip():
-                self._take(line)
+            for line in some:
+                if line.strip():
+                    self._take(line)
+            # A thousand that come back at once each have their turn.
+            await asyncio.sleep(0)
 
     def _take(self, line: bytes) -> None:
         try:
@@ -137,7 +141,7 @@ class Session:
         if number in self._names or len(self._names) >= MAX_NAMES:
             raise Unreadable("each name has a number of its own, and there are not too many")
         if "bind" in sent:
-            path, local = Path.read(sent["bind"]), Dtab.read(sent.get("dtab", ""))
+            path, local = Path.read(sent["bind"]), Dtab.read(sent["dtab"]) if "dtab" in sent else NO_DTAB
             told = self._sight.name(path, local, self._trial)
             self._asked[number] = path, local
             if sent.get("held") is True:

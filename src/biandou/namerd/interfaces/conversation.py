@@ -51,14 +51,13 @@ async def converse(conversation: Conversation, sent: BaseRequest, closing: async
     return response
 
 
-async def _lines(sent: BaseRequest) -> AsyncIterator[bytes]:
-    """Give the lines of a body as they come; raises `ValueError` for one that is too long."""
-    rest = bytearray()
+async def _lines(sent: BaseRequest) -> AsyncIterator[list[bytes]]:
+    """Give the lines of a body as they come, several at once; raises `ValueError` for one that is too long."""
+    rest = b""
     while chunk := await sent.content.readany():
-        rest += chunk
-        while (end := rest.find(b"\n")) >= 0:
-            yield bytes(rest[:end])
-            del rest[: end + 1]
+        *lines, rest = (rest + chunk).split(b"\n")
+        if lines:
+            yield lines
         if len(rest) > MAX_LINE:
             raise ValueError(f"a line of more than {MAX_LINE} bytes")
 

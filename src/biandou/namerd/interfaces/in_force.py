@@ -44,7 +44,7 @@ class InForceRoutes:
         pid = sent.get("pid", "")
         linker = read_linker(sent.get("token"), sent.get("host"), int(pid) if pid.isascii() and pid.isdecimal() else 0)
 
-        async def run(lines: AsyncIterator[bytes], write: Callable[[bytes], Awaitable[None]]) -> None:
+        async def run(lines: AsyncIterator[list[bytes]], write: Callable[[bytes], Awaitable[None]]) -> None:
             held = self._in_force.enter(namespace, linker)
             self._sessions += 1
             try:

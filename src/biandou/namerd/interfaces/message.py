@@ -61,7 +61,7 @@ class Conversation:
     It raises `ValueError` to end it with a reason.
     """
 
-    run: Callable[[AsyncIterator[bytes], Callable[[bytes], Awaitable[None]]], Awaitable[None]]
+    run: Callable[[AsyncIterator[list[bytes]], Callable[[bytes], Awaitable[None]]], Awaitable[None]]
     media: str
     headers: Mapping[str, str] = field(default_factory=dict)
 
