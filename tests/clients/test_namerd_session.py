@@ -108,6 +108,34 @@ async def test_a_restart_of_namerd_changes_nothing_if_nothing_has_changed() -> N
             watch.close()
 
 
+@pytest.mark.parametrize(("alive", "connections"), [(0.1, 1), (100.0, 2)])
+async def test_a_namerd_that_says_nothing_is_asked_anew(
+    alive: float, connections: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("biandou.clients.namerd_http.SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr("biandou.namerd.session.ALIVE_SECONDS", alive)
+    async with Namerd(store()) as namerd:
+        with Observed(session(namerd).in_force):
+            await asyncio.sleep(2.2)
+            assert min(len(namerd.asked), 2) == connections
+
+
+async def test_names_that_come_and_go_while_namerd_does_not_read_do_not_pile_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("biandou.clients.namerd_session.MAX_UNSAID", 10)
+    async with Namerd(store()) as namerd:
+        ours = session(namerd)
+        with Observed(ours.in_force) as version:
+            await version.until(lambda state: isinstance(state, Ok))
+            for number in range(100):
+                with Observed(ours.bind(Path.of("svc", str(number)), Dtab(), str)):
+                    pass
+            with Observed(ours.bind(WEB, Dtab(), str)) as name:
+                await name.until(lambda state: isinstance(state, Ok))
+        assert len(namerd.asked) == 2, "it connected anew once"
+
+
 async def test_what_is_let_go_is_followed_no_more() -> None:
     async with Namerd(store()) as namerd:
         ours = session(namerd)

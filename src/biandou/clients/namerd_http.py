@@ -29,6 +29,8 @@ T = TypeVar("T")
 CONNECT_SECONDS: Final = 5.0
 HEAD_SECONDS: Final = 30.0
 """How long a namerd may take to begin to answer."""
+SILENCE_SECONDS: Final = 45.0
+"""A namerd that says nothing for so long on a connection on which it should, not even an empty line, is gone."""
 MAX_DOCUMENT: Final = 16 * 1024 * 1024
 TELL_SECONDS: Final = 5.0
 """How long sending a report may take altogether."""
@@ -141,7 +143,7 @@ class NamerdHttp:
         """
 
         async def once(address: Address, well: Callable[[], None]) -> None:
-            async with self._opened(address, target, say()) as response:
+            async with self._opened(address, target, say(), SILENCE_SECONDS) as response:
                 async for line in lines_of(response):
                     if line.strip():
                         hear(line)
@@ -221,13 +223,17 @@ class NamerdHttp:
 
     @contextlib.asynccontextmanager
     async def _opened(
-        self, address: Address, target: str, document: bytes | AsyncIterator[bytes] | None = None
+        self,
+        address: Address,
+        target: str,
+        document: bytes | AsyncIterator[bytes] | None = None,
+        silence: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Give the answer to a GET, or to a POST of JSON, which may go on."""
+        """Give the answer to a GET, or to a POST of JSON, which may go on; it is cut after so much `silence`."""
         host, port = address
         host = f"[{host}]" if ":" in host else host
         url = URL(f"{'http' if self._tls is None else 'https'}://{host}:{port}{target}", encoded=True)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence)
         # A connection is a stream's own, and ends with it.
         connector = aiohttp.TCPConnector(
             ssl=True if self._tls is None else self._tls, force_close=True, socket_factory=lasting_socket

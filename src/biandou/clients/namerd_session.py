@@ -26,6 +26,9 @@ T = TypeVar("T")
 ALIVE_SECONDS: Final = 15.0
 """How often namerd hears of us when there is nothing to say."""
 
+MAX_UNSAID: Final = 10_000
+"""So many lines may wait for a namerd that does not read."""
+
 MAX_VERSION: Final = 255
 UNKNOWN: Final = (404, 405, 501)
 """What a namerd answers that has no such connections."""
@@ -86,16 +89,14 @@ class NamerdSession:
         self._number += 1
         number = self._number
         self._followed[number] = followed
-        if self._lines is not None:
-            self._lines.put_nowait(_line({"id": number, **followed.line}))
+        self._put({"id": number, **followed.line})
         self._run()
 
         def end() -> None:
             del self._followed[number]
             if number in self._apart:
                 self._apart.pop(number)()
-            if self._lines is not None:
-                self._lines.put_nowait(_line({"drop": number}))
+            self._put({"drop": number})
             self._rest()
 
         return end
@@ -109,6 +110,19 @@ class NamerdSession:
             self._rest()
 
         return end
+
+    def _put(self, said: dict[str, Any]) -> None:
+        """Say something soon, if there is a connection; the next one begins with all that is followed."""
+        if self._lines is None:
+            return
+        if self._lines.qsize() < MAX_UNSAID:
+            self._lines.put_nowait(_line(said))
+        elif self._running is not None:
+            _log.warning("namerd does not read what we say: we connect anew")
+            self._lines = None
+            self._running.cancel()
+            self._running = None
+            self._run()
 
     def _run(self) -> None:
         if self._running is None:
@@ -141,20 +155,23 @@ class NamerdSession:
     async def _say(self) -> AsyncIterator[bytes]:
         lines: asyncio.Queue[bytes] = asyncio.Queue()
         self._lines = lines
-        known = [
-            _line({"id": number, **followed.line, **_held(followed)}) for number, followed in self._followed.items()
-        ]
-        yield b"".join(known) + _line({"ready": True})
-        while True:
-            try:
-                async with asyncio.timeout(ALIVE_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - no secret
-                    said = await lines.get()
-            except TimeoutError:
-                yield b"\n"
-                continue
-            while not lines.empty():
-                said += lines.get_nowait()
-            yield said
+        try:
+            known = [
+                _line({"id": number, **followed.line, **_held(followed)}) for number, followed in self._followed.items()
+            ]
+            yield b"".join(known) + _line({"ready": True})
+            while True:
+                try:
+                    async with asyncio.timeout(ALIVE_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - no secret
+                        said = await lines.get()
+                except TimeoutError:
+                    said = b"\n"
+                while not lines.empty():
+                    said += lines.get_nowait()
+                yield said
+        finally:
+            if self._lines is lines:
+                self._lines = None
 
     def _hear(self, line: bytes) -> None:
         try:
@@ -164,8 +181,7 @@ class NamerdSession:
             raise Refused(line[:4096].decode(errors="replace")) from None
         if isinstance(version, str) and len(version) <= MAX_VERSION:
             self.in_force.set(version)
-            if self._lines is not None:
-                self._lines.put_nowait(_line({"inForce": version}))
+            self._put({"inForce": version})
             return
         followed = self._followed.get(number) if isinstance(number, int) else None
         # What was let go meanwhile may still be told of.

@@ -45,17 +45,28 @@ class RolloutStates:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        # A dtab may be long, and the driver looks several times a second.
+        self._read: dict[str, Shown] = {}
 
     def watch(self, namespace: str) -> Live[Shown]:
         """Give the rollout of a namespace, again at each change."""
-        return self._store.watch(ROLLOUTS + namespace).map(_read)
+        return self._store.watch(ROLLOUTS + namespace).map(lambda stored: self._known(namespace, stored))
 
     def now(self, namespace: str) -> Shown:
         """Give the rollout as it is known now; raises `StoreDown` if nothing is, `UnreadableRollout`."""
         state = self._store.watch(ROLLOUTS + namespace).sample()
         if not isinstance(state, Ok):
             raise StoreDown(self._store.trouble or "the store has not been read yet")
-        return _read(state.value)
+        return self._known(namespace, state.value)
+
+    def _known(self, namespace: str, stored: Versioned | None) -> Shown:
+        known = self._read.get(namespace)
+        if stored is None:
+            self._read.pop(namespace, None)
+            return _read(None)
+        if known is None or known.version != stored.version:
+            known = self._read[namespace] = _read(stored)
+        return known
 
     async def save(self, namespace: str, shown: Shown, rollout: Rollout) -> None:
         """Write a rollout over what `shown` was; raises `StaleVersion` if it is that no longer."""

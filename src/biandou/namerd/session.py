@@ -27,6 +27,9 @@ MAX_NAMES: Final = 100_000
 SILENCE_SECONDS: Final = 45.0
 """A linker that says nothing for so long, not even an empty line, is gone."""
 
+ALIVE_SECONDS: Final = 15.0
+"""How often a linker hears of us when there is nothing to say."""
+
 PIECE_BYTES: Final = 64 * 1024
 """About how much is written before it is waited until the linker has room for more."""
 
@@ -169,11 +172,13 @@ class Session:
             view = self._view
             held_back = self._ready and view is not None and view.version != self._told_version
             try:
-                async with asyncio.timeout(pause if held_back else None):
+                async with asyncio.timeout(pause if held_back else ALIVE_SECONDS):
                     await self._wake.wait()
                 pause = FIRST_LOOK_SECONDS
             except TimeoutError:
                 pause = min(2 * pause, LAST_LOOK_SECONDS)
+                if not held_back:
+                    await write(b"\n")
             self._wake.clear()
             view = self._view
             if view is not None and view.trial != self._trial:

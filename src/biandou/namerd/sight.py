@@ -6,6 +6,8 @@ A linker that tries a dtab is shown names through that one instead, and a versio
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
+from weakref import WeakValueDictionary
 
 from biandou.dtab import Dtab, Path
 from biandou.live import Failed, Live, Ok, State
@@ -16,6 +18,8 @@ from biandou.namerd.rollout import Rollout, tries
 from biandou.namerd.rollout_state import RolloutStates, Shown
 from biandou.namerd.told import Told, ToldNames
 from biandou.stores.interface import Store, Versioned
+
+_States: TypeAlias = tuple[State[Versioned | None], State[Shown]]
 
 NO_VERSION = ""
 """The version of a namespace that does not exist."""
@@ -37,6 +41,8 @@ class Sights:
         self._names = names
         self._rollouts = RolloutStates(store)
         self._told = ToldNames()
+        # A thousand linkers that look at a namespace have it read once.
+        self._shared: WeakValueDictionary[str, Live[_States]] = WeakValueDictionary()
 
     def of(self, namespace: str, linker: Linker) -> NamespaceSight:
         """Give what a linker is shown of a namespace."""
@@ -51,11 +57,15 @@ class Sights:
         """Give the latest rollout of a namespace."""
         return self._rollouts.watch(namespace).stabilize()
 
-    def _states(self, namespace: str) -> Live[tuple[State[Versioned | None], State[Shown]]]:
-        return _both(self._store.watch(namespace), self._rollouts.watch(namespace))
+    def _states(self, namespace: str) -> Live[_States]:
+        states = self._shared.get(namespace)
+        if states is None:
+            states = _both(self._store.watch(namespace), self._rollouts.watch(namespace))
+            self._shared[namespace] = states
+        return states
 
 
-def _both(stored: Live[Versioned | None], rollout: Live[Shown]) -> Live[tuple[State[Versioned | None], State[Shown]]]:
+def _both(stored: Live[Versioned | None], rollout: Live[Shown]) -> Live[_States]:
     parts: list[Live[object]] = [stored, rollout]  # type: ignore[list-item] # `Live` only gives: it is covariant
     return Live.join(parts)  # type: ignore[return-value] # and `join` keeps the order
 

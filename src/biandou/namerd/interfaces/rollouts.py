@@ -123,7 +123,7 @@ def read_terms(sent: Mapping[str, Any]) -> Terms:
 
 
 def rollout_json(rollout: Rollout) -> dict[str, Any]:
-    """Show a rollout."""
+    """Show a rollout, but for its dtab."""
     terms, before = rollout.terms, rollout.before
     return {
         "name": rollout.name,
@@ -137,12 +137,11 @@ def rollout_json(rollout: Rollout) -> dict[str, Any]:
         "maxErrorRise": terms.max_error_rise,
         "minRequests": terms.min_requests,
         "before": {"requests": before.requests, "failures": before.failures},
-        "dtab": str(rollout.dtab),
     }
 
 
 def _shown(rollout: Rollout) -> Reply:
-    return Reply(dump(rollout_json(rollout)) + b"\n", 200, JSON)
+    return Reply(dump({**rollout_json(rollout), "dtab": str(rollout.dtab)}) + b"\n", 200, JSON)
 
 
 def _object(body: bytes) -> Mapping[str, Any]:
