@@ -19,8 +19,10 @@ from biandou.namerd.interfaces.http import HttpApi
 from biandou.namerd.interfaces.http_server import Doorkeeper, HttpServer
 from biandou.namerd.interfaces.listening import listen, show_address
 from biandou.namerd.interfaces.mesh import MeshApi
+from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names
 from biandou.namerd.reports import Reports
+from biandou.namerd.rollout_driver import RolloutDriver
 from biandou.namerd.tls import server_context
 from biandou.namers.interface import Namer
 from biandou.stores.interface import Store
@@ -106,7 +108,11 @@ class Namerd:
         canaries = CanaryDriver(store, names, reports)
         self._closing.append(canaries.stop)
         canaries.start()
-        api = HttpApi(store, names, bound_names, reports)
+        linkers = Linkers()
+        rollouts = RolloutDriver(store, linkers.in_force, linkers.outcomes)
+        self._closing.append(rollouts.stop)
+        rollouts.start()
+        api = HttpApi(store, names, bound_names, reports, linkers)
         for interface in self._config.interfaces:
             metrics = admin.registry.scope("interface", kind_name(type(interface)))
             if isinstance(interface, MeshInterface):
