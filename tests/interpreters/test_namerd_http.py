@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from biandou.clients.namerd_addresses import NamerdRetry
 from biandou.dtab import FAIL, NEG, Dtab, Leaf, NameTree, Path, Union
 from biandou.dtab.bound import AddressSet, Bound, Negative
 from biandou.dtab.explain import to_json
 from biandou.interpreters.interface import Interpreter
-from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind, NamerdRetry
+from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
 from biandou.live import Failed, Live, Ok, Pending, Source, State
 from biandou.namerd.interfaces.http import HttpApi
 from biandou.namerd.interfaces.http_server import Doorkeeper, HttpServer

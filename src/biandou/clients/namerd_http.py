@@ -10,19 +10,18 @@ import asyncio
 import contextlib
 import json
 import logging
-import random
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import aiohttp
 from yarl import URL
 
+from biandou.clients.namerd_addresses import Address, NamerdChoice
 from biandou.clients.retry import Retry
 from biandou.clients.sockets import lasting_socket
 from biandou.errors import BindingError, ResolutionError, reason
-from biandou.live import Failed, Live, Ok, Source, State
+from biandou.live import Live, Ok, Source
 
 T = TypeVar("T")
 
@@ -41,8 +40,6 @@ MAX_CONNECTING: Final = 32
 """So many streams of one client are opened at once."""
 
 _log = logging.getLogger(__name__)
-
-Address = tuple[str, int]
 
 
 class Refused(Exception):
@@ -63,18 +60,15 @@ class NamerdHttp:
         tls: ssl.SSLContext | None = None,
         name: str | None = None,
     ) -> None:
-        self._addresses = addresses
+        self._choice = NamerdChoice(addresses, retry)
         self._retry = retry
         self._tls = tls
         self._name = name
-        # Each client has its own favourite among the namerds, so that they share the work.
-        self._taste = random.random()  # noqa: S311 - no secret
-        self._rested: dict[Address, float] = {}
         self._connecting = asyncio.Semaphore(MAX_CONNECTING)
 
     async def get(self, target: str) -> Any:
         """Give the JSON of `GET target`, asked once; raises `BindingError`."""
-        address = await self._choose()
+        address = await self._choice.choose()
         try:
             async with self._opened(address, target) as response:
                 return json.loads(await response.content.read(MAX_DOCUMENT))
@@ -83,8 +77,7 @@ class NamerdHttp:
 
     async def tell(self, target: str, document: bytes) -> list[Any]:
         """Send a JSON document to every namerd, and give the JSON of each that took it."""
-        state = self._addresses.sample()
-        addresses = state.value[:MAX_TOLD] if isinstance(state, Ok) else ()
+        addresses = self._choice.known()[:MAX_TOLD]
         answers = await asyncio.gather(*[self._tell(address, target, document) for address in addresses])
         return [answer for answer in answers if answer is not None]
 
@@ -99,8 +92,7 @@ class NamerdHttp:
     @property
     def several(self) -> bool:
         """Whether more than one namerd is known."""
-        state = self._addresses.sample()
-        return isinstance(state, Ok) and len(state.value) > 1
+        return len(self._choice.known()) > 1
 
     def follow(self, target: str, read: Callable[[Any], T], source: Source[T]) -> Callable[[], None]:
         """Set `source` to what `read` makes of each JSON document of `GET target`, until the result is called.
@@ -165,7 +157,7 @@ class NamerdHttp:
             failures = 0
 
         while True:
-            address = await self._choose()
+            address = await self._choice.choose()
             try:
                 await once(address, well)
                 problem = "the stream has ended"
@@ -176,48 +168,12 @@ class NamerdHttp:
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 failures += 1
                 problem = reason(error)
-                self._rest(address, failures)
+                self._choice.rest(address, failures, problem)
             seconds = self._retry.wait(failures)
-            if failures and await self._another(address):
+            if failures and await self._choice.another(address):
                 seconds = self._retry.wait(0)
             _log.debug("%s at %s: %s; again in %.1f s", target, address, problem, seconds)
             await asyncio.sleep(seconds)
-
-    # ── Which namerd ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _choose(self) -> Address:
-        """Give the address to ask next, waiting until there is one: one that has not failed lately, if possible."""
-        known: asyncio.Future[tuple[Address, ...]] = asyncio.get_running_loop().create_future()
-
-        def look(state: State[tuple[Address, ...]]) -> None:
-            if isinstance(state, Ok) and state.value and not known.done():
-                known.set_result(state.value)
-            elif isinstance(state, Failed):
-                _log.warning("where namerd is, is not known: %s", state.error)
-
-        watch = self._addresses.observe(look)
-        try:
-            addresses = sorted(await known)
-        finally:
-            watch.close()
-        start = int(self._taste * len(addresses))
-        ordered = addresses[start:] + addresses[:start]
-        now = time.monotonic()
-        # The one whose rest ends first, if none is up to it.
-        return min(ordered, key=lambda address: max(0.0, self._rested.get(address, 0.0) - now))
-
-    def _rest(self, address: Address, failures: int) -> None:
-        """Ask an address no more for a while."""
-        now = time.monotonic()
-        if self._rested.get(address, 0.0) <= now:
-            _log.info("namerd at %s:%d does not answer", *address)
-        self._rested = {known: until for known, until in self._rested.items() if until > now}
-        self._rested[address] = now + self._retry.wait(max(1, failures))
-
-    async def _another(self, address: Address) -> bool:
-        """Whether an address that has not failed lately is left."""
-        other = await self._choose()
-        return other != address and self._rested.get(other, 0.0) <= time.monotonic()
 
     # ── One request ──────────────────────────────────────────────────────────────────────────────────────────────────
 

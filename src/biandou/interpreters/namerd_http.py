@@ -7,42 +7,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
-from msgspec import Meta
-
+from biandou.clients.namerd_addresses import NamerdRetry, namerd_addresses
 from biandou.clients.retry import Retry
 from biandou.clients.tls import ClientTls, client_context
 from biandou.dtab import Dtab, NameTree, Path
-from biandou.dtab.bound import Addresses, AddressSet, Bound
-from biandou.dtab.evaluation import Evaluator
+from biandou.dtab.bound import Addresses, Bound
 from biandou.dtab.explain import Delegation
 from biandou.dtab.wire import read_address, read_delegation, read_tree
 from biandou.errors import ResolutionError
 from biandou.interpreters.interface import Interpreter, InterpreterKind
-from biandou.kinds import Keys
-from biandou.live import Failed, Live, Ok, Source, State
+from biandou.live import Live, Source
 from biandou.namers.interface import Lookup
 
 if TYPE_CHECKING:
     from biandou.clients.namerd_http import NamerdHttp
     from biandou.clients.namerd_session import NamerdSession
-
-Seconds = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-
-
-class NamerdRetry(Keys, frozen=True, kw_only=True):
-    """How long to wait for a namerd that does not answer."""
-
-    base_seconds: Seconds
-    max_seconds: Seconds
-
-    def __post_init__(self) -> None:
-        """Raise `ValueError` unless baseSeconds ≤ maxSeconds."""
-        if self.base_seconds > self.max_seconds:
-            raise ValueError("maxSeconds must not be below baseSeconds")
 
 
 class NamerdHttpInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag="io.l5d.namerd.http"):
@@ -69,8 +52,7 @@ class NamerdHttpInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag=
         tls = client_context(self.tls)
         name = self.tls.common_name if self.tls is not None and tls is not None else None
         retry = Retry(self.retry.base_seconds, self.retry.max_seconds)
-        tree = Evaluator(Live.ok(Dtab()), namers.lookup).bind(Path.read(self.dst))
-        client = NamerdHttp(tree.flat_map(_everywhere), retry, tls, name)
+        client = NamerdHttp(namerd_addresses(Path.read(self.dst), namers.lookup), retry, tls, name)
         return NamerdHttpInterpreter(base, client, NamerdSession(client, self.namespace), self.namespace)
 
 
@@ -150,23 +132,3 @@ def _first(told: Any) -> Addresses | None:
 def _query(path: Path, dtab: Dtab) -> str:
     entries = f"&dtab={quote(str(dtab), safe='/')}" if len(dtab) else ""
     return f"path={quote(str(path), safe='/')}{entries}"
-
-
-def _everywhere(tree: NameTree[Bound]) -> Live[tuple[tuple[str, int], ...]]:
-    """Give all addresses of all leaves: of several namerds any one will do."""
-    leaves = {bound.id: bound for bound in tree.leaves()}
-    if not leaves:
-        return Live.failed(ResolutionError("dst leads nowhere"))
-    return Live.join([bound.addresses for bound in leaves.values()]).flat_map(_known)
-
-
-def _known(states: tuple[State[Addresses], ...]) -> Live[tuple[tuple[str, int], ...]]:
-    found = {
-        (address.host, address.port): None
-        for state in states
-        if isinstance(state, Ok) and isinstance(state.value, AddressSet)
-        for address in state.value.addresses
-    }
-    if found:
-        return Live.ok(tuple(found))
-    return next((Live.failed(state.error) for state in states if isinstance(state, Failed)), Live())
