@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -136,20 +136,55 @@ async def test_names_that_come_and_go_while_namerd_does_not_read_do_not_pile_up(
         assert len(namerd.asked) == 2, "it connected anew once"
 
 
-async def test_what_is_let_go_is_followed_no_more() -> None:
-    async with Namerd(store()) as namerd:
-        ours = session(namerd)
-        with Observed(ours.in_force) as version:
-            with Observed(ours.bind(WEB, Dtab(), str)) as name:
-                await name.until(lambda state: isinstance(state, Ok))
-            count = len(name.states)
-            first = await version.until(lambda state: isinstance(state, Ok))
-            await namerd.store.put("default", Dtab.read("/svc => /$/inet/127.0.0.1/8"))
-            await version.until(lambda state: state != first)
-            assert len(name.states) == count
-        async with asyncio.timeout(5):
-            while namerd.store.watch("default").observed:
-                await asyncio.sleep(0.01)
+class Heard:
+    """A client that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+
+    async def converse(self, _target: str, say: Callable[[], AsyncIterator[bytes]], *_more: object) -> None:
+        async for lines in say():
+            self.said += [json.loads(line) for line in lines.splitlines()]
+
+
+async def test_what_is_let_go_is_said_to_be() -> None:
+    heard = Heard()
+    ours = NamerdSession(heard, "default")  # type: ignore[arg-type] # all that is asked of a client
+    with Observed(ours.in_force):
+        with Observed(ours.bind(WEB, Dtab(), str)):
+            await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert heard.said == [{"id": 1, "bind": "/svc/web"}, {"ready": True}, {"drop": 1}]
+
+
+async def test_what_is_dropped_is_told_no_more() -> None:
+    kept = store()
+    in_force = InForce()
+    linker = Linker("a", "b", 1)
+    from biandou.namers.all import Namers
+
+    told: list[bytes] = []
+
+    async def lines() -> AsyncIterator[list[bytes]]:
+        yield [b'{"id":7,"bind":"/svc/web"}', b'{"id":8,"bind":"/svc/b"}', b'{"ready":true}']
+        while not any(b"version" in lines for lines in told):
+            await asyncio.sleep(0.01)
+        told.clear()
+        yield [b'{"drop":7}']
+        await kept.put("default", Dtab.read("/svc => /$/inet/127.0.0.1/8"))
+        while not any(b"version" in lines for lines in told):
+            await asyncio.sleep(0.01)
+
+    async def write(lines: bytes) -> None:
+        told.append(lines)
+
+    sight = Sights(kept, Names(kept, Namers())).of("default", linker)
+    async with asyncio.timeout(5):
+        await Session("default", sight, in_force, in_force.enter("default", linker)).run(lines(), write)
+    assert b'"id":8' in b"".join(told)
+    assert b'"id":7' not in b"".join(told)
+    assert not kept.watch("default").observed
 
 
 class Lines:

@@ -86,7 +86,9 @@ async def send(
     method, _, target = line.partition(" ")
     path, _, query = target.partition("?")
     named = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
-    return await http.answer(Request(method, f"/api/1/{path}", query, named, body.encode(), "ann", may_change))
+    answer = await http.answer(Request(method, f"/api/1/{path}", query, named, body.encode(), "ann", may_change))
+    assert not isinstance(answer, Conversation)
+    return answer
 
 
 async def documents(http: HttpApi, line: str) -> Observed[Any]:

@@ -16,6 +16,7 @@ from biandou.cli.dtab_shared import (
     Url,
     Words,
     common_flags,
+    failed,
     given,
     place,
     read_file,
@@ -105,7 +106,7 @@ def update(
     message: Message = "",
     wait: Wait = None,
     to: To = "",
-    seconds: For = "5m",
+    seconds: For = "",
     max_error_rise: MaxErrorRise = "1%",
     min_requests: MinRequests = 100,
     url: Url = None,
@@ -114,7 +115,9 @@ def update(
     name, file = given(words, ("NAME", "FILE"), "update requires a name and file path")
     sent = read_file(file)
     wanted = sent.version or version
-    trial = Trial(to, seconds, max_error_rise, min_requests) if to else None
+    if seconds and not to:
+        raise failed("--for goes with --to")
+    trial = Trial(to, seconds or "5m", max_error_rise, min_requests) if to else None
 
     async def work(namerd: Namerd) -> None:
         headers = {"Content-Type": sent.media, **remark(message)}

@@ -16,7 +16,9 @@ from biandou.cli.dtab_status import NOT_EVERYWHERE, describe, wait_in_force
 from biandou.cli.namerd_http import Namerd, NamerdFailed
 
 To = Annotated[str, typer.Option("--to", metavar="SHARE", help="Let so many of the linkers try it first: 5%.")]
-For = Annotated[str, typer.Option("--for", metavar="TIME", help="How long they try it before all get it: 30s, 5m, 1h.")]
+For = Annotated[
+    str, typer.Option("--for", metavar="TIME", help="How long they try it before all get it: 30s, 1h (5m).")
+]
 MaxErrorRise = Annotated[
     str, typer.Option(help="It is withdrawn if so many more of their requests fail than elsewhere and before.")
 ]

@@ -116,7 +116,7 @@ class Namerd:
         for interface in self._config.interfaces:
             metrics = admin.registry.scope("interface", kind_name(type(interface)))
             if isinstance(interface, MeshInterface):
-                await self._serve_mesh(interface, MeshApi(store, names, reports), metrics)
+                await self._serve_mesh(interface, MeshApi(store, names, reports, linkers), metrics)
             else:
                 await self._serve(interface, api, metrics)
         _log.info("initialized")

@@ -1,6 +1,6 @@
 """A linker's connection: the names that it follows, told in order, then the dtab version that all of this comes from.
 
-Lines of JSON go both ways (docs/guides/namerd.md). What the linker says: `{"id", "bind", "dtab"?, "held"?}`,
+Lines of JSON go both ways (interfaces/openapi.json). What the linker says: `{"id", "bind", "dtab"?, "held"?}`,
 `{"id", "addr"}`, `{"drop"}`, `{"ready"}` and `{"inForce"}`; what namerd says: `{"id", "is"}`, `{"id", "failed"}` and
 `{"version"}`. A version is told when every name that it changed has been told, so a linker that reads it has what it
 means; the first one after `ready`, which follows the names that the linker has from before.

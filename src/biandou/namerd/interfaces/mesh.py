@@ -31,6 +31,7 @@ from biandou.dtab.tree import EMPTY, FAIL
 from biandou.dtab.wire import check_size, known
 from biandou.errors import NamespaceRefused, StoreDown, reason
 from biandou.live import PENDING, Failed, Live, Ok, Pending, State
+from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names, Resolved
 from biandou.namerd.reports import Reports
 from biandou.stores.interface import Store, Versioned, check_namespace
@@ -72,10 +73,11 @@ class MeshApi:
     `refusal` knows; a stream ends with its failure.
     """
 
-    def __init__(self, store: Store, names: Names, reports: Reports) -> None:
+    def __init__(self, store: Store, names: Names, reports: Reports, linkers: Linkers | None = None) -> None:
         self._store = store
         self._names = names
         self._reports = reports
+        self._linkers = linkers or Linkers()
         # A thousand linkers that watch one name are told what was written once.
         self._shared: WeakValueDictionary[tuple[object, ...], Live[bytes]] = WeakValueDictionary()
         self.unary: Mapping[str, Callable[[bytes], Awaitable[bytes]]] = {
@@ -182,7 +184,8 @@ class MeshApi:
         root = decode_path(parts[1]) if 1 in parts else None
         namespace = self._namespace(Asked(root, b"", Dtab()))
         try:
-            answer = self._reports.take(namespace, parts.get(2, b""))
+            document = parts.get(2, b"")
+            answer = self._linkers.hear(namespace, document, self._reports.take(namespace, document))
         except ValueError as error:
             raise MeshRefusal(Status.INVALID_ARGUMENT, reason(error)) from error
         return bytes_field(1, json.dumps(answer).encode())
