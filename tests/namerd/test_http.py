@@ -16,7 +16,7 @@ from biandou.dtab import Dtab
 from biandou.errors import StoreDown, StoreForbidden
 from biandou.live import PENDING, Failed, Live, Ok, Source
 from biandou.namerd.interfaces.http import HttpApi
-from biandou.namerd.interfaces.message import Answer, Reply, Request, Stream
+from biandou.namerd.interfaces.message import Conversation, Reply, Request, Stream
 from biandou.namerd.names import Names
 from biandou.namers.fs import FsNamerKind
 from biandou.stores.in_memory import InMemoryStore
@@ -82,7 +82,7 @@ async def ask(http: HttpApi, line: str, body: str = "", **headers: str) -> Reply
 
 async def send(
     http: HttpApi, line: str, body: str = "", headers: Mapping[str, str] | None = None, *, may_change: bool = True
-) -> Answer:
+) -> Reply | Stream:
     method, _, target = line.partition(" ")
     path, _, query = target.partition("?")
     named = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
