@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
+import sys
 import time
 import tomllib
 from pathlib import Path
@@ -14,6 +16,7 @@ from biandou.testing.linker_process import LinkerProcess
 from biandou.testing.origin import Origin, get
 from tests.mesh.callers import Caller, status_of, values_of
 from tests.mesh.observing import becomes
+from tests.mesh.programs import run
 from tests.mesh.test_reload import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugins"
@@ -93,6 +96,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     install(target, bad, "bad_plugin", groups)
     monkeypatch.syspath_prepend(str(target))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     return target
 
 
@@ -263,3 +267,20 @@ async def test_a_classifier_that_fails_leaves_the_default_one_to_decide() -> Non
         answered = await linker.get("web", "/", "X-Do: raise")
         assert (status_of(answered), values_of(answered, "l5d-success-class")) == (503, ["0.0"])
         assert len(origin.requests) == 4, "the default retries nothing"
+
+
+@pytest.mark.usefixtures("installed")
+async def test_explain_runs_them_when_it_is_told_to(tmp_path: Path) -> None:
+    more = """
+  filters: [{kind: com.example.auth, tokens: {t1: ann}}]
+  identifier: [{kind: com.example.tenant}, {kind: io.l5d.header.token}]
+"""
+    file = tmp_path / "linkerd.yaml"
+    file.write_text(config(9, more, "/svc/acme/web"))
+    asked = (sys.executable, "-m", "biandou", "explain", str(file), "-H", "Host: web", "-H", "X-Tenant: acme")
+    ran = await run(*asked)
+    assert (ran.status, b"com.example.tenant is a plugin, and was not run" in ran.output) == (1, True)
+    ran = await run(*asked, "--plugins")
+    assert (ran.status, b"401: a filter answers itself" in ran.output) == (1, True)
+    ran = await run(*asked, "--plugins", "-H", "Authorization: Bearer t1")
+    assert b"com.example.tenant  /svc/acme/web" in ran.output
