@@ -16,6 +16,7 @@ from biandou.interpreters.fs import FsInterpreterKind
 from biandou.interpreters.local import DefaultInterpreterKind
 from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
 from biandou.kinds import Register
+from biandou.namers.consul import ConsulNamerKind
 from biandou.namers.fs import FsNamerKind
 from biandou.namers.rewrite import RewriteNamerKind
 from biandou.plugins import PluggableRegister
@@ -87,11 +88,11 @@ INTERPRETERS: Final[Register[Any]] = PluggableRegister(
 NAMERS: Final[Register[Any]] = PluggableRegister(
     "namers",
     (
+        ConsulNamerKind,
         FsNamerKind,
         RewriteNamerKind,
     ),
     planned=(
-        "io.l5d.consul",
         "io.l5d.curator",
         "io.l5d.dnssrv",
         "io.l5d.k8s",

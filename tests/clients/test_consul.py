@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from biandou.clients import consul_watch
-from biandou.clients.consul import Answer, Consul, ConsulAway, ConsulError, ConsulForbidden, check_token, consul_at
+from biandou.clients.consul import Answer, Consul, ConsulAway, ConsulError, ConsulForbidden, consul_at
+from biandou.clients.consul_access import check_access
 from biandou.clients.consul_catalog import read_agent, read_catalog, read_health
 from biandou.clients.consul_kv import Kv, KvConflict, read_values
 from biandou.clients.consul_watch import Pace, follow
@@ -284,7 +285,13 @@ async def test_a_token_is_shown_and_appears_in_no_log_and_no_error(caplog: pytes
 @pytest.mark.parametrize("token", ["", "a\nb", " a", "é"])
 def test_a_token_that_no_header_holds_is_refused_without_being_shown(token: str) -> None:
     with pytest.raises(ValueError, match=r"^token: 1 or more printable ASCII characters"):
-        check_token(token)
+        check_access("localhost", token)
+
+
+@pytest.mark.parametrize("host", ["", "a/b", "user@host", "a b", "a#b"])
+def test_what_is_no_host_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match="host is a host name or an address"):
+        check_access(host, None)
 
 
 async def test_over_tls_the_name_of_the_certificate_counts(tmp_path: Path) -> None:

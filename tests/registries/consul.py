@@ -77,7 +77,9 @@ class ConsulServer:
         app = web.Application(client_max_size=8 * 1024 * 1024)
         app[SERVER] = self
         app.router.add_route("*", "/{rest:.*}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, auto_decompress=False)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=0.2, auto_decompress=False, handler_cancellation=True
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls, reuse_address=True)
         await site.start()

@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -30,9 +30,6 @@ MAX_ANSWER: Final = 64 * 1024 * 1024
 
 _REST: Final = Retry(0.1, 5.0)
 _MAX_SAID: Final = 1024
-
-Consistency = Literal["default", "stale", "consistent"]
-"""Which server may answer a read (Consul's api-docs/features/consistency)."""
 
 Query = Mapping[str, str]
 
@@ -195,18 +192,6 @@ def consul_at(
     context = client_context(tls)
     name = tls.common_name if tls is not None and context is not None else None
     return Consul(host, port, token=token, tls=context, name=name, fail_fast=fail_fast, max_answer=max_answer)
-
-
-def check_token(token: str | None) -> None:
-    """Raise `ValueError`, which does not show it, for a token that no header can hold."""
-    if token is not None and not (token and token.isascii() and token.isprintable() and token == token.strip()):
-        raise ValueError("token: 1 or more printable ASCII characters, without blanks at its ends")
-
-
-def reading(consistency: Consistency, dc: str | None = None) -> dict[str, str]:
-    """Give the parameters of a read: who may answer it, and in which datacentre."""
-    query: dict[str, str] = {} if consistency == "default" else {consistency: "true"}
-    return query if dc is None else {**query, "dc": dc}
 
 
 def segment(text: str) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from biandou.clients.consul import Answer, ConsulError
-
-Health = Literal["passing", "warning", "critical", "maintenance"]
+from biandou.clients.consul_access import Health
 
 DOMAIN: Final = "consul"
 _WORST_FIRST: Final[tuple[Health, ...]] = ("maintenance", "critical", "warning")
@@ -40,22 +39,22 @@ class Agent:
 
 
 class _Entry(msgspec.Struct, rename="pascal"):
-    address: str = ""
+    address: str | None = None
     node_meta: dict[str, str] | None = None
-    service_address: str = ""
-    service_port: int = 0
+    service_address: str | None = None
+    service_port: int | None = None
     service_tags: list[str] | None = None
     service_meta: dict[str, str] | None = None
 
 
 class _Node(msgspec.Struct, rename="pascal"):
-    address: str = ""
+    address: str | None = None
     meta: dict[str, str] | None = None
 
 
 class _Service(msgspec.Struct, rename="pascal"):
-    address: str = ""
-    port: int = 0
+    address: str | None = None
+    port: int | None = None
     tags: list[str] | None = None
     meta: dict[str, str] | None = None
 
@@ -89,9 +88,9 @@ def read_catalog(answer: Answer) -> list[Instance]:
     """Read `/v1/catalog/service/…`; raises `ConsulError`."""
     return [
         Instance(
-            entry.address,
-            entry.service_address,
-            entry.service_port,
+            entry.address or "",
+            entry.service_address or "",
+            entry.service_port or 0,
             tuple(entry.service_tags or ()),
             meta=entry.service_meta or {},
             node_meta=entry.node_meta or {},
@@ -104,9 +103,9 @@ def read_health(answer: Answer) -> list[Instance]:
     """Read `/v1/health/service/…`; raises `ConsulError`."""
     return [
         Instance(
-            entry.node.address,
-            entry.service.address,
-            entry.service.port,
+            entry.node.address or "",
+            entry.service.address or "",
+            entry.service.port or 0,
             tuple(entry.service.tags or ()),
             _worst(entry.checks or ()),
             entry.service.meta or {},
