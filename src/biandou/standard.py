@@ -39,6 +39,7 @@ from biandou.policies import (
     SuccessRateWindowed,
     ZipkinTracePropagator,
 )
+from biandou.stores.consul import ConsulStoreKind
 from biandou.stores.etcd import EtcdStoreKind
 from biandou.stores.in_memory import InMemoryStoreKind
 from biandou.stores.sqlite import SqliteStoreKind
@@ -194,13 +195,11 @@ STORES: Final[Register[Any]] = PluggableRegister(
     (
         SqliteStoreKind,
         InMemoryStoreKind,
+        ConsulStoreKind,
         EtcdStoreKind,
         ZkStoreKind,
     ),
-    planned=(
-        "io.l5d.consul",
-        "io.l5d.k8s",
-    ),
+    planned=("io.l5d.k8s",),
 )
 
 ROOMS: Final[Mapping[str, Register[Any]]] = {

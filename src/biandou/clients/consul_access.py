@@ -27,3 +27,9 @@ def reading(consistency: Consistency, dc: str | None = None) -> dict[str, str]:
     """Give the parameters of a read: who may answer it, and in which datacentre."""
     query: dict[str, str] = {} if consistency == "default" else {consistency: "true"}
     return query if dc is None else {**query, "dc": dc}
+
+
+def check_prefix(prefix: str) -> None:
+    """Raise `ValueError` for a `pathPrefix` that no keys can lie below."""
+    if not prefix.startswith("/") or prefix.endswith("/") or "//" in prefix or not prefix.isprintable():
+        raise ValueError("pathPrefix begins with a slash and does not end with one")
