@@ -14,6 +14,7 @@ from biandou.balancers import ApertureBalancer, EwmaBalancer, HeapBalancer, P2cB
 from biandou.identifiers import http
 from biandou.interpreters.fs import FsInterpreterKind
 from biandou.interpreters.local import DefaultInterpreterKind
+from biandou.interpreters.mesh import MeshInterpreterKind
 from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
 from biandou.kinds import Register
 from biandou.namers.consul import ConsulNamerKind
@@ -76,10 +77,10 @@ INTERPRETERS: Final[Register[Any]] = PluggableRegister(
         DefaultInterpreterKind,
         FsInterpreterKind,
         NamerdHttpInterpreterKind,
+        MeshInterpreterKind,
     ),
     planned=(
         "io.l5d.namerd",
-        "io.l5d.mesh",
         "io.l5d.k8s.configMap",
         "io.l5d.consul.interpreter",
         "io.l5d.k8s.istio",
@@ -143,7 +144,7 @@ FAILURE_ACCRUALS: Final[Register[Any]] = Register(
     ),
 )
 
-RESPONSE_CLASSIFIERS: Final[Register[Any]] = Register(
+RESPONSE_CLASSIFIERS: Final[Register[Any]] = PluggableRegister(
     "response classifiers",
     (
         NonRetryable5xx,
@@ -152,6 +153,7 @@ RESPONSE_CLASSIFIERS: Final[Register[Any]] = Register(
         RetryableAll5xx,
         AllSuccessful,
     ),
+    group="classifiers",
 )
 
 TRACE_PROPAGATORS: Final[Register[Any]] = Register(

@@ -7,7 +7,7 @@ from pathlib import Path as FilePath
 import pytest
 
 from biandou import standard
-from biandou.config.namerd import WITHOUT_FILE, HttpController, NamerdAdmin, parse
+from biandou.config.namerd import WITHOUT_FILE, HttpController, MeshInterface, NamerdAdmin, parse
 from biandou.errors import ConfigError
 from biandou.namers.fs import FsNamerKind
 from biandou.stores.in_memory import InMemoryStoreKind
@@ -72,7 +72,10 @@ def test_defaults_are_those_of_the_reference_but_for_the_store() -> None:
     config = parse(WITHOUT_FILE)
     assert config.admin == NamerdAdmin(ip="127.0.0.1", port=9991, shutdown_grace_ms=10_000)
     assert config.storage == SqliteStoreKind(path=None)
-    assert config.interfaces == (HttpController(ip="127.0.0.1", port=4180),)
+    assert config.interfaces == (
+        HttpController(ip="127.0.0.1", port=4180),
+        MeshInterface(ip="127.0.0.1", port=4321),
+    )
 
 
 BAD = [
@@ -85,6 +88,18 @@ BAD = [
     (
         HEAD + "interfaces: [{kind: io.l5d.thriftNameInterpreter}]",
         ["n.yaml:2:21: interfaces[0].kind: `io.l5d.thriftNameInterpreter` is known but not built yet"],
+    ),
+    (
+        HEAD + "interfaces: [{kind: io.l5d.mesh, h2AccessLog: x, socketOptions: {backlog: 9, noDelay: false}}]",
+        [
+            "n.yaml:2:47: interfaces[0].h2AccessLog: `h2AccessLog` is known but not built yet",
+            "n.yaml:2:75: interfaces[0].socketOptions.backlog: `backlog` cannot be chosen for io.l5d.mesh",
+            "n.yaml:2:87: interfaces[0].socketOptions.noDelay: `noDelay` cannot be chosen for io.l5d.mesh",
+        ],
+    ),
+    (
+        HEAD + "interfaces: [{kind: io.l5d.mesh, tls: {certPath: a, keyPath: b, protocols: [TLSv1.2]}}]",
+        ["n.yaml:2:76: interfaces[0].tls.protocols: `protocols` cannot be chosen for io.l5d.mesh"],
     ),
     (
         "storage: {kind: io.l5d.k8s}\ninterfaces: [{kind: io.l5d.httpController, prot: 4180}]",

@@ -135,8 +135,8 @@ LACKING = {
         ["f:1:17: namers[0].kind: `io.l5d.marathon` is known but not built yet"],
     ),
     "namerd": (
-        "routers: [{protocol: http, servers: [{}], interpreter: {kind: io.l5d.mesh, dst: /$/inet/namerd/4321}}]",
-        ["f:1:63: routers[0].interpreter.kind: `io.l5d.mesh` is known but not built yet"],
+        "routers: [{protocol: http, servers: [{}], interpreter: {kind: io.l5d.namerd, dst: /$/inet/namerd/4100}}]",
+        ["f:1:63: routers[0].interpreter.kind: `io.l5d.namerd` is known but not built yet"],
     ),
     "a mesh of several protocols": (
         """

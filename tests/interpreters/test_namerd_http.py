@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from biandou.clients.namerd_addresses import NamerdRetry
 from biandou.dtab import FAIL, NEG, Dtab, Leaf, NameTree, Path, Union
 from biandou.dtab.bound import AddressSet, Bound, Negative
 from biandou.dtab.explain import to_json
 from biandou.interpreters.interface import Interpreter
-from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind, NamerdRetry
+from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
 from biandou.live import Failed, Live, Ok, Pending, Source, State
 from biandou.namerd.interfaces.http import HttpApi
 from biandou.namerd.interfaces.http_server import Doorkeeper, HttpServer
@@ -130,8 +131,6 @@ async def test_the_routers_own_dtab_and_the_requests_go_along() -> None:
             await name.until(leaf(7))
         with Observed(ours.bind(Dtab.read("/svc => /$/inet/127.0.0.1/9"), Path.read("/svc/web"))) as name:
             await name.until(leaf(9))
-        # Who has no entries of his own is answered from what namerd has bound for all.
-        assert "/api/1/bind/default?path=/svc/web&watch=true" in namerd.asked
 
 
 async def test_what_was_told_last_holds_while_namerd_is_away_and_is_mended_when_it_is_back() -> None:

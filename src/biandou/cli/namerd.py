@@ -21,7 +21,8 @@ _log = logging.getLogger(__name__)
 USAGE: Final = """\
 usage: biandou namerd [--log-level LEVEL] [--log-format text|json] [--validate] [FILE]
        FILE is a namerd.yaml, or - for standard input; without one, dtabs are kept in SQLite in the state
-       directory ($STATE_DIRECTORY, $XDG_STATE_HOME/biandou) and the HTTP API listens on 127.0.0.1:4180
+       directory ($STATE_DIRECTORY, $XDG_STATE_HOME/biandou), the HTTP API listens on 127.0.0.1:4180 and the
+       gRPC API for linkers (io.l5d.mesh) on 4321
 
   --log-level LEVEL    OFF, FATAL, CRITICAL, ERROR, WARNING, INFO (default), DEBUG, TRACE or ALL
   --log-format FORMAT  text (default) or json; one line an event, on standard error

@@ -11,7 +11,7 @@ from msgspec import Meta
 from biandou.config.admin import Admin
 from biandou.config.server import SocketOptions
 from biandou.config.typed import Reading
-from biandou.config.values import Ip, Port, Room
+from biandou.config.values import Ip, NotBuilt, Port, Room
 from biandou.config.whole import Whole, check_experimental, check_ports, load_whole, parse_whole
 from biandou.kinds import Kind, Register
 from biandou.namers.interface import NamerKind
@@ -61,10 +61,20 @@ class HttpController(InterfaceKind, frozen=True, kw_only=True, tag="io.l5d.httpC
     tokens: tuple[AccessToken, ...] = ()
 
 
+class MeshInterface(InterfaceKind, frozen=True, kw_only=True, tag="io.l5d.mesh"):
+    """The gRPC API of linkers whose interpreter is io.l5d.mesh."""
+
+    port: Port = 4321
+    h2_access_log: Annotated[str | None, NotBuilt()] = None
+    h2_access_log_roll_policy: Annotated[str | None, NotBuilt()] = None
+    h2_access_log_append: Annotated[bool, NotBuilt()] = True
+    h2_access_log_rotate_count: Annotated[int, NotBuilt()] = -1
+
+
 INTERFACES: Final[Register[Any]] = Register(
     "interfaces",
-    (HttpController,),
-    planned=("io.l5d.destination", "io.l5d.mesh", "io.l5d.thriftNameInterpreter"),
+    (HttpController, MeshInterface),
+    planned=("io.l5d.destination", "io.l5d.thriftNameInterpreter"),
 )
 """namerd's interfaces; they lie below none of the rooms that `standard.py` lists, for their keys are a server's."""
 
@@ -90,6 +100,7 @@ storage:
   kind: io.biandou.sqlite
 interfaces:
 - kind: io.l5d.httpController
+- kind: io.l5d.mesh
 """
 """What a namerd does that is given no file."""
 
@@ -125,6 +136,25 @@ def _check_interface(interface: InterfaceKind, reading: Reading) -> None:
     for key, value in (("readTimeoutMs", options.read_timeout_ms), ("writeTimeoutMs", options.write_timeout_ms)):
         if value is not None and not reading.troubled(interface, "socketOptions"):
             reading.blame(options, key, f"`{key}` is known but not built yet")
+    if isinstance(interface, MeshInterface):
+        _check_mesh(interface, reading)
+
+
+def _check_mesh(interface: MeshInterface, reading: Reading) -> None:
+    """Blame what gRPC's library, which opens the socket and speaks TLS by itself, cannot be told."""
+    options, tls = interface.socket_options, interface.tls
+    chosen: list[tuple[object, str, bool]] = []
+    if not reading.troubled(interface, "socketOptions"):
+        chosen += [
+            (options, "noDelay", not options.no_delay),
+            (options, "keepAlive", options.keep_alive is not None),
+            (options, "backlog", options.backlog is not None),
+        ]
+    if tls is not None and not reading.troubled(interface, "tls"):
+        chosen += [(tls, "ciphers", bool(tls.ciphers)), (tls, "protocols", bool(tls.protocols))]
+    for part, key, is_chosen in chosen:
+        if is_chosen:
+            reading.blame(part, key, f"`{key}` cannot be chosen for io.l5d.mesh")
 
 
 def _check_prefixes(namers: tuple[NamerKind, ...], reading: Reading) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from biandou.classifiers.interface import PythonClassifierKind
 from biandou.config.access_log import RollPolicyText
 from biandou.config.client import GlobalClient, StaticClient
 from biandou.config.plan import NeverRoll
@@ -109,9 +110,20 @@ class HttpRouter(Router, frozen=True, kw_only=True, tag="http"):
     trace_propagator: Annotated[TracePropagatorKind, Room("trace propagators")] = DefaultTracePropagator()
 
     @property
-    def has_python_plugins(self) -> bool:
+    def shows_requests(self) -> bool:
         """Whether each request is shown to Python."""
         return bool(self.filters) or any(isinstance(kind, PythonIdentifierKind) for kind in self.identifier)
+
+    @property
+    def python_classifiers(self) -> list[PythonClassifierKind]:
+        """The classifiers of its services that Python runs."""
+        kinds = [keys.response_classifier for keys in self.service.entries]
+        return [kind for kind in kinds if isinstance(kind, PythonClassifierKind)]
+
+    @property
+    def has_python_plugins(self) -> bool:
+        """Whether requests or responses are shown to Python."""
+        return self.shows_requests or bool(self.python_classifiers)
 
 
 PROTOCOLS: Final[Register[Any]] = Register("protocols", (HttpRouter,), planned=("h2", "mux", "thrift", "thriftmux"))

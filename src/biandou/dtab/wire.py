@@ -62,8 +62,7 @@ async def delegation_json(delegation: Live[Delegation], seconds: float) -> dict[
                 raise state.error
             if isinstance(state, Pending):
                 raise TimeoutError
-            if _text(state.value) > MAX_TEXT:
-                raise BindingError("the delegation is too large to show")
+            check_size(state.value)
             addresses = {bound.id: await known(bound.addresses, watches) for bound in _names(state.value).values()}
         return to_json(state.value, lambda bound: address_json(addresses.get(bound.id, PENDING)))
 
@@ -193,6 +192,12 @@ def _bound(tree: Delegation) -> Iterator[Bound]:
                 yield node.bound
             case Transformed():
                 yield node.before
+
+
+def check_size(tree: Delegation) -> None:
+    """Raise `BindingError` if a delegation is too large to show."""
+    if _text(tree) > MAX_TEXT:
+        raise BindingError("the delegation is too large to show")
 
 
 def _text(tree: Delegation) -> int:

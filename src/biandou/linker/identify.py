@@ -85,10 +85,8 @@ def identify_by(kind: IdentifierKind, prefix: Path, request: Request) -> Identif
             case StaticIdentifier(path=path):
                 return Identified(prefix + Path.read(f"/{path.lstrip('/')}"), request)
             case PythonIdentifierKind():
-                # It may block, or do what only a real request should: it is not tried out here.
-                return Unidentified(
-                    f"{kind_name(type(kind))} is a plugin, which runs on real requests only", final=True
-                )
+                # It may block, or do what only a real request should: it is not tried out unasked.
+                return Unidentified(f"{kind_name(type(kind))} is a plugin, and was not run", final=True)
     except ValueError as error:
         return Unidentified(str(error), final=True)
     return Unidentified(f"{type(kind).__name__} runs in the engine alone and cannot be explained", final=True)

@@ -10,19 +10,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from biandou.config.namerd import HttpController, InterfaceKind, NamerdConfig
+from biandou.clients.grpc_log import hush_grpc
+from biandou.config.namerd import HttpController, InterfaceKind, MeshInterface, NamerdConfig
 from biandou.errors import ConfigError
 from biandou.kinds import kind_name
 from biandou.namerd.canary_driver import CanaryDriver
 from biandou.namerd.interfaces.http import HttpApi
 from biandou.namerd.interfaces.http_server import Doorkeeper, HttpServer
 from biandou.namerd.interfaces.listening import listen, show_address
+from biandou.namerd.interfaces.mesh import MeshApi
+from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names
 from biandou.namerd.reports import Reports
+from biandou.namerd.rollout_driver import RolloutDriver
 from biandou.namerd.tls import server_context
 from biandou.namers.interface import Namer
 from biandou.stores.interface import Store
-from biandou.telemeters.registry import Registry
+from biandou.telemeters.registry import Registry, ScopeRegistry
 from biandou.transformers.assembly import assemble_namers
 
 EXIT_OK: Final = 0
@@ -104,23 +108,41 @@ class Namerd:
         canaries = CanaryDriver(store, names, reports)
         self._closing.append(canaries.stop)
         canaries.start()
-        api = HttpApi(store, names, bound_names, reports)
+        linkers = Linkers()
+        rollouts = RolloutDriver(store, linkers.in_force, linkers.outcomes)
+        self._closing.append(rollouts.stop)
+        rollouts.start()
+        api = HttpApi(store, names, bound_names, reports, linkers)
         for interface in self._config.interfaces:
-            await self._serve(interface, api, admin.registry)
+            metrics = admin.registry.scope("interface", kind_name(type(interface)))
+            if isinstance(interface, MeshInterface):
+                await self._serve_mesh(interface, MeshApi(store, names, reports, linkers), metrics)
+            else:
+                await self._serve(interface, api, metrics)
         _log.info("initialized")
         self._tell("READY=1")
 
-    async def _serve(self, interface: InterfaceKind, api: HttpApi, registry: Registry) -> None:
+    async def _serve(self, interface: InterfaceKind, api: HttpApi, metrics: ScopeRegistry) -> None:
         name = kind_name(type(interface))
         if not isinstance(interface, HttpController):
             raise ConfigError(f"{name} cannot be served")
         context = server_context(interface.tls) if interface.tls is not None else None
-        metrics = registry.scope("interface", name)
         server = HttpServer(api.answer, Doorkeeper(interface.tokens), metrics)
         listener = listen(interface.ip, interface.port, interface.socket_options, f"the interface {name}")
         ip, port = listener.getsockname()[:2]
         self._closing.append(await server.start(listener, context, no_delay=interface.socket_options.no_delay))
         _log.info("serving %s interface on %s", name, show_address(ip, port))
+
+    async def _serve_mesh(self, interface: MeshInterface, api: MeshApi, metrics: ScopeRegistry) -> None:
+        hush_grpc()
+        # Not above: gRPC's library costs memory and threads, which a namerd without this interface does without.
+        from biandou.namerd.interfaces.mesh_server import MeshServer  # noqa: PLC0415
+
+        server = MeshServer(api, metrics)
+        reuse_port = interface.socket_options.reuse_port
+        port, close = await server.start(interface.ip, interface.port, interface.tls, reuse_port=reuse_port)
+        self._closing.append(close)
+        _log.info("serving io.l5d.mesh interface on %s", show_address(interface.ip, port))
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop_wanted.is_set():

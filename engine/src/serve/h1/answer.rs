@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::cause_of;
+use super::classified::Asked;
 use super::relay::{self, Broken, Waits};
 use super::response::{self, Framing};
 use crate::access_log::{AccessLog, Entry};
@@ -121,12 +122,6 @@ pub(super) struct Relayed {
     pub(super) broken: Option<Cause>,
 }
 
-/// What a response comes to, as its service has it classified.
-fn classify(hop: &Hop<'_>, request: &RequestHead, response: &ResponseHead) -> Class {
-    let classifier = hop.answered.policy.classifier;
-    classifier.response(request.method, response.status, response.signals)
-}
-
 fn outcome_of(class: Class) -> Outcome {
     if class.is_success() {
         Outcome::Success
@@ -193,6 +188,8 @@ pub(super) struct Answer<'a> {
     /// The request can be sent again as it was; not once the caller has seen an interim response.
     pub(super) replayable: &'a Cell<bool>,
     pub(super) access: Option<(&'a AccessLog, &'a Entry)>,
+    /// What a classifier in Python will be asked.
+    pub(super) asked: Option<Box<Asked<'a>>>,
 }
 
 impl Answer<'_> {
@@ -209,10 +206,9 @@ impl Answer<'_> {
             },
         };
         let head_us = self.waits.worker.now_us();
-        let response = &*self.response;
-        let class = classify(self.hop, self.request, response);
+        let class = self.classify().await;
         self.verdict.tell(outcome_of(class), head_us);
-        if response.status == 101 {
+        if self.response.status == 101 {
             return self.switch(head_length, head_us, caller).await;
         }
         self.log();
@@ -271,6 +267,18 @@ impl Answer<'_> {
             switched: false,
             broken,
         })
+    }
+
+    /// What the response comes to, as its service has it classified.
+    async fn classify(&mut self) -> Class {
+        if let Some(asked) = self.asked.take() {
+            // Boxed, so that it takes no room in the tasks of those whose classifier is not in Python.
+            if let Some(class) = Box::pin(asked.about(self.response, self.reply.bytes())).await {
+                return class;
+            }
+        }
+        let classifier = self.hop.answered.policy.classifier;
+        classifier.response(self.request.method, self.response.status, self.response.signals)
     }
 
     /// Whether the request is sent again instead of passing its response on, which is paid for here.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answer::{Answer, Late, Lost, Relayed, Verdict};
+use super::classified::Asked;
 use super::exchange::{H1Exchange, Told};
 use super::relay::{self, Broken, NEVER, Rest, Upload, Waits, shorter_or_never};
 use super::request::{self, HeadParts};
@@ -263,6 +264,8 @@ impl H1Exchange<'_, '_> {
         if let Some(log) = &server.router.access_log {
             log.note(access, request, input.bytes(), output, peer.ip());
         }
+        let classifier = hop.answered.policy.classifier.plugin();
+        let asked = classifier.map(|number| Box::new(Asked::new(server, number, request, input.bytes(), *peer)));
         let upstream_stall_ms = shorter_or_never(server.plan.stall_ms(), hop.client.policy.socket.write_timeout_ms);
         let mut body = Upload::of(request.body);
         let used = body
@@ -311,6 +314,7 @@ impl H1Exchange<'_, '_> {
             begun: &begun,
             replayable: &replayable,
             access: server.router.access_log.as_deref().map(|log| (log, &*access)),
+            asked,
         };
         let relayed = if body.is_done() {
             let (_, mut caller_writes) = stream.split();

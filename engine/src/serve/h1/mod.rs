@@ -2,6 +2,7 @@
 
 mod answer;
 mod attempt;
+mod classified;
 mod consult;
 mod exchange;
 pub mod forwarded;
@@ -151,6 +152,7 @@ pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, p
             stats.closes.add(1);
             return;
         };
+        stream.look();
         let _encrypted = matches!(stream, Stream::Tls(_)).then(|| handshake::Encrypted::new(&stats));
         let mut server = server;
         loop {
@@ -325,7 +327,9 @@ impl Connection<'_> {
             Err(failure) => return self.refuse(scratch, &failure, Some(head_length)).await,
         };
         let mut head_length = head_length;
-        if let Some(plan) = &server.router.plan.plugins {
+        if let Some(plan) = &server.router.plan.plugins
+            && plan.sees_requests
+        {
             // Boxed, so that it takes no room in the tasks of those that have no plugins.
             match Box::pin(consult::step(self, scratch, head_length, plan, started_us)).await {
                 Ok(length) => head_length = length,
