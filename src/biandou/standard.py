@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from biandou.balancers import ApertureBalancer, EwmaBalancer, HeapBalancer, P2cBalancer, RoundRobinBalancer
 from biandou.identifiers import http
+from biandou.interpreters.consul import ConsulInterpreterKind
 from biandou.interpreters.fs import FsInterpreterKind
 from biandou.interpreters.local import DefaultInterpreterKind
 from biandou.interpreters.mesh import MeshInterpreterKind
@@ -75,6 +76,7 @@ INTERPRETERS: Final[Register[Any]] = PluggableRegister(
     "interpreters",
     (
         DefaultInterpreterKind,
+        ConsulInterpreterKind,
         FsInterpreterKind,
         NamerdHttpInterpreterKind,
         MeshInterpreterKind,
@@ -82,7 +84,6 @@ INTERPRETERS: Final[Register[Any]] = PluggableRegister(
     planned=(
         "io.l5d.namerd",
         "io.l5d.k8s.configMap",
-        "io.l5d.consul.interpreter",
         "io.l5d.k8s.istio",
     ),
 )

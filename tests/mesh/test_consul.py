@@ -138,3 +138,18 @@ async def test_namerd_keeps_dtabs_in_consul_and_finds_services_there(server: Con
                 async with asyncio.timeout(10):
                     while await change(namerd, "/svc => /#/io.l5d.consul/.local/next") != 204:
                         await asyncio.sleep(0.05)
+
+
+async def test_a_linker_binds_with_a_dtab_that_a_namerd_has_written_to_consul(server: ConsulServer) -> None:
+    async with origin("one") as one, origin("two") as two, namerd_on(server) as namerd:
+        config = (
+            "admin: {port: 0}\nrouters: [{protocol: http, servers: [{port: 0}], interpreter: "
+            f"{{kind: io.l5d.consul.interpreter, host: 127.0.0.1, port: {server.port}}}}}]"
+        )
+        async with LinkerProcess(config) as linker:
+            assert await change(namerd, f"/svc => /$/inet/127.0.0.1/{one.port}") == 204
+            await until_answers(linker, {b"one"})
+            assert await change(namerd, f"/svc => /$/inet/127.0.0.1/{two.port}") == 204
+            await until_answers(linker, {b"two"})
+            await server.stop()
+            assert await answers(linker, "web", "http") == {b"two"}
