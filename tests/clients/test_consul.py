@@ -139,6 +139,20 @@ async def test_an_index_that_goes_back_is_forgotten_and_nothing_is_missed_afterw
         assert indexes[:4] == ["none", "14", "none", "11"]
 
 
+async def test_an_index_that_is_given_a_second_time_hides_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that was built anew from a backup counts from there."""
+    monkeypatch.setattr(consul_watch, "WAIT_SECONDS", 1)
+    async with ConsulServer() as server:
+        backup = server.state.copied()
+        server.register(WEB)
+        async with following(server) as told:
+            await told.until_ports(8080)
+            server.state = backup
+            server.register(Instance("web", 9))
+            assert server.state.service("web", None)[0] == told.answers[-1].index
+            await told.until_ports(9)
+
+
 async def test_an_index_of_zero_blocks_all_the_same() -> None:
     async with ConsulServer() as server:
         server.fail(faults.answers(200, b"[]", X_Consul_Index="0"), times=1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from biandou.clients import consul_watch
 from biandou.clients.backoff import ConstantBackoff, JitteredBackoff, retry_of
 from biandou.clients.retry import Retry
 from biandou.dtab import Dtab
@@ -172,6 +173,20 @@ async def test_a_consul_that_was_restored_from_a_backup_is_followed(server: Cons
         await store.update("a", TWO, found.version)
         server.put("namerd/dtabs/a", b"/svc => !")
         await shows(store, "a", THREE)
+
+
+async def test_an_index_that_is_given_a_second_time_hides_no_change(
+    server: ConsulServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster that was built anew from a backup counts from there."""
+    monkeypatch.setattr(consul_watch, "WAIT_SECONDS", 1)
+    backup = server.state.copied()
+    first = server.put("namerd/dtabs/web", b"/svc => /one")
+    async with opened(server) as store:
+        await shows(store, "web", ONE)
+        server.restore(backup)
+        assert server.put("namerd/dtabs/web", b"/svc => !") == first
+        await shows(store, "web", THREE)
 
 
 async def test_an_answer_of_a_server_that_is_behind_does_not_undo_what_was_acknowledged(server: ConsulServer) -> None:

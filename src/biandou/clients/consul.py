@@ -28,6 +28,9 @@ ANSWER_SECONDS: Final = 4.0
 MAX_ANSWER: Final = 64 * 1024 * 1024
 """How many bytes an answer may have, unless said otherwise."""
 
+MAX_BEGINNING: Final = 32
+"""So many queries that do not wait are asked at once: thousands of names must not connect in one moment."""
+
 _REST: Final = Retry(0.1, 5.0)
 _MAX_SAID: Final = 1024
 
@@ -85,6 +88,7 @@ class Consul:
         self._fail_fast = fail_fast
         self._max_answer = max_answer
         self._session: aiohttp.ClientSession | None = None
+        self.beginning = asyncio.Semaphore(MAX_BEGINNING)
         self._users = 0
         self._unreachable = 0
         self._unreachable_until = 0.0

@@ -1,8 +1,11 @@
 """Blocking queries: what Consul answers is followed for ever, by the rules of its documentation.
 
 Consul's api-docs/features/blocking: an index that goes back is forgotten and asking begins anew; one below 1 counts as
-1, or nothing would block; answers that come too fast are asked for at a bounded rate. An answer with the index of the
-one before is no change. After a failure asking begins without an index, after a wait that grows and differs.
+1, or nothing would block; answers that come too fast are asked for at a bounded rate. After a failure asking begins
+without an index, after a wait that grows and differs.
+
+An answer with the index of the one before should be the same. It is compared all the same: a cluster that was built
+anew from a backup gives its indexes a second time.
 """
 
 from __future__ import annotations
@@ -69,7 +72,7 @@ async def follow(
 ) -> None:
     """Ask for ever; ends only by being cancelled."""
     pace = pace or Pace()
-    index = failures = 0
+    index = failures = told = 0
     async with consul.opened():
         while True:
             await pace.keep()
@@ -81,7 +84,8 @@ async def follow(
                     # It may be the answer of a server that is behind: only one to a new question counts.
                     index = 0
                     continue
-                if index and answer.index == index:
+                known, told = told, hash((answer.status, answer.body))
+                if index and answer.index == index and told == known:
                     follower.confirmed()
                 else:
                     follower.changed(answer)
@@ -96,7 +100,8 @@ async def follow(
 
 async def _ask(consul: Consul, path: str, query: Query, index: int) -> Answer:
     if index == 0:
-        return await consul.get(path, query)
+        async with consul.beginning:
+            return await consul.get(path, query)
     # Consul adds up to a sixteenth, so that not all wake at once.
     seconds = WAIT_SECONDS * 17 / 16 + ANSWER_SECONDS
     return await consul.get(path, {**query, "index": str(index), "wait": f"{WAIT_SECONDS}s"}, seconds)

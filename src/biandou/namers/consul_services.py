@@ -262,12 +262,16 @@ class ServiceWatch:
         self._index: int | None = None
         self._updated: str | None = None
         self._confirmed: str | None = None
+        self._corrections = 0
         self._error: str | None = None
         self._error_at: str | None = None
 
     def changed(self, answer: Answer) -> None:
         """Take in what Consul says."""
         service = self._read(answer)
+        known = self._source.state
+        if answer.index == self._index and isinstance(known, Ok) and known.value != service:
+            self._corrections += 1
         self._index = answer.index
         self._updated = self._confirmed = _now()
         self._mended()
@@ -312,6 +316,7 @@ class ServiceWatch:
             "poll": {
                 "request": self._path,
                 "index": self._index,
+                "corrections": self._corrections,
                 "error": self._error,
                 "lastErrorAt": self._error_at,
             },

@@ -70,8 +70,9 @@ class ConsulStore:
         self._query = {**reading(kind.read_consistency_mode, kind.datacenter), "recurse": "true"}
         self._kv = Kv(consul, reading(kind.write_consistency_mode, kind.datacenter), kind.datacenter)
         self._shelf = Shelf()
-        # The index of what is shown.
+        # The index of what is shown, and what the text was that Consul told with it.
         self._indexes: dict[str, int] = {}
+        self._told: dict[str, int] = {}
         self._own: dict[str, Own] = {}
         self._stack = contextlib.AsyncExitStack()
         self._following: asyncio.Task[None] | None = None
@@ -143,13 +144,16 @@ class ConsulStore:
             own = self._own.get(name)
             if own is not None and value.index < own.index + own.gone:
                 continue
-            if self._indexes.get(name) != value.index:
+            told = hash(value.value)
+            if self._indexes.get(name) != value.index or self._told.get(name, told) != told:
                 self._indexes[name] = value.index
                 self._show(name, _state(name, value))
+            self._told[name] = told
         for name in [*self._indexes] if whole else ():
             own = self._own.get(name)
             if name not in named and (own is None or own.gone or own.index <= index):
                 del self._indexes[name]
+                self._told.pop(name, None)
                 self._show(name, None)
         if not self._shelf.filled:
             self._shelf.settle()
@@ -211,6 +215,7 @@ class ConsulStore:
         if index >= self._indexes.get(namespace, 0):
             self._own[namespace] = Own(index, True, time.monotonic())
             self._indexes.pop(namespace, None)
+            self._told.pop(namespace, None)
             self._shelf.set(namespace, None)
 
     def _made(self, namespace: str, dtab: Dtab, index: int) -> Version:
@@ -219,6 +224,7 @@ class ConsulStore:
         if index > self._indexes.get(namespace, 0):
             self._own[namespace] = Own(index, False, time.monotonic())
             self._indexes[namespace] = index
+            self._told.pop(namespace, None)
             self._shelf.set(namespace, Versioned(dtab, version))
         return version
 
