@@ -279,6 +279,9 @@ def _budget(budget: Budget) -> BudgetPlan:
 
 
 def _replay_body_bytes(router: HttpRouter) -> int:
+    if not router.streaming_enabled:
+        # All that there is room for.
+        return _UNLIMITED
     kilobytes = router.stream_after_content_length_kb
     return HttpLimits().replay_body_bytes if kilobytes is None else kilobytes * 1024
 

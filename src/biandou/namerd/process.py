@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from biandou.clients.grpc_log import hush_grpc
 from biandou.config.namerd import HttpController, InterfaceKind, MeshInterface, NamerdConfig
+from biandou.config.server_tls import server_context
 from biandou.errors import ConfigError
 from biandou.kinds import kind_name
 from biandou.namerd.canary_driver import CanaryDriver
@@ -23,7 +24,6 @@ from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names
 from biandou.namerd.reports import Reports
 from biandou.namerd.rollout_driver import RolloutDriver
-from biandou.namerd.tls import server_context
 from biandou.namers.interface import Namer
 from biandou.stores.interface import Store
 from biandou.telemeters.registry import Registry, ScopeRegistry

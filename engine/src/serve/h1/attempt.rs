@@ -13,6 +13,7 @@ use super::classified::Asked;
 use super::exchange::{H1Exchange, Told};
 use super::relay::{self, Broken, NEVER, Rest, Upload, Waits, shorter_or_never};
 use super::request::{self, HeadParts};
+use super::streaming::Streaming;
 use super::{Connection, Next, Scratch, forwarded, upgrade};
 use crate::context::Deadline;
 use crate::endpoint::{InFlight, Outcome};
@@ -295,13 +296,12 @@ impl H1Exchange<'_, '_> {
         let begun = Cell::new(false);
         let mut answer = Answer {
             waits,
+            server,
             hop,
             request,
             reply,
             response,
             back,
-            limits: &server.limits,
-            clear_context: server.plan.clear_context,
             caller_stays: request.keep_alive && !worker.is_draining(),
             uploaded: &uploaded,
             may_switch: upgrade::wanted(request, input.bytes()).is_some(),
@@ -317,6 +317,9 @@ impl H1Exchange<'_, '_> {
             asked,
         };
         let relayed = if body.is_done() {
+            if let Some(streaming) = Streaming::begin(request.body, &stats.request_streams, worker) {
+                streaming.end(worker);
+            }
             let (_, mut caller_writes) = stream.split();
             let relayed = answer.pass_on(endpoint, &mut caller_writes).await;
             self.begun |= begun.get();
@@ -361,12 +364,16 @@ impl H1Exchange<'_, '_> {
                     done: &uploaded,
                 },
             ));
+            let mut streaming = Streaming::begin(request.body, &stats.request_streams, worker);
             let mut uploading_over = false;
             let relayed = {
                 let mut answering = Box::pin(answer.pass_on(&mut endpoint_reads, &mut caller_writes));
                 poll_fn(|context| {
                     if !uploading_over && let Poll::Ready(sent) = uploading.as_mut().poll(context) {
                         uploading_over = true;
+                        if let Some(streaming) = streaming.take() {
+                            streaming.end(worker);
+                        }
                         match sent {
                             Err(Broken::Sink(error)) if error.kind() == io::ErrorKind::TimedOut && !begun.get() => {
                                 return Poll::Ready(Err(Lost::Silent(error)));
