@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from biandou.admin.sources import AdminSources, State
 from biandou.dtab import Dtab, Path
@@ -19,6 +19,12 @@ from biandou.telemeters.prometheus import PrometheusTelemeter
 from biandou.telemeters.registry import Registry
 from biandou.telemeters.window import WINDOW_SECONDS
 
+if TYPE_CHECKING:
+    # Loaded when somebody looks.
+    from ssl import SSLContext
+
+    from biandou.admin.server import AdminServer
+
 SERVER = "biandou.admin.server"
 
 
@@ -30,11 +36,11 @@ class NamerdAdmin:
         admin = parts.config.admin
         sources = namerd_sources(parts, self._telemetry)
 
-        async def serve(listener: socket.socket) -> Close:
-            close: Close = await importlib.import_module(SERVER).serve(sources, listener)
-            return close
+        async def serve(listener: socket.socket, tls: SSLContext | None) -> Close:
+            server: AdminServer = await importlib.import_module(SERVER).serve(sources, listener, tls)
+            return server.close
 
-        self._listener = AdminListener(admin.ip, admin.port, SERVER, serve)
+        self._listener = AdminListener(admin.ip, admin.port, SERVER, serve, options=admin.socket_options, tls=admin.tls)
 
     @property
     def registry(self) -> Registry:

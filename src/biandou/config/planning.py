@@ -247,6 +247,7 @@ def _client_tls(tls: ClientTls | None) -> ClientTlsPlan | None:
 def _socket(options: WrittenSocketOptions) -> SocketOptions:
     return SocketOptions(
         no_delay=options.no_delay,
+        reuse_addr=options.reuse_addr,
         reuse_port=options.reuse_port,
         keep_alive=options.keep_alive,
         backlog=options.backlog,
@@ -279,6 +280,9 @@ def _budget(budget: Budget) -> BudgetPlan:
 
 
 def _replay_body_bytes(router: HttpRouter) -> int:
+    if not router.streaming_enabled:
+        # Where nothing streams everything can be sent again: the engine keeps as much as it has room for.
+        return _UNLIMITED
     kilobytes = router.stream_after_content_length_kb
     return HttpLimits().replay_body_bytes if kilobytes is None else kilobytes * 1024
 

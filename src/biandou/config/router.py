@@ -105,7 +105,7 @@ class HttpRouter(Router, frozen=True, kw_only=True, tag="http"):
     max_initial_line_kb: Kilobytes = msgspec.field(default=4, name="maxInitialLineKB")
     max_header_count: Annotated[int, Meta(ge=1, le=65_536)] = 128
     max_err_response_kb: Kilobytes = msgspec.field(default=5120, name="maxErrResponseKB")
-    streaming_enabled: Annotated[bool, NotBuilt()] = True
+    streaming_enabled: bool = True
     compression_level: Annotated[Annotated[int, Meta(ge=-1, le=9)], NotBuilt(_uncompressed)] = -1
     trace_propagator: Annotated[TracePropagatorKind, Room("trace propagators")] = DefaultTracePropagator()
 

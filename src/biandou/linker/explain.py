@@ -33,6 +33,7 @@ from biandou.errors import reason
 from biandou.identifiers.interface import IdentifierKind, PythonIdentifierKind
 from biandou.kinds import kind_name
 from biandou.linker.answers import shares
+from biandou.linker.identified import request_dtab
 from biandou.linker.identify import Identified, Request, Unidentified, identify_by
 from biandou.linker.router import Router
 from biandou.live import PENDING, Failed, Live, Ok, Pending, State
@@ -156,10 +157,7 @@ async def explain(subject: Subject, request: Request, advice: Advice | None = No
     name = identified.name
     told = msgspec.structs.replace(told, name=str(name))
     try:
-        local = Dtab()
-        for header in ("l5d-ctx-dtab", "l5d-dtab"):
-            for text in request.all(header):
-                local += Dtab.read(text)
+        local = request_dtab(request)
     except DtabSyntaxError as error:
         return msgspec.structs.replace(told, problem=f"400: {error}")
     told = msgspec.structs.replace(told, override=str(local))

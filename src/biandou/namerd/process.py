@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from biandou.clients.grpc_log import hush_grpc
+from biandou.config.listening import listen, show_address
 from biandou.config.namerd import HttpController, InterfaceKind, MeshInterface, NamerdConfig
+from biandou.config.server_tls import server_context
 from biandou.errors import ConfigError
 from biandou.kinds import kind_name
 from biandou.namerd.canary_driver import CanaryDriver
 from biandou.namerd.interfaces.http import HttpApi
 from biandou.namerd.interfaces.http_server import Doorkeeper, HttpServer
-from biandou.namerd.interfaces.listening import listen, show_address
 from biandou.namerd.interfaces.mesh import MeshApi
 from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names
 from biandou.namerd.reports import Reports
 from biandou.namerd.rollout_driver import RolloutDriver
-from biandou.namerd.tls import server_context
 from biandou.namers.interface import Namer
 from biandou.stores.interface import Store
 from biandou.telemeters.registry import Registry, ScopeRegistry
