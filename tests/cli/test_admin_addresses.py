@@ -52,7 +52,7 @@ async def test_the_identifier_port_tells_what_each_router_makes_of_a_request() -
             "paths": {"path": "/p/admin/shutdown"},
         }
         malformed = {"error": "'/' expected but 'x' found at '[x]'"}
-        assert await meaning(get("web", "/", "l5d-dtab: x")) == {"http": malformed, "paths": malformed}
+        assert await meaning(get("web", "/a/b", "l5d-dtab: x")) == {"http": malformed, "paths": malformed}
         changed = ROUTERS.replace("dstPrefix: /p", "dstPrefix: /q")
         assert b" 200 " in await linker.reload(f"admin: {{port: 0, httpIdentifierPort: {port}}}{changed}")
         assert await meaning(get("web", "/a/b")) == {"http": {"path": "/svc/web"}, "paths": {"path": "/q/a/b"}}

@@ -377,7 +377,6 @@ def test_keys_that_linkerd_removed_are_unknown(key: str) -> None:
 
 
 UNBUILT = [
-    (in_router("compressionLevel: 5"), "routers[0].compressionLevel", "compressionLevel"),
     (in_router("announcers: [{kind: io.l5d.serversets}]"), "routers[0].announcers[0].kind", "io.l5d.serversets"),
     (
         in_router("client: {requestAuthorizers: [{kind: io.l5d.k8s.istio}]}"),

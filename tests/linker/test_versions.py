@@ -22,6 +22,7 @@ class Namerd:
     def __init__(self, answer: dict[str, Any] | None = None, *, elsewhere: bool = True) -> None:
         self.in_force: Source[str] = Source()
         self.told_elsewhere = elsewhere
+        self.may_try = True
         self.reports: list[Any] = []
         self._answer = answer or {"clients": [], "seconds": 0.5}
 
@@ -46,6 +47,8 @@ def test_it_says_who_it_is_and_what_is_in_force() -> None:
     assert standing(namerd) == {"linker": {**who, "version": None}}
     namerd.in_force.set("v1")
     assert standing(namerd) == {"linker": {**who, "version": "v1"}}
+    namerd.may_try = False
+    assert standing(namerd) == {"linker": {**who, "version": "v1", "mayTry": False}}
     assert standing(object()) == {}
 
 

@@ -14,7 +14,11 @@ from biandou.testing.linker_process import LinkerProcess
 from biandou.testing.origin import Origin
 from tests.mesh.programs import Ran, run
 from tests.mesh.test_canary import NEW, OLD, linker, stored
+from tests.mesh.test_mesh_linker import by
+from tests.mesh.test_mesh_linker import control as grpc_control
+from tests.mesh.test_mesh_linker import linker as grpc_linker
 from tests.mesh.test_namerd import HTTP, ask, namerd
+from tests.mesh.test_namerd_mesh import MESH
 
 
 async def dtab(control: LinkerProcess, *arguments: str) -> Ran:
@@ -106,3 +110,40 @@ async def test_each_of_several_namerds_knows_what_is_in_force_in_all_linkers(tmp
             assert updated.status == 0, updated.errors
             assert b"In force in 1 linker after" in updated.output
             assert (await data.get("web")).endswith(b"new")
+
+
+async def test_linkers_that_bind_over_grpc_acknowledge_too_and_try_nothing(tmp_path: Path) -> None:
+    async with Origin(OLD) as one, Origin(NEW) as other, grpc_control(tmp_path) as control:
+        for name, origin in (("one", one), ("other", other)):
+            (tmp_path / name).write_text(to(origin))
+        assert (await dtab(control, "create", "default", f"{tmp_path}/one")).status == 0
+        ports = control.port(HTTP), control.port(MESH)
+        async with grpc_linker(by(control)) as first, grpc_linker(by(control)) as second:
+            # Before anybody asks for anything.
+            await until_connected(control, 2)
+            for data in (first, second):
+                assert (await data.get("web")).endswith(b"old")
+            for file, word in (("other", b"new"), ("one", b"old"), ("other", b"new")):
+                updated = await dtab(control, "update", "default", f"{tmp_path}/{file}", "--wait")
+                assert updated.status == 0, updated.errors
+                assert b"\nIn force in 2 linkers after 0." in updated.output
+                for data in (first, second):
+                    assert (await data.get("web")).endswith(word)
+            assert (await dtab(control, "update", "default", f"{tmp_path}/one", "--to", "50%")).status == 0
+            told = b""
+            async with asyncio.timeout(10):
+                while b"no linker is there to try it" not in told:
+                    told = (await dtab(control, "status", "default")).output
+            assert (await dtab(control, "abort", "default")).status == 0
+
+            await control.kill()
+            async with grpc_control(tmp_path, *ports) as again:
+                await until_connected(again, 2)
+                second.signal(signal.SIGSTOP)
+                assert (await dtab(again, "update", "default", f"{tmp_path}/one", "--wait=0.5")).status == 1
+                assert [known["pid"] for known in (await standing(again))["linkers"] if not known["inForce"]] == [
+                    second.pid
+                ]
+                second.signal(signal.SIGCONT)
+                assert (await dtab(again, "status", "default", "--wait")).status == 0
+                assert (await second.get("web")).endswith(b"old")

@@ -16,8 +16,7 @@ from biandou.dtab import Dtab, Path
 from biandou.dtab.explain import Delegation
 from biandou.interpreters.local import LocalInterpreter
 from biandou.linker.admin_listener import ADMIN, AdminListener, Close
-from biandou.linker.identified import identified
-from biandou.linker.identify import Request
+from biandou.linker.identify import Request, identification
 from biandou.linker.log import LEVELS
 from biandou.linker.process import Parts
 from biandou.live import Live
@@ -149,7 +148,8 @@ class LinkerAdmin:
     def _identify(
         self, method: str, uri: str, headers: tuple[tuple[str, str], ...], version: str
     ) -> dict[str, dict[str, str]]:
-        return identified(self._routers, Request(method, uri, headers, version))
+        request = Request(method, uri, headers, version)
+        return {router.name: identification(router.identifier, router.dst_prefix, request) for router in self._routers}
 
 
 class Following:

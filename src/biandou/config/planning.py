@@ -281,7 +281,7 @@ def _budget(budget: Budget) -> BudgetPlan:
 
 def _replay_body_bytes(router: HttpRouter) -> int:
     if not router.streaming_enabled:
-        # Where nothing streams everything can be sent again: the engine keeps as much as it has room for.
+        # All that there is room for.
         return _UNLIMITED
     kilobytes = router.stream_after_content_length_kb
     return HttpLimits().replay_body_bytes if kilobytes is None else kilobytes * 1024

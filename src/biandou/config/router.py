@@ -17,7 +17,6 @@ from biandou.config.values import (
     Count,
     DtabText,
     Kilobytes,
-    NotBuilt,
     OneOrMany,
     PathText,
     PositiveCount,
@@ -35,10 +34,6 @@ from biandou.policies import AnnouncerKind, DefaultTracePropagator, Keys, Millis
 _GLOBAL: Final = "io.l5d.global"
 _SERVICES: Final[Register[Any]] = Register("services", (GlobalService, StaticService))
 _CLIENTS: Final[Register[Any]] = Register("clients", (GlobalClient, StaticClient))
-
-
-def _uncompressed(level: int) -> bool:
-    return level in (-1, 0)
 
 
 Label = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -106,7 +101,7 @@ class HttpRouter(Router, frozen=True, kw_only=True, tag="http"):
     max_header_count: Annotated[int, Meta(ge=1, le=65_536)] = 128
     max_err_response_kb: Kilobytes = msgspec.field(default=5120, name="maxErrResponseKB")
     streaming_enabled: bool = True
-    compression_level: Annotated[Annotated[int, Meta(ge=-1, le=9)], NotBuilt(_uncompressed)] = -1
+    compression_level: Annotated[int, Meta(ge=-1, le=9)] = -1
     trace_propagator: Annotated[TracePropagatorKind, Room("trace propagators")] = DefaultTracePropagator()
 
     @property

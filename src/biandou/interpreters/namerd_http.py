@@ -105,6 +105,11 @@ class NamerdHttpInterpreter:
         """Whether there are namerds which learn only from reports what is in force."""
         return self._client.several
 
+    @property
+    def may_try(self) -> bool:
+        """Whether namerd can have this linker go by a dtab that others do not have yet."""
+        return True
+
     def _tree(self, path: Path, dtab: Dtab) -> Live[NameTree[Bound]]:
         tree = self._trees.get((path, dtab))
         if tree is None:

@@ -33,8 +33,7 @@ from biandou.errors import reason
 from biandou.identifiers.interface import IdentifierKind, PythonIdentifierKind
 from biandou.kinds import kind_name
 from biandou.linker.answers import shares
-from biandou.linker.identified import request_dtab
-from biandou.linker.identify import Identified, Request, Unidentified, identify_by
+from biandou.linker.identify import Identified, Request, Unidentified, identify_by, request_dtab
 from biandou.linker.router import Router
 from biandou.live import PENDING, Failed, Live, Ok, Pending, State
 from biandou.namers.interface import Namer

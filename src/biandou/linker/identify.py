@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from biandou.dtab import Path
+from biandou.dtab import Dtab, DtabSyntaxError, Path
 from biandou.identifiers.http import (
     HeaderIdentifier,
     HeaderTokenIdentifier,
@@ -66,6 +66,27 @@ def identify(kinds: Sequence[IdentifierKind], prefix: Path, request: Request) ->
         if isinstance(outcome, Identified) or outcome.final:
             break
     return outcome
+
+
+def identification(kinds: Sequence[IdentifierKind], prefix: Path, request: Request) -> dict[str, str]:
+    """Give what `httpIdentifierPort` says of one router: `path` and, if the request has one, `dtab`; or an `error`."""
+    outcome = identify(kinds, prefix, request)
+    if isinstance(outcome, Unidentified):
+        return {"error": outcome.reason}
+    try:
+        local = request_dtab(request)
+    except DtabSyntaxError as error:
+        return {"error": str(error)}
+    return {"path": str(outcome.name)} | ({"dtab": str(local)} if len(local) else {})
+
+
+def request_dtab(request: Request) -> Dtab:
+    """Give a request's own dtab; raises `DtabSyntaxError`. What `l5d-dtab` says goes before `l5d-ctx-dtab`."""
+    local = Dtab()
+    for header in ("l5d-ctx-dtab", "l5d-dtab"):
+        for text in request.all(header):
+            local += Dtab.read(text)
+    return local
 
 
 def identify_by(kind: IdentifierKind, prefix: Path, request: Request) -> Identified | Unidentified:

@@ -30,6 +30,10 @@ class VersionedInterpreter(Protocol):
     def told_elsewhere(self) -> bool:
         """Whether there are namerds which learn only from reports what is in force."""
 
+    @property
+    def may_try(self) -> bool:
+        """Whether its namerd can have it go by a dtab that others do not have yet."""
+
 
 class Versions:
     """The versions of several interpreters, observed until others are watched."""
@@ -73,4 +77,5 @@ def standing(interpreter: object) -> dict[str, Any]:
         return {}
     who, state = identity(), interpreter.in_force.sample()
     version = state.value if isinstance(state, Ok) else None
-    return {"linker": {"token": who.token, "host": who.host, "pid": who.pid, "version": version}}
+    told = {"token": who.token, "host": who.host, "pid": who.pid, "version": version}
+    return {"linker": told if interpreter.may_try else {**told, "mayTry": False}}

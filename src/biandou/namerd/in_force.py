@@ -49,16 +49,21 @@ class Held:
     version: str | None = None
     since: float = 0.0
     expires: float = float("inf")
+    may_try: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a linker has in force in a namespace: one version if all of its routers have the same, since when."""
+    """What a linker has in force in a namespace: one version if all of its routers have the same, since when.
+
+    `may_try` says whether it can go by a dtab that others do not have yet.
+    """
 
     linker: Linker
     version: str | None
     since: float
     connected: bool
+    may_try: bool
 
 
 class InForce:
@@ -73,9 +78,9 @@ class InForce:
 
     # ── What linkers say ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def enter(self, namespace: str, linker: Linker) -> Held:
+    def enter(self, namespace: str, linker: Linker, *, may_try: bool = True) -> Held:
         """Take in that a router of a linker follows names here."""
-        held = Held(linker, since=self._clock())
+        held = Held(linker, since=self._clock(), may_try=may_try)
         self._connected[namespace][held] = None
         self._changed(namespace)
         return held
@@ -101,14 +106,14 @@ class InForce:
         read = read_standing(document)
         if read is None:
             return
-        process, linker, version = read
+        process, linker, version, may_try = read
         now = self._clock()
         known = self._reporting.get(namespace, {}).get(process)
         if known is None:
             self._forget(namespace, now)
             if sum(map(len, self._reporting.values())) >= MAX_REPORTING:
                 raise ValueError("too many linkers report")
-            known = self._reporting[namespace][process] = Held(linker, since=now)
+            known = self._reporting[namespace][process] = Held(linker, since=now, may_try=may_try)
             self._changed(namespace)
         known.expires = now + max(EXPIRES_SECONDS, 3 * pause)
         if known.version != version:
@@ -181,7 +186,7 @@ class InForce:
 def _standing(linker: Linker, parts: list[Held], connected: bool) -> Standing:
     versions = {held.version for held in parts}
     version = versions.pop() if len(versions) == 1 else None
-    return Standing(linker, version, max(held.since for held in parts), connected)
+    return Standing(linker, version, max(held.since for held in parts), connected, all(held.may_try for held in parts))
 
 
 def read_linker(token: object, host: object, pid: object) -> Linker:
@@ -194,8 +199,8 @@ def read_linker(token: object, host: object, pid: object) -> Linker:
     return Linker(str(token), str(host), pid)
 
 
-def read_standing(document: bytes) -> tuple[str, Linker, str | None] | None:
-    """Read `process`, and who says so and which version is in force, of a report; `None` if it does not say.
+def read_standing(document: bytes) -> tuple[str, Linker, str | None, bool] | None:
+    """Read `process`, who says so, which version is in force, and whether it may try others; `None` if it is not said.
 
     Raises `ValueError` for what is no report.
     """
@@ -207,6 +212,7 @@ def read_standing(document: bytes) -> tuple[str, Linker, str | None] | None:
         version = linker.get("version")
         if not isinstance(process, str) or not isinstance(version, str | None) or len(version or "") > MAX_TEXT:
             raise ValueError("a version is a text")
-        return process, read_linker(linker["token"], linker["host"], linker["pid"]), version
+        who = read_linker(linker["token"], linker["host"], linker["pid"])
+        return process, who, version, linker.get("mayTry") is not False
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"this is no report: {error!r}") from error

@@ -145,7 +145,9 @@ class RolloutDriver:
             await self._end(namespace, shown, withdraw(rollout, CHANGED))
 
     async def _judge(self, namespace: str, shown: Shown, rollout: Rollout) -> None:
-        there = {one.linker.token for one in self._in_force.standings(namespace) if one.version is not None}
+        standings = self._in_force.standings(namespace)
+        there = {one.linker.token for one in standings if one.version is not None and one.may_try}
+        unable = {one.linker.token for one in standings if not one.may_try}
         now, counts = self._now(), self._outcomes.sums(namespace)
         if not any(tries(rollout, token) for token in there):
             since = self._deserted.setdefault(namespace, now)
@@ -165,8 +167,12 @@ class RolloutDriver:
                 await self._states.save(namespace, shown, rollout)
             self._marks[namespace] = _Mark(rollout.since, counts)
             return
-        chosen_counts = between(mark.counts, counts, lambda token: tries(rollout, token))
-        other_counts = between(mark.counts, counts, lambda token: not tries(rollout, token))
+
+        def chosen_one(token: str) -> bool:
+            return tries(rollout, token) and token not in unable
+
+        chosen_counts = between(mark.counts, counts, chosen_one)
+        other_counts = between(mark.counts, counts, lambda token: not chosen_one(token))
         judged = judge(rollout, chosen_counts, other_counts, now)
         if judged.phase is not rollout.phase:
             await self._end(namespace, shown, judged)

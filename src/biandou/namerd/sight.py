@@ -51,7 +51,7 @@ class Sights:
 
     def version(self, namespace: str) -> Live[str]:
         """Give the version of a namespace's dtab as linkers and callers are told it."""
-        return self._store.watch(namespace).map(_version).stabilize()
+        return self._store.watch(namespace).map(shown_version).stabilize()
 
     def rollout(self, namespace: str) -> Live[Shown]:
         """Give the latest rollout of a namespace."""
@@ -74,7 +74,7 @@ def _view(stored: State[Versioned | None], shown: State[Shown], linker: Linker) 
     """Give what a linker goes by; raises if that is not known."""
     if not isinstance(stored, Ok):
         raise stored.error if isinstance(stored, Failed) else LookupError("the namespace is not known yet")
-    version = _version(stored.value)
+    version = shown_version(stored.value)
     # What cannot be read is tried by nobody.
     rollout = shown.value.rollout if isinstance(shown, Ok) else None
     if rollout is not None and rollout.phase.tried and tries(rollout, linker.token):
@@ -87,7 +87,8 @@ def trial_version(rollout: Rollout) -> str:
     return f"{etag(rollout.base)}+{rollout.name}"
 
 
-def _version(stored: Versioned | None) -> str:
+def shown_version(stored: Versioned | None) -> str:
+    """Give a version as linkers and callers are told it."""
     return NO_VERSION if stored is None else etag(stored.version)
 
 

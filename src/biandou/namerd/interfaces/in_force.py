@@ -84,7 +84,7 @@ class InForceRoutes:
 
 
 def _linker(standing: Standing, version: str, rollout: Rollout | None, now: float) -> dict[str, Any]:
-    trying = rollout is not None and rollout.phase.tried and tries(rollout, standing.linker.token)
+    trying = rollout is not None and rollout.phase.tried and standing.may_try and tries(rollout, standing.linker.token)
     wanted = trial_version(rollout) if trying and rollout is not None else version
     return {
         "host": standing.linker.host,

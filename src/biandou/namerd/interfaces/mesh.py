@@ -31,9 +31,11 @@ from biandou.dtab.tree import EMPTY, FAIL
 from biandou.dtab.wire import check_size, known
 from biandou.errors import NamespaceRefused, StoreDown, reason
 from biandou.live import PENDING, Failed, Live, Ok, Pending, State
+from biandou.namerd.interfaces.mesh_in_force import MeshStanding
 from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names, Resolved
 from biandou.namerd.reports import Reports
+from biandou.namerd.sight import shown_version
 from biandou.stores.interface import Store, Versioned, check_namespace
 
 T = TypeVar("T")
@@ -189,6 +191,13 @@ class MeshApi:
         except ValueError as error:
             raise MeshRefusal(Status.INVALID_ARGUMENT, reason(error)) from error
         return bytes_field(1, json.dumps(answer).encode())
+
+    def standing(self, wake: Callable[[], None]) -> MeshStanding:
+        """Give what keeps which version a linker has in force that watches here; `wake` says that there is another."""
+        return MeshStanding(self._linkers.in_force, self._version, wake)
+
+    def _version(self, namespace: str) -> Live[str]:
+        return self._store.watch(namespace).map(shown_version).stabilize()
 
     # ── What they have in common ─────────────────────────────────────────────────────────────────────────────────────
 
