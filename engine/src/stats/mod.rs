@@ -16,6 +16,7 @@ mod responses;
 mod results;
 mod scope;
 mod server;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -32,4 +33,5 @@ pub use paths::{PathStats, ServiceStats};
 pub use responses::Responses;
 pub use results::Results;
 pub use server::ServerStats;
+pub use streams::Streams;
 pub use traffic::Payloads;

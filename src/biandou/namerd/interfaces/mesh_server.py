@@ -167,7 +167,7 @@ class MeshServer:
     async def _watch(self, requests: AsyncIterator[bytes], context: _Context) -> None:
         """Tell one linker all that it watches."""
         self._requests.add()
-        wishes = Wishes(self._api.watched)
+        wishes = Wishes(self._api.watched, self._api.standing)
 
         async def read() -> None:
             async for request in requests:
