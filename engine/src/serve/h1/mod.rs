@@ -10,6 +10,7 @@ mod local;
 mod pause;
 mod reach;
 mod relay;
+mod renamed;
 mod request;
 mod response;
 mod streaming;
