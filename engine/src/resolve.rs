@@ -93,11 +93,7 @@ impl Client {
         let resolved = former.resolved.load_full();
         let resolved = match &*resolved {
             Resolved::Endpoints(set) if !alike => {
-                let treatment = Treatment {
-                    authority: set.treatment().authority.clone(),
-                    ..treatment.clone()
-                };
-                let renewed = Arc::new(Resolved::Endpoints(set.renewed(treatment)));
+                let renewed = Arc::new(Resolved::Endpoints(set.renewed(treatment.clone())));
                 // Their idle connections were made under the former policy.
                 former.retire();
                 renewed
@@ -144,13 +140,8 @@ impl Client {
         let former = self.resolved.load();
         let known = matches!(**former, Resolved::Endpoints(_) | Resolved::Status(_));
         let next = match state {
-            EndpointsState::Bound { addresses, authority } => {
-                // It goes into requests as it is.
-                let authority =
-                    authority.filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()));
-                Resolved::Endpoints(self.next_set(&former, &addresses, authority.map(Arc::from)))
-            }
-            EndpointsState::Negative => Resolved::Endpoints(self.next_set(&former, &[], None)),
+            EndpointsState::Bound { addresses, .. } => Resolved::Endpoints(self.next_set(&former, &addresses)),
+            EndpointsState::Negative => Resolved::Endpoints(self.next_set(&former, &[])),
             // Others are no final status: the caller would wait for more (RFC 9110 §15.2).
             EndpointsState::Status { code } if !(200..600).contains(&code) => {
                 Resolved::Failed(format!("{code} is not the status of a whole response"))
@@ -170,37 +161,14 @@ impl Client {
         }
     }
 
-    fn next_set(
-        &self,
-        former: &Resolved,
-        addresses: &[(std::net::IpAddr, u16, f64)],
-        authority: Option<Arc<str>>,
-    ) -> EndpointSet {
+    fn next_set(&self, former: &Resolved, addresses: &[(std::net::IpAddr, u16, f64)]) -> EndpointSet {
         let addresses: Vec<(SocketAddr, f64)> = addresses
             .iter()
             .map(|&(ip, port, weight)| (SocketAddr::new(ip, port), weight))
             .collect();
         match former {
-            Resolved::Endpoints(set) if set.treatment().authority == authority || addresses.is_empty() => {
-                set.updated(&addresses)
-            }
-            Resolved::Endpoints(set) => {
-                let treatment = Treatment {
-                    authority,
-                    ..set.treatment().clone()
-                };
-                let next = set.renewed(treatment).updated(&addresses);
-                // Requests that are under way go on with the former name.
-                self.retire();
-                next
-            }
-            _ => {
-                let treatment = Treatment {
-                    authority,
-                    ..self.treatment.clone()
-                };
-                EndpointSet::new(&addresses, treatment)
-            }
+            Resolved::Endpoints(set) => set.updated(&addresses),
+            _ => EndpointSet::new(&addresses, self.treatment.clone()),
         }
     }
 
@@ -237,7 +205,6 @@ fn treatment(
         shuffle: balancer
             .aperture()
             .map(|_| shuffle.unwrap_or_else(|| fastrand::u64(..))),
-        authority: None,
     }
 }
 

@@ -67,8 +67,6 @@ pub struct Endpoint {
     connections: AtomicU32,
     /// Where connections are limited.
     pub gate: Option<gate::Gate>,
-    /// The host name that requests get instead of their own.
-    pub authority: Option<Arc<str>>,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -91,7 +89,6 @@ impl Endpoint {
             load_listener: LoadListener::new(&treatment.load_needs),
             connections: AtomicU32::new(0),
             gate: gate::Gate::new(&treatment.pool),
-            authority: treatment.authority.clone(),
         })
     }
 

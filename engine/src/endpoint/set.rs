@@ -28,8 +28,6 @@ pub struct Treatment {
     pub load_needs: LoadNeeds,
     /// Sets the order of endpoints of one weight, where the balancer looks at it; each process has another.
     pub shuffle: Option<u64>,
-    /// The host name that requests get, if the registry has one.
-    pub authority: Option<Arc<str>>,
 }
 
 impl Treatment {

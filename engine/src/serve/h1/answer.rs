@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::cause_of;
 use super::classified::Asked;
 use super::relay::{self, Broken, Waits};
-use super::renamed::Renamed;
 use super::response::{self, Framing};
 use super::streaming::Streaming;
 use crate::access_log::{AccessLog, Entry};
@@ -135,15 +134,16 @@ fn outcome_of(class: Class) -> Outcome {
 
 /// Who is told how the endpoint did, as soon as it is known: a long body delays no probe.
 pub(super) struct Verdict<'a> {
+    pub(super) worker: &'a Worker,
     pub(super) client: &'a Client,
     pub(super) in_flight: &'a mut InFlight,
 }
 
 impl Verdict<'_> {
     /// Notes how an attempt went, and tells the operator when that makes the endpoint dead or alive again.
-    pub(super) fn tell(&mut self, worker: &Worker, outcome: Outcome, at_us: u64) {
+    pub(super) fn tell(&mut self, outcome: Outcome, at_us: u64) {
         let transition = {
-            let mut random = worker.random.borrow_mut();
+            let mut random = self.worker.random.borrow_mut();
             self.in_flight.record(outcome, at_us, &mut random)
         };
         let endpoint = &self.in_flight.endpoint().text;
@@ -157,12 +157,12 @@ impl Verdict<'_> {
             ),
             Some(Transition::Revived) => format!("endpoint {endpoint} of {id} is alive again"),
         };
-        worker.outbox.note(Level::Info, "endpoint", message);
+        self.worker.outbox.note(Level::Info, "endpoint", message);
         if transition != Some(Transition::Revived)
             && let Some((closed, size)) = self.in_flight.endpoint().accrual().last_straw()
         {
             let message = format!("{closed} of {size} endpoints of {id} are failing: all are used");
-            worker.outbox.note(Level::Warning, "endpoint", message);
+            self.worker.outbox.note(Level::Warning, "endpoint", message);
         }
     }
 }
@@ -191,8 +191,6 @@ pub(super) struct Answer<'a> {
     pub(super) access: Option<(&'a AccessLog, &'a Entry)>,
     /// What a classifier in Python will be asked.
     pub(super) asked: Option<Box<Asked<'a>>>,
-    /// The host has another name for the endpoint than for the caller.
-    pub(super) renamed: Option<Box<Renamed>>,
 }
 
 impl Answer<'_> {
@@ -210,7 +208,7 @@ impl Answer<'_> {
         };
         let head_us = self.waits.worker.now_us();
         let class = self.classify().await;
-        self.verdict.tell(self.waits.worker, outcome_of(class), head_us);
+        self.verdict.tell(outcome_of(class), head_us);
         if self.response.status == 101 {
             return self.switch(head_length, head_us, caller).await;
         }
@@ -248,9 +246,6 @@ impl Answer<'_> {
             keep_alive,
             (!self.server.plan.clear_context).then_some(class),
         );
-        if let Some(renamed) = &self.renamed {
-            renamed.rewrite(self.back);
-        }
         self.reply.consume(head_length);
         self.begun.set(true);
         let streaming = Self::streaming(self.server, self.waits.worker, body);
@@ -261,8 +256,7 @@ impl Answer<'_> {
         let (at_boundary, sent_bytes, broken) = match passed {
             Ok((at_boundary, sent_bytes)) => (at_boundary, sent_bytes, None),
             Err(Broken::Source(error)) => {
-                let worker = self.waits.worker;
-                self.verdict.tell(worker, Outcome::Failure, worker.now_us());
+                self.verdict.tell(Outcome::Failure, self.waits.worker.now_us());
                 (false, 0, Some(cause_of(&error)))
             }
             Err(Broken::Sink(_gone)) => (false, 0, Some(Cause::Cancelled)),

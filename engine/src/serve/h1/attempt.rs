@@ -12,7 +12,6 @@ use super::answer::{Answer, Late, Lost, Relayed, Verdict};
 use super::classified::Asked;
 use super::exchange::{H1Exchange, Told};
 use super::relay::{self, Broken, NEVER, Rest, Upload, Waits, shorter_or_never};
-use super::renamed::Renamed;
 use super::request::{self, HeadParts};
 use super::streaming::Streaming;
 use super::{Connection, Next, Scratch, forwarded, upgrade};
@@ -62,7 +61,12 @@ impl H1Exchange<'_, '_> {
             Err(unsent) => {
                 let (client, now_us) = (hop.client, worker.now_us());
                 let in_flight = &mut in_flight;
-                Verdict { client, in_flight }.tell(worker, Outcome::Failure, now_us);
+                Verdict {
+                    worker,
+                    client,
+                    in_flight,
+                }
+                .tell(Outcome::Failure, now_us);
                 let counted = Counted::of(0, Some(unsent.failure.cause));
                 stats.finish(0, now_us - began_us, counted);
                 path_stats.finish(now_us - began_us, counted);
@@ -85,7 +89,12 @@ impl H1Exchange<'_, '_> {
                 let now_us = worker.now_us();
                 if let Some(outcome) = lost.outcome() {
                     let (client, in_flight) = (hop.client, &mut in_flight);
-                    Verdict { client, in_flight }.tell(worker, outcome, now_us);
+                    Verdict {
+                        worker,
+                        client,
+                        in_flight,
+                    }
+                    .tell(outcome, now_us);
                 }
                 (0, now_us - began_us, Counted::of(0, Some(lost.cause())))
             }
@@ -158,7 +167,6 @@ impl H1Exchange<'_, '_> {
                 trace_propagator: self.server.router.plan.trace_propagator,
                 client_cert_passes: forwards && shown.is_none() && !self.server.plan.withhold_errors,
                 timestamp_header: self.server.plan.timestamp_header.as_deref(),
-                authority: hop.endpoint.authority.as_deref(),
                 endpoint: &hop.endpoint.text,
                 upgrade: upgrade::wanted(&scratch.request, scratch.input.bytes()),
             },
@@ -302,6 +310,7 @@ impl H1Exchange<'_, '_> {
             may_switch: upgrade::wanted(request, input.bytes()).is_some(),
             deadline,
             verdict: Verdict {
+                worker,
                 client: hop.client,
                 in_flight,
             },
@@ -309,7 +318,6 @@ impl H1Exchange<'_, '_> {
             replayable: &replayable,
             access: server.router.access_log.as_deref().map(|log| (log, &*access)),
             asked,
-            renamed: Renamed::of(hop, request, input.bytes()),
         };
         let relayed = if body.is_done() {
             if let Some(streaming) = Streaming::begin(request.body, &stats.request_streams, worker) {

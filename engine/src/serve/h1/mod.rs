@@ -10,7 +10,6 @@ mod local;
 mod pause;
 mod reach;
 mod relay;
-mod renamed;
 mod request;
 mod response;
 mod streaming;
