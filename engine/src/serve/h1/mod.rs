@@ -2,6 +2,7 @@
 
 mod answer;
 mod attempt;
+mod authority;
 mod classified;
 mod consult;
 mod exchange;
