@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::balance::Balancer;
@@ -16,7 +15,6 @@ use crate::plan::ClientPolicy;
 use crate::stats::{BindCacheStats, ClientStats};
 use crate::tls::client::ClientTlsPlan;
 use crate::tls::reloading::Reloading;
-use crate::wire::h1::is_authority;
 
 /// What is known of a client name.
 #[derive(Debug)]
@@ -36,9 +34,6 @@ pub enum Resolved {
 pub struct Client {
     pub id: Box<str>,
     pub resolved: ArcSwap<Resolved>,
-    /// What the registry wants in `Host`, and whether it wants anything there.
-    authority: ArcSwapOption<Arc<str>>,
-    has_authority: AtomicBool,
     /// Rung when `resolved` leaves `Pending`.
     pub changed: Notify,
     pub balancer: Arc<Balancer>,
@@ -59,8 +54,6 @@ impl Client {
         Self {
             id: id.into(),
             resolved: ArcSwap::from_pointee(Resolved::Pending),
-            authority: ArcSwapOption::empty(),
-            has_authority: AtomicBool::new(false),
             changed: Notify::new(),
             treatment: treatment(&policy, accrual, &balancer, None),
             balancer: Arc::new(balancer),
@@ -110,8 +103,6 @@ impl Client {
         Self {
             id: former.id.clone(),
             resolved: ArcSwap::new(resolved),
-            authority: ArcSwapOption::new(former.authority.load_full()),
-            has_authority: AtomicBool::new(former.has_authority.load(Relaxed)),
             changed: Notify::new(),
             balancer,
             tls,
@@ -149,10 +140,7 @@ impl Client {
         let former = self.resolved.load();
         let known = matches!(**former, Resolved::Endpoints(_) | Resolved::Status(_));
         let next = match state {
-            EndpointsState::Bound { addresses, authority } => {
-                self.take_authority(authority);
-                Resolved::Endpoints(self.next_set(&former, &addresses))
-            }
+            EndpointsState::Bound { addresses, .. } => Resolved::Endpoints(self.next_set(&former, &addresses)),
             EndpointsState::Negative => Resolved::Endpoints(self.next_set(&former, &[])),
             // Others are no final status: the caller would wait for more (RFC 9110 §15.2).
             EndpointsState::Status { code } if !(200..600).contains(&code) => {
@@ -171,21 +159,6 @@ impl Client {
         if !waiting {
             self.changed.notify_waiters();
         }
-    }
-
-    /// What can stand in no `Host` is not taken.
-    fn take_authority(&self, authority: Option<String>) {
-        let authority = authority.filter(|text| !text.is_empty() && is_authority(text.as_bytes()));
-        self.has_authority.store(authority.is_some(), Relaxed);
-        self.authority.store(authority.map(|text| Arc::new(text.into())));
-    }
-
-    /// What endpoints are to be told in `Host`, if the registry says.
-    pub fn authority(&self) -> Option<Arc<str>> {
-        if !self.has_authority.load(Relaxed) {
-            return None;
-        }
-        self.authority.load().as_deref().cloned()
     }
 
     fn next_set(&self, former: &Resolved, addresses: &[(std::net::IpAddr, u16, f64)]) -> EndpointSet {

@@ -153,25 +153,3 @@ async def test_a_linker_binds_with_a_dtab_that_a_namerd_has_written_to_consul(se
             await until_answers(linker, {b"two"})
             await server.stop()
             assert await answers(linker, "web", "http") == {b"two"}
-
-
-async def test_set_host_tells_the_endpoint_of_consuls_name_and_the_caller_of_its_own(server: ConsulServer) -> None:
-    name = b"web.service.dc1.consul"
-    moved = b"HTTP/1.1 302 Found\r\nLocation: http://%b/there?from=%b\r\nX-Seen: %b\r\nContent-Length: 0\r\n\r\n"
-    async with Origin(moved % (name, name, name)) as one:
-        server.register(instance(one))
-        config = f"""
-admin: {{port: 0}}
-namers:
-- {{kind: io.l5d.consul, host: 127.0.0.1, port: {server.port}, setHost: true}}
-routers:
-- protocol: http
-  dtab: /svc => /#/io.l5d.consul/dc1/web ;
-  servers: [{{port: 0}}]
-"""
-        async with LinkerProcess(config) as linker:
-            answer = await linker.get("shop.example:4140")
-        assert b"\r\nHost: web.service.dc1.consul\r\n" in one.requests[-1]
-        assert one.requests[-1].count(b"Host:") == 1
-        assert b"\r\nLocation: http://shop.example:4140/there?from=shop.example:4140\r\n" in answer
-        assert b"\r\nX-Seen: web.service.dc1.consul\r\n" in answer

@@ -2,12 +2,10 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::authority::Renamed;
 use super::cause_of;
 use super::classified::Asked;
 use super::relay::{self, Broken, Waits};
@@ -169,29 +167,6 @@ impl Verdict<'_> {
     }
 }
 
-/// What few responses need.
-pub(super) struct Rare<'a> {
-    /// What a classifier in Python will be asked.
-    asked: Option<Asked<'a>>,
-    renamed: Option<Renamed>,
-}
-
-impl<'a> Rare<'a> {
-    /// Taken before the request is sent, since its head may be gone when the response comes.
-    pub(super) fn of(
-        hop: &Hop<'_>,
-        server: &'a Server,
-        request: &RequestHead,
-        bytes: &[u8],
-        peer: SocketAddr,
-    ) -> Option<Box<Self>> {
-        let classifier = hop.answered.policy.classifier.plugin();
-        let asked = classifier.map(|number| Asked::new(server, number, request, bytes, peer));
-        let renamed = Renamed::of(hop.client, request, bytes);
-        (asked.is_some() || renamed.is_some()).then(|| Box::new(Self { asked, renamed }))
-    }
-}
-
 /// The way back of one response.
 pub(super) struct Answer<'a> {
     pub(super) waits: Waits<'a>,
@@ -214,7 +189,8 @@ pub(super) struct Answer<'a> {
     /// The request can be sent again as it was; not once the caller has seen an interim response.
     pub(super) replayable: &'a Cell<bool>,
     pub(super) access: Option<(&'a AccessLog, &'a Entry)>,
-    pub(super) rare: Option<Box<Rare<'a>>>,
+    /// What a classifier in Python will be asked.
+    pub(super) asked: Option<Box<Asked<'a>>>,
 }
 
 impl Answer<'_> {
@@ -270,9 +246,6 @@ impl Answer<'_> {
             keep_alive,
             (!self.server.plan.clear_context).then_some(class),
         );
-        if let Some(renamed) = self.rare.as_ref().and_then(|rare| rare.renamed.as_ref()) {
-            renamed.restore(self.back);
-        }
         self.reply.consume(head_length);
         self.begun.set(true);
         let streaming = Self::streaming(self.server, self.waits.worker, body);
@@ -307,7 +280,7 @@ impl Answer<'_> {
 
     /// What the response comes to, as its service has it classified.
     async fn classify(&mut self) -> Class {
-        if let Some(asked) = self.rare.as_mut().and_then(|rare| rare.asked.take()) {
+        if let Some(asked) = self.asked.take() {
             // Boxed, so that it takes no room in the tasks of those whose classifier is not in Python.
             if let Some(class) = Box::pin(asked.about(self.response, self.reply.bytes())).await {
                 return class;

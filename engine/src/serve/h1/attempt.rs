@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::answer::{Answer, Late, Lost, Rare, Relayed, Verdict};
+use super::answer::{Answer, Late, Lost, Relayed, Verdict};
+use super::classified::Asked;
 use super::exchange::{H1Exchange, Told};
 use super::relay::{self, Broken, NEVER, Rest, Upload, Waits, shorter_or_never};
 use super::request::{self, HeadParts};
@@ -153,7 +154,6 @@ impl H1Exchange<'_, '_> {
             .and_then(|by| Deadline::within(by.duration_since(Instant::now())));
         let forwards = hop.client.policy.forward_client_cert;
         let shown = forwards.then(|| self.connection.stream.peer_certificate()).flatten();
-        let authority = hop.client.authority();
         let scratch = &mut *self.scratch;
         let output = &mut scratch.output;
         output.clear();
@@ -167,7 +167,6 @@ impl H1Exchange<'_, '_> {
                 trace_propagator: self.server.router.plan.trace_propagator,
                 client_cert_passes: forwards && shown.is_none() && !self.server.plan.withhold_errors,
                 timestamp_header: self.server.plan.timestamp_header.as_deref(),
-                authority: authority.as_deref(),
                 endpoint: &hop.endpoint.text,
                 upgrade: upgrade::wanted(&scratch.request, scratch.input.bytes()),
             },
@@ -271,7 +270,8 @@ impl H1Exchange<'_, '_> {
         if let Some(log) = &server.router.access_log {
             log.note(access, request, input.bytes(), output, peer.ip());
         }
-        let rare = Rare::of(hop, server, request, input.bytes(), *peer);
+        let classifier = hop.answered.policy.classifier.plugin();
+        let asked = classifier.map(|number| Box::new(Asked::new(server, number, request, input.bytes(), *peer)));
         let upstream_stall_ms = shorter_or_never(server.plan.stall_ms(), hop.client.policy.socket.write_timeout_ms);
         let mut body = Upload::of(request.body);
         let used = body
@@ -317,7 +317,7 @@ impl H1Exchange<'_, '_> {
             begun: &begun,
             replayable: &replayable,
             access: server.router.access_log.as_deref().map(|log| (log, &*access)),
-            rare,
+            asked,
         };
         let relayed = if body.is_done() {
             if let Some(streaming) = Streaming::begin(request.body, &stats.request_streams, worker) {

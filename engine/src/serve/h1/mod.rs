@@ -2,7 +2,6 @@
 
 mod answer;
 mod attempt;
-mod authority;
 mod classified;
 mod consult;
 mod exchange;
