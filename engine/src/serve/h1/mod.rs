@@ -65,6 +65,8 @@ pub struct Scratch {
     access: Entry,
     /// What the identifiers in Python have said of the request.
     named: Vec<Named>,
+    /// The host that the caller asked for, where the endpoint is asked for another.
+    asked_host: Vec<u8>,
 }
 
 impl Scratch {
@@ -83,6 +85,7 @@ impl Scratch {
             head_room,
             access: Entry::default(),
             named: Vec::new(),
+            asked_host: Vec::new(),
         }
     }
 
