@@ -23,6 +23,11 @@ use crate::stats::Counted;
 use crate::stream::Stream;
 use crate::tls::peer;
 
+/// What has passed, if the time is over.
+fn passed(deadline: Option<(Instant, Late)>) -> Option<Late> {
+    deadline.and_then(|(by, late)| (by <= Instant::now()).then_some(late))
+}
+
 impl H1Exchange<'_, '_> {
     /// Sends the request to one endpoint and passes its response on.
     pub(super) async fn attempt(&mut self, hop: &Hop<'_>) -> Result<Sent, Unsent> {
@@ -282,14 +287,12 @@ impl H1Exchange<'_, '_> {
         let towards = Waits {
             stall_ms: upstream_stall_ms,
             until_ms: deadline.as_ref().map_or(NEVER, |(by, _)| {
-                worker.now_us() / 1000 + by.duration_since(Instant::now()).as_millis() as u64
+                worker.now_us() / 1000 + by.duration_since(Instant::now()).as_millis() as u64 + 2
             }),
             ..waits
         };
         towards.write(endpoint, output).await.map_err(|(written, error)| {
-            if let Some((by, late)) = &deadline
-                && *by <= Instant::now()
-            {
+            if let Some(late) = passed(deadline) {
                 Lost::Late(late.failure(&hop.endpoint.text))
             } else if written == 0 {
                 Lost::Unwritten(error)
@@ -384,7 +387,9 @@ impl H1Exchange<'_, '_> {
                         }
                         match sent {
                             Err(Broken::Sink(error)) if error.kind() == io::ErrorKind::TimedOut && !begun.get() => {
-                                return Poll::Ready(Err(Lost::Silent(error)));
+                                // Which of two clocks has rung first says nothing.
+                                let late = passed(deadline).map(|late| late.failure(&hop.endpoint.text));
+                                return Poll::Ready(Err(late.map_or(Lost::Silent(error), Lost::Late)));
                             }
                             // An endpoint that stops reading may have answered: its response decides.
                             Ok(()) | Err(Broken::Sink(_)) => {}
