@@ -37,6 +37,10 @@ class Told:
         self.errors: list[ConsulError] = []
         self.more = asyncio.Event()
 
+    @property
+    def useful(self) -> bool:
+        return bool(self.ports)
+
     def changed(self, answer: Answer) -> None:
         read_health(answer)
         self.answers.append(answer)
