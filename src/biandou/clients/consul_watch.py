@@ -14,12 +14,14 @@ anew from a backup gives its indexes a second time.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from typing import Final, Protocol
 
 from biandou.clients.consul import ANSWER_SECONDS, Answer, Consul, ConsulError, Query
 from biandou.clients.retry import Retry
+from biandou.errors import reason
 
 WAIT_SECONDS: Final = 60
 """How long Consul lets us wait for a change: so often is what we know confirmed.
@@ -40,6 +42,9 @@ BURST: Final = 10
 PER_SECOND: Final = 1.0
 
 
+_log = logging.getLogger(__name__)
+
+
 class Waits(Protocol):
     """Says how long to wait after failures; `Retry` is one."""
 
@@ -55,7 +60,7 @@ class Follower(Protocol):
         """Whether the last answer was of use to anybody."""
 
     def changed(self, answer: Answer) -> None:
-        """Take in an answer; raises `ConsulError` if it can't be read, and nothing else."""
+        """Take in an answer; raises `ConsulError` if it can't be read."""
 
     def confirmed(self) -> None:
         """Hear that the last answer still holds."""
@@ -145,11 +150,17 @@ async def follow(
                     follower.changed(answer)
                 index = max(1, answer.index)
                 failures = 0
+                continue
             except ConsulError as error:
-                index = 0
-                failures += 1
-                follower.failed(error)
-                await asyncio.sleep(retry.wait(failures))
+                problem = error
+            except Exception as error:
+                # What no rule has thought of must not end a watch: nobody would notice.
+                _log.exception("%s at %s", path, consul.address)
+                problem = ConsulError(f"consul at {consul.address}: {path}: {reason(error)}")
+            index = 0
+            failures += 1
+            follower.failed(problem)
+            await asyncio.sleep(retry.wait(failures))
 
 
 async def _ask(consul: Consul, path: str, query: Query, index: int, seats: Seats, *, useful: bool) -> Answer:
