@@ -10,6 +10,7 @@ import typer
 
 from biandou.cli.dtab_forms import JSON, as_json, plain, pretty
 from biandou.cli.dtab_history import diff, history, rollback
+from biandou.cli.dtab_lint import lint
 from biandou.cli.dtab_shared import (
     Json,
     Message,
@@ -174,6 +175,7 @@ dtab.command("rollback", cls=WaitingCommand)(rollback)
 dtab.command("abort")(abort)
 dtab.command("promote")(promote)
 dtab.command("status", cls=WaitingCommand)(status)
+dtab.command("lint")(lint)
 
 
 def _now() -> str:

@@ -117,6 +117,7 @@ class HttpApi:
             "reports": canaries.report,
             "follow": in_force.follow,
             "in-force": in_force.in_force,
+            "namers": self._served,
             "rollouts": RolloutRoutes(store, time.time).rollouts,
             "openapi.json": self._describe,
         }
@@ -297,6 +298,14 @@ class HttpApi:
         self._ready(namespace)
         delegation = self._names.delegate(namespace, dtab, Path.read(path))
         return Reply(dump(await delegation_json(delegation, DELEGATE_SECONDS)), 200, JSON)
+
+    async def _served(self, _request: Request, _namespace: str | None) -> Answer:
+        served = self._names.served
+        shown = {
+            "configured": sorted(str(prefix) for prefix in served.configured or ()),
+            "system": sorted(str(Path.of("$", name)) for name in served.system),
+        }
+        return Reply(dump(shown) + b"\n", 200, JSON)
 
     async def _show_bound_names(self, request: Request, _namespace: str | None) -> Answer:
         if request.method not in ("GET", "HEAD"):
