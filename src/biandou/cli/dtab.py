@@ -26,6 +26,7 @@ from biandou.cli.dtab_shared import (
     write,
 )
 from biandou.cli.dtab_status import Wait, WaitingCommand, status, wait_in_force
+from biandou.cli.dtab_test import try_tests
 from biandou.cli.dtab_trial import For, MaxErrorRise, MinRequests, To, Trial, abort, promote
 from biandou.cli.namerd_http import Namerd, NamerdFailed
 
@@ -176,6 +177,7 @@ dtab.command("abort")(abort)
 dtab.command("promote")(promote)
 dtab.command("status", cls=WaitingCommand)(status)
 dtab.command("lint")(lint)
+dtab.command("test")(try_tests)
 
 
 def _now() -> str:
