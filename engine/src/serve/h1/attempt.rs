@@ -13,6 +13,7 @@ use super::classified::Asked;
 use super::exchange::{H1Exchange, Told};
 use super::relay::{self, Broken, NEVER, Rest, Upload, Waits, shorter_or_never};
 use super::request::{self, HeadParts};
+use super::streaming::Streaming;
 use super::{Connection, Next, Scratch, forwarded, upgrade};
 use crate::context::Deadline;
 use crate::endpoint::{InFlight, Outcome};
@@ -21,6 +22,11 @@ use crate::route::{Hop, Sent, Served, Unsent};
 use crate::stats::Counted;
 use crate::stream::Stream;
 use crate::tls::peer;
+
+/// What has passed, if the time is over.
+fn passed(deadline: Option<(Instant, Late)>) -> Option<Late> {
+    deadline.and_then(|(by, late)| (by <= Instant::now()).then_some(late))
+}
 
 impl H1Exchange<'_, '_> {
     /// Sends the request to one endpoint and passes its response on.
@@ -274,14 +280,12 @@ impl H1Exchange<'_, '_> {
         let towards = Waits {
             stall_ms: upstream_stall_ms,
             until_ms: deadline.as_ref().map_or(NEVER, |(by, _)| {
-                worker.now_us() / 1000 + by.duration_since(Instant::now()).as_millis() as u64
+                worker.now_us() / 1000 + by.duration_since(Instant::now()).as_millis() as u64 + 2
             }),
             ..waits
         };
         towards.write(endpoint, output).await.map_err(|(written, error)| {
-            if let Some((by, late)) = &deadline
-                && *by <= Instant::now()
-            {
+            if let Some(late) = passed(deadline) {
                 Lost::Late(late.failure(&hop.endpoint.text))
             } else if written == 0 {
                 Lost::Unwritten(error)
@@ -295,13 +299,12 @@ impl H1Exchange<'_, '_> {
         let begun = Cell::new(false);
         let mut answer = Answer {
             waits,
+            server,
             hop,
             request,
             reply,
             response,
             back,
-            limits: &server.limits,
-            clear_context: server.plan.clear_context,
             caller_stays: request.keep_alive && !worker.is_draining(),
             uploaded: &uploaded,
             may_switch: upgrade::wanted(request, input.bytes()).is_some(),
@@ -317,6 +320,9 @@ impl H1Exchange<'_, '_> {
             asked,
         };
         let relayed = if body.is_done() {
+            if let Some(streaming) = Streaming::begin(request.body, &stats.request_streams, worker) {
+                streaming.end(worker);
+            }
             let (_, mut caller_writes) = stream.split();
             let relayed = answer.pass_on(endpoint, &mut caller_writes).await;
             self.begun |= begun.get();
@@ -361,15 +367,21 @@ impl H1Exchange<'_, '_> {
                     done: &uploaded,
                 },
             ));
+            let mut streaming = Streaming::begin(request.body, &stats.request_streams, worker);
             let mut uploading_over = false;
             let relayed = {
                 let mut answering = Box::pin(answer.pass_on(&mut endpoint_reads, &mut caller_writes));
                 poll_fn(|context| {
                     if !uploading_over && let Poll::Ready(sent) = uploading.as_mut().poll(context) {
                         uploading_over = true;
+                        if let Some(streaming) = streaming.take() {
+                            streaming.end(worker);
+                        }
                         match sent {
                             Err(Broken::Sink(error)) if error.kind() == io::ErrorKind::TimedOut && !begun.get() => {
-                                return Poll::Ready(Err(Lost::Silent(error)));
+                                // Which of two clocks has rung first says nothing.
+                                let late = passed(deadline).map(|late| late.failure(&hop.endpoint.text));
+                                return Poll::Ready(Err(late.map_or(Lost::Silent(error), Lost::Late)));
                             }
                             // An endpoint that stops reading may have answered: its response decides.
                             Ok(()) | Err(Broken::Sink(_)) => {}
