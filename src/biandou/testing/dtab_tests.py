@@ -12,10 +12,11 @@ from typing import Any, Final, NoReturn
 
 import yaml
 
-from biandou.dtab import NEG, Alt, Dtab, DtabSyntaxError, Leaf, NameTree, Path, Union, Weighted
+from biandou.dtab import NEG, Dtab, DtabSyntaxError, Leaf, NameTree, Path
 from biandou.dtab.bound import Addresses, Bound, Negative
 from biandou.dtab.delegate import Answer, evaluate
 from biandou.dtab.explain import Absent, Alternatives, Broken, Delegation, Found, Shares, Step, explain
+from biandou.dtab.likeness import comparable
 from biandou.dtab.tree import show_weight
 from biandou.errors import reason
 from biandou.live import Failed, Live, Ok, Pending, State
@@ -65,7 +66,7 @@ class DtabTest:
                 return None
             return [f"expected: {expected}", f"failed:   {said}"]
         tree = state.value.map(_id)
-        if self.error is not None or _comparable(tree) != _comparable(self.tree):
+        if self.error is not None or comparable(tree) != comparable(self.tree):
             return [f"expected: {expected}", f"came to:  {tree.simplified}"]
         others = {bound.residual for bound in state.value.leaves()} - {self.residual}
         if self.residual is not None and others:
@@ -230,19 +231,6 @@ _NOWHERE: Final[Live[Addresses]] = Live.ok(Negative())
 
 def _id(bound: Bound) -> Path:
     return bound.id
-
-
-def _comparable(tree: NameTree[Path]) -> NameTree[Path]:
-    """Give the tree in a form that is equal for trees that share alike: weights as parts of 1."""
-    simple = tree.simplified
-    if isinstance(simple, Alt):
-        return Alt(tuple(_comparable(branch) for branch in simple.trees))
-    if isinstance(simple, Union):
-        total = sum(branch.weight for branch in simple.branches) or 1.0
-        parts = [(str(branch.tree), round(branch.weight / total, 6), branch.tree) for branch in simple.branches]
-        parts.sort(key=lambda part: part[:2])
-        return Union(tuple(Weighted(weight, _comparable(part)) for _, weight, part in parts))
-    return simple
 
 
 def _show(delegation: Delegation) -> list[str]:

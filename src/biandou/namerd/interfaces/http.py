@@ -47,6 +47,7 @@ from biandou.namerd.interfaces.documents import (
 )
 from biandou.namerd.interfaces.in_force import InForceRoutes
 from biandou.namerd.interfaces.message import Answer, Reply, Request, Stream, text
+from biandou.namerd.interfaces.plans import PlanRoutes
 from biandou.namerd.interfaces.rollouts import RolloutRoutes
 from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names
@@ -103,7 +104,8 @@ class HttpApi:
         # A thousand linkers that watch one name are told what was written once.
         self._shared: WeakValueDictionary[tuple[Any, ...], Live[bytes]] = WeakValueDictionary()
         linkers = linkers or Linkers()
-        canaries = CanaryRoutes(store, Reports() if reports is None else reports, time.time, linkers)
+        reports = Reports() if reports is None else reports
+        canaries = CanaryRoutes(store, reports, time.time, linkers)
         in_force = InForceRoutes(Sights(store, names), linkers.in_force)
         self._routes: Mapping[str, Callable[[Request, str | None], Awaitable[Answer]]] = {
             "dtabs": self._dtabs,
@@ -118,6 +120,7 @@ class HttpApi:
             "follow": in_force.follow,
             "in-force": in_force.in_force,
             "namers": self._served,
+            "plan": PlanRoutes(store, names, reports, linkers).plan,
             "rollouts": RolloutRoutes(store, time.time).rollouts,
             "openapi.json": self._describe,
         }
