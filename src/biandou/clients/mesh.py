@@ -67,6 +67,7 @@ class _Link:
         self.channel = channel
         self.retired = False
         self._watching: Watching | None = None
+        self._alone = False
         self._users = 0
         self._idle: asyncio.TimerHandle | None = None
         self._closed = False
@@ -89,29 +90,32 @@ class _Link:
     async def stream(self, method: str, request: bytes) -> AsyncGenerator[bytes, None]:
         """Give what a method tells, in the one stream that namerds of ours have; raises `Ended`, `MalformedMessage`."""
         field = FIELDS.get(method)
-        if field is not None:
-            watching = self._watching
-            if watching is None or (watching.over and not watching.unknown):
-                watching = self._watching = Watching(self.channel)
-            if not watching.unknown:
-                wish = watching.wish(field, request)
-                try:
-                    while True:
-                        yield await wish.next()
-                except Ended as error:
-                    if not watching.unknown:
-                        raise error from None
-                finally:
-                    wish.close()
+        if field is not None and not self._alone:
+            if self._watching is None or self._watching.over:
+                self._watching = Watching(self.channel)
+            wish = self._watching.wish(field, request)
+            try:
+                while True:
+                    yield await wish.next()
+            except Ended as error:
+                if error.code is not grpc.StatusCode.UNIMPLEMENTED:
+                    raise error from None
+                # Linkerd's namerd, or an older one of ours.
+                self._alone = True
+                self._watching = None
+            finally:
+                wish.close()
         opened: Any = self.channel.unary_stream(method)
         call = opened(request)
         try:
-            async for message in call:
+            # Not `async for`: that makes a cycle, and whoever holds a call holds its connection.
+            while (message := await call.read()) is not grpc.aio.EOF:
                 yield message
         except grpc.aio.AioRpcError as error:
             raise ended(error) from error
         finally:
             call.cancel()
+            del call
 
     def retire(self) -> None:
         """Use it no more, and close it after its last user."""
@@ -120,6 +124,7 @@ class _Link:
             self._closed = True
             if self._watching is not None:
                 self._watching.close()
+                self._watching = None
             closing = asyncio.get_running_loop().create_task(self.channel.close(), name="closing a channel")
             # Nobody else keeps it until it is done.
             _closing.add(closing)

@@ -81,17 +81,16 @@ class Wish:
 
 
 class Watching:
-    """The stream; `over` says that it has ended, and `unknown` that this namerd does not have it."""
+    """The stream; `over` says that it has ended. A namerd that does not have it ends every wish as UNIMPLEMENTED."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         opened: Any = channel.stream_stream(WATCH)
-        self._call = opened()
+        self._call: Any = opened()
         self._numbers = itertools.count(1)
         self._wishes: dict[int, Wish] = {}
         self._waiting: list[bytes] = []
         self._wanted = asyncio.Event()
         self.over = False
-        self.unknown = False
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._read(), name=WATCH), loop.create_task(self._write(), name=WATCH)]
 
@@ -110,9 +109,11 @@ class Watching:
     def close(self) -> None:
         """End the stream."""
         self.over = True
-        for task in self._tasks:
-            task.cancel()
-        self._call.cancel()
+        call, self._call = self._call, None
+        if call is not None:
+            for task in self._tasks:
+                task.cancel()
+            call.cancel()
 
     def _send(self, wish: bytes) -> None:
         self._waiting.append(bytes_field(1, wish))
@@ -140,13 +141,13 @@ class Watching:
     async def _read(self) -> None:
         error: Exception = Ended(grpc.StatusCode.CANCELLED, "the stream has ended")
         try:
-            async for message in self._call:
+            # Not `async for`: that makes a cycle, and whoever holds a call holds its connection.
+            while (message := await self._call.read()) is not grpc.aio.EOF:
                 for number, value in fields(message):
                     if number == 1:
                         self._take(as_bytes(number, value))
         except grpc.aio.AioRpcError as failure:
             error = ended(failure)
-            self.unknown = failure.code() is grpc.StatusCode.UNIMPLEMENTED
         except MalformedMessage as failure:
             error = failure
         finally:
