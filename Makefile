@@ -43,7 +43,7 @@ $(VENV)/.engine: $(VENV)/.dependencies pyproject.toml $(RUST_SOURCES) $(wildcard
 
 # ── Using ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-demo: build ## two linkers, three services and a weight that moves, on loopback, in half a minute
+demo: build ## namerd, two linkers, a bad canary and a good one, on loopback, in half a minute
 	$(BIN)/biandou demo
 
 bench: build $(VENV)/.envoy ## measure against nginx, HAProxy and Envoy; writes benchmarks/results/

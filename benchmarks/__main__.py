@@ -11,13 +11,25 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import allocations, cache_miss, language, latency, memory, rounds, soak, speed, table
+from benchmarks import (
+    allocations,
+    cache_miss,
+    language,
+    latency,
+    memory,
+    plugins,
+    propagation,
+    rounds,
+    soak,
+    speed,
+    table,
+)
 from benchmarks.children import MissingProgramError
 from benchmarks.proxies import PROXIES
 from benchmarks.rounds import Pace
 
 PARTS = ("proxies", "memory", "cache-miss", "language")
-MORE_PARTS = ("soak", "allocations", "latency", *speed.PARTS)
+MORE_PARTS = ("soak", "allocations", "latency", "plugins", "propagation", *speed.PARTS)
 """Parts that are measured when they are asked for: they take long."""
 
 
@@ -75,8 +87,10 @@ def main(words: Sequence[str] | None = None) -> int:
             ("memory", memory.run),
             ("cache-miss", cache_miss.run),
             ("soak", lambda at: soak.run(at, minutes=arguments.minutes)),
+            ("propagation", propagation.run),
             ("allocations", _at_pace(allocations.run, pace)),
             ("latency", _at_pace(latency.run, pace)),
+            ("plugins", _at_pace(plugins.run, pace)),
             *((name, _at_pace(run, pace)) for name, run in speed.PARTS.items()),
         ]
         for name, part in parts:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biandou.boundary import Answer, Endpoints, Mail, decode_clients, decode_mail, decode_tally, encode
-from biandou.config.plan import Letter, Plan
+from biandou.boundary import Advice, Answer, Endpoints, Mail, decode_clients, decode_mail, decode_tally, encode
+from biandou.config.plan import Plan
 from biandou.kinds import Register, kind_name
 from biandou.standard import BALANCERS, FAILURE_ACCRUALS, IDENTIFIERS
 from tests.letters.golden import (
+    ADVICE,
     ANSWERS,
     CLIENTS,
     ENDPOINTS,
@@ -34,7 +36,7 @@ from tests.letters.golden import (
 
 _engine = pytest.importorskip("biandou._engine", reason="the engine is not built (make build)")
 
-OUT: dict[str, type[Letter]] = {"plans": Plan, "answers": Answer, "endpoints": Endpoints}
+OUT: dict[str, Any] = {"plans": Plan, "answers": Answer, "endpoints": Endpoints, "advice": Advice}
 """The families that Python writes and the engine reads."""
 
 
@@ -74,6 +76,7 @@ def test_every_outcome_and_every_state_has_a_golden_letter() -> None:
     assert {type(answer.outcome) for answer in ANSWERS.values()} == set(msgspec.structs.fields(Answer)[0].type.__args__)
     states = next(field.type for field in msgspec.structs.fields(Endpoints) if field.name == "state")
     assert {type(letter.state) for letter in ENDPOINTS.values()} == set(states.__args__)
+    assert {type(letter) for letter in ADVICE.values()} == set(Advice.__args__)
 
 
 def test_every_kind_that_the_engine_runs_has_a_golden_letter() -> None:
@@ -122,6 +125,7 @@ def doors(bell: int) -> dict[str, Callable[[bytes], object]]:
         "plans": lambda data: _engine.Engine(data, bell),
         "answers": lambda data: engine.answer(1, data),
         "endpoints": engine.endpoints,
+        "advice": lambda data: engine.advise(1, data),
     }
 
 
@@ -134,7 +138,7 @@ def taken_or_refused(take: Callable[[bytes], object], data: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize("family", ["answers", "endpoints"])
+@pytest.mark.parametrize("family", ["answers", "endpoints", "advice"])
 def test_the_compiled_engine_takes_every_golden_letter(
     doors: dict[str, Callable[[bytes], object]], family: str
 ) -> None:

@@ -6,10 +6,12 @@ use crate::failure::Cause;
 use crate::wire::h1::{Method, Signals};
 
 /// What an attempt came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Class {
     Success,
     /// A failure that another attempt may mend.
+    #[serde(rename = "retryable")]
     RetryableFailure,
     Failure,
 }
@@ -35,9 +37,20 @@ pub enum Classifier {
     RetryableAll5xx,
     #[serde(rename = "io.l5d.http.allSuccessful")]
     AllSuccessful,
+    /// One in Python, called by its number. Without its word, `nonRetryable5XX`.
+    #[serde(rename = "plugin")]
+    Plugin { number: u32 },
 }
 
 impl Classifier {
+    /// The number of the classifier in Python that is to be asked, if it is one.
+    pub fn plugin(self) -> Option<u32> {
+        match self {
+            Self::Plugin { number } => Some(number),
+            _ => None,
+        }
+    }
+
     /// Says what a response comes to. What the endpoint itself says of another attempt goes before the method.
     pub fn response(self, method: Method, status: u16, signals: Signals) -> Class {
         if status < 500 {
@@ -74,7 +87,7 @@ impl Classifier {
 
     fn retries(self, method: Method) -> bool {
         match self {
-            Self::NonRetryable5xx | Self::AllSuccessful => false,
+            Self::NonRetryable5xx | Self::AllSuccessful | Self::Plugin { .. } => false,
             Self::RetryableRead5xx => method.is_safe(),
             Self::RetryableIdempotent5xx => method.is_idempotent(),
             Self::RetryableAll5xx => method.is_idempotent() || matches!(method, Method::Post | Method::Patch),

@@ -1,6 +1,7 @@
 //! Counts up what the workers have counted, for Python.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use crate::resolve::{Client, Resolved};
@@ -36,6 +37,14 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
         if let Some(log) = &router.access_log {
             let mut scope = Scope::new(&["rt", label, "access_log"]);
             scope.counters.insert("dropped".into(), log.dropped());
+            tally.scopes.push(scope);
+        }
+        if router.plan.plugins.is_some() {
+            let mut scope = Scope::new(&["rt", label, "plugins"]);
+            let waiting = router.consultations.waiting() as f64;
+            let unclassified = router.consultations.unclassified.load(Relaxed);
+            scope.gauges.insert("waiting".into(), waiting);
+            scope.counters.insert("unclassified".into(), unclassified);
             tally.scopes.push(scope);
         }
         if let Some(forgotten) = router.names.limits.forgotten() {

@@ -6,8 +6,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
@@ -21,10 +22,12 @@ use crate::plugin::{Advice, Consultations};
 use crate::roster::{Change, Roster};
 use crate::tally::{ClientsView, Tally};
 use crate::view::{self, Wanted};
-use crate::worker;
+use crate::worker::{self, Taken};
 
 /// Threads at the most: more than any machine this runs on has.
 const WORKERS_MAX: usize = 1024;
+/// How long a new plan is waited for to be taken on: workers do it between two requests.
+const TAKE_ON_MAX: Duration = Duration::from_secs(1);
 
 /// All routers of a plan, and the threads that serve them.
 #[derive(Debug)]
@@ -33,7 +36,7 @@ pub struct Engine {
     first: Mutex<Option<(Plan, Inherited)>>,
     roster: Arc<Roster>,
     /// To each worker; locked while a plan is taken on, so that one comes after the other.
-    workers: Mutex<Vec<mpsc::UnboundedSender<Change>>>,
+    workers: Mutex<Vec<mpsc::UnboundedSender<(Change, Taken)>>>,
     worker_count: usize,
     outbox: Arc<Outbox>,
     epoch: Instant,
@@ -92,12 +95,14 @@ impl Engine {
                 }
             })?;
         }
-        self.send(&workers, self.roster.commit(prepared, self.worker_count));
+        // The sockets listen already, so nobody waits for the workers.
+        let _taken = self.send(&workers, self.roster.commit(prepared, self.worker_count));
         Ok(self.roster.serving())
     }
 
     /// Replaces the plan while requests are served; gives back each server's router and address as they are then. What both plans
-    /// have is kept, with names, connections and counts. An error (a port in use, a file that cannot be read) changes nothing.
+    /// have is kept, with names, connections and counts. When it returns, the next request of each connection goes by the new one.
+    /// An error (a port in use, a file that cannot be read) changes nothing.
     pub fn replan(&self, plan: Plan, mut inherited: Inherited) -> io::Result<Vec<(String, SocketAddr)>> {
         let workers = lock(&self.workers);
         if workers.is_empty() || self.stop.borrow().is_some() {
@@ -117,17 +122,24 @@ impl Engine {
             let message = format!("takes effect at the next start: {unmet}");
             self.outbox.note(Level::Warning, "engine", message);
         }
-        self.send(&workers, self.roster.commit(prepared, self.worker_count));
+        let taken = self.send(&workers, self.roster.commit(prepared, self.worker_count));
+        if taken.recv_timeout(TAKE_ON_MAX) == Err(RecvTimeoutError::Timeout) {
+            let message = "a worker is busy, and takes on the new plan later".to_owned();
+            self.outbox.note(Level::Warning, "engine", message);
+        }
         Ok(self.roster.serving())
     }
 
-    fn send(&self, workers: &[mpsc::UnboundedSender<Change>], changes: Vec<Change>) {
+    /// Gives each worker its part; what comes back hangs up when all have taken it on.
+    fn send(&self, workers: &[mpsc::UnboundedSender<(Change, Taken)>], changes: Vec<Change>) -> Receiver<()> {
+        let (taken, all_taken) = channel();
         for (index, (worker, change)) in workers.iter().zip(changes).enumerate() {
-            if worker.send(change).is_err() {
+            if worker.send((change, taken.clone())).is_err() {
                 let message = format!("worker {index} has ended, and takes on no plan");
                 self.outbox.note(Level::Error, "engine", message);
             }
         }
+        all_taken
     }
 
     /// Takes the letters for Python.

@@ -34,6 +34,8 @@ pub enum Outgoing {
         headers: Vec<(String, String)>,
         peer: String,
         local: String,
+        /// The response that a classifier is asked about; nothing for a request that is to be identified.
+        answered: Option<Answered>,
     },
     /// Nobody waits any more for what this ticket asked.
     Cancel { ticket: u64 },
@@ -53,6 +55,15 @@ pub enum Outgoing {
     },
     /// The last request after `stop` is done, or the grace is over.
     Drained { unfinished: u64 },
+}
+
+/// A response that a classifier in Python is shown; header fields as Latin-1 text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The number of the classifier that is asked.
+    pub classifier: u32,
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
 }
 
 /// How urgent a note is.

@@ -1,17 +1,20 @@
 //! What plugins written in Python say of a request: a letter out, a letter back, and a bound on how many wait.
 //!
-//! A request asks once: Python runs the router's filters in order, then its Python identifiers. Text stands for bytes, a
+//! A request asks once: Python runs the router's filters in order, then its Python identifiers. A response asks once more if its
+//! service has a classifier in Python. Text stands for bytes, a
 //! character for each (Latin-1), as header fields hold any bytes.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
+use crate::classify::Class;
 use crate::identify::{Consumed, Identifier, Unidentified};
 use crate::mail::{Outbox, Outgoing, lock};
-use crate::wire::h1::RequestHead;
+use crate::wire::h1::{Header, RequestHead};
 
 /// A router's Python plugins.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -20,6 +23,8 @@ pub struct PluginPlan {
     pub timeout_ms: u64,
     /// So many requests wait for them at a time; more are refused.
     pub max_waiting: usize,
+    /// There are filters or identifiers among them: each request is shown to them before it is identified.
+    pub sees_requests: bool,
 }
 
 /// What the plugins say of a request.
@@ -38,6 +43,8 @@ pub enum Advice {
         headers: Vec<(String, String)>,
         body: String,
     },
+    /// What a classifier makes of a response.
+    Class { class: Class },
     /// A plugin failed; the kind is told to the caller, the detail is in Python's log.
     Failed { message: String },
 }
@@ -58,6 +65,8 @@ pub struct Consultations {
     router: usize,
     outbox: Arc<Outbox>,
     table: Mutex<Table>,
+    /// Responses of which the classifier in Python said nothing in time.
+    pub unclassified: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -82,12 +91,18 @@ impl Consultations {
             router,
             outbox,
             table: Mutex::default(),
+            unclassified: AtomicU64::new(0),
         }
     }
 
     /// The router that a ticket belongs to.
     pub fn router_of(ticket: u64) -> usize {
         (ticket >> TICKET_BITS) as usize
+    }
+
+    /// How many wait now.
+    pub fn waiting(&self) -> usize {
+        lock(&self.table).waiting.len()
     }
 
     /// Posts a request's letter, which `letter` makes for its ticket; `None` if too many wait.
@@ -198,6 +213,14 @@ pub fn push_header(name: &str, value: &str, out: &mut Vec<u8>) -> bool {
 /// A character for each byte.
 pub fn as_text(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
+}
+
+/// Names and values of header fields as text.
+pub fn fields_as_text(headers: &[Header], bytes: &[u8]) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .map(|header| (as_text(header.name.get(bytes)), as_text(header.value.get(bytes))))
+        .collect()
 }
 
 #[cfg(test)]

@@ -84,6 +84,17 @@ impl Stream {
         }
     }
 
+    /// Looks whether bytes have come with a new connection: until the first look it is taken for readable.
+    pub fn look(&self) {
+        if let Self::Plain(stream) = self {
+            let mut byte = [0u8];
+            // What is wrong with it the first read will tell.
+            let _looked = stream.try_io(Interest::READABLE, || {
+                Ok(rustix::net::recv(stream, &mut byte, RecvFlags::PEEK)?)
+            });
+        }
+    }
+
     /// Ready when a read may give something.
     pub fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

@@ -245,6 +245,9 @@ async fn leave(worker: Rc<Worker>, id: u64, removed: Listening) {
     }
 }
 
+/// Dropped when a worker has taken on its part of a plan.
+pub type Taken = std::sync::mpsc::Sender<()>;
+
 /// How a worker is told to stop: `None` while it runs, then the grace in milliseconds.
 pub type Stop = watch::Receiver<Option<u64>>;
 
@@ -254,7 +257,7 @@ pub fn run(
     index: usize,
     epoch: Instant,
     roster: &Arc<Roster>,
-    mut changes: mpsc::UnboundedReceiver<Change>,
+    mut changes: mpsc::UnboundedReceiver<(Change, Taken)>,
     outbox: &Arc<Outbox>,
     mut stop: Stop,
 ) -> std::io::Result<usize> {
@@ -268,7 +271,7 @@ pub fn run(
         let grace_ms = loop {
             tokio::select! {
                 biased;
-                Some(change) = changes.recv() => worker.change(change),
+                Some((change, _taken)) = changes.recv() => worker.change(change),
                 // An error means that the engine itself is gone: stop at once.
                 stopped = stop.wait_for(Option::is_some) => break stopped.map_or(0, |grace_ms| grace_ms.unwrap_or(0)),
             }

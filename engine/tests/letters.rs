@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use biandou_engine::access_log::RollPolicy;
 use biandou_engine::balance::Kind;
 use biandou_engine::budget::BudgetPlan;
-use biandou_engine::classify::Classifier;
+use biandou_engine::classify::{Class, Classifier};
 use biandou_engine::endpoint::Policy;
 use biandou_engine::endpoint::backoff::Backoff;
 use biandou_engine::identify::Identifier;
 use biandou_engine::letters::{read, write};
 use biandou_engine::limit::RateLimit;
-use biandou_engine::mail::{Answer, Endpoints, EndpointsState, Level, Outcome, Outgoing};
+use biandou_engine::mail::{Answer, Answered, Endpoints, EndpointsState, Level, Outcome, Outgoing};
 use biandou_engine::plan::{OutlierPlan, Plan, ServicePolicy};
+use biandou_engine::plugin::{Advice, Named, PluginPlan};
 use biandou_engine::tally::{ClientView, ClientsView, EndpointView, Scope, Stat, Tally};
 use serde::de::DeserializeOwned;
 
@@ -68,6 +69,12 @@ fn a_plan_arrives_with_every_key() {
     );
     assert_eq!(outgoing.binding_timeout_ms, 2_500);
     assert!(outgoing.originator);
+    let plugins = PluginPlan {
+        timeout_ms: 700,
+        max_waiting: 9,
+        sees_requests: false,
+    };
+    assert_eq!((&outgoing.plugins, &incoming.plugins), (&Some(plugins), &None));
     let log = outgoing.access_log.as_ref().expect("an access log");
     assert_eq!(
         (&*log.path, log.roll, log.append, log.rotate_count),
@@ -210,7 +217,7 @@ fn every_outcome_arrives() {
         panic!("{:?}", answers["invalid"].outcome);
     };
     assert_eq!(message, "'=>' expected at line 1, column 3");
-    assert_eq!(answers.len(), 9);
+    assert_eq!(answers.len(), 10);
 }
 
 #[test]
@@ -244,6 +251,59 @@ fn every_policy_of_a_service_arrives() {
     ] {
         assert_eq!(answers[&format!("classified by {name}")].policy.classifier, classifier);
     }
+    assert_eq!(
+        answers["classified in Python"].policy.classifier,
+        Classifier::Plugin { number: 4_000_000_000 }
+    );
+}
+
+#[test]
+fn all_that_plugins_can_say_arrives() {
+    let text = |text: &str| text.to_owned();
+    let class = |class| Advice::Class { class };
+    let expected = BTreeMap::from([
+        (
+            text("go on"),
+            Advice::Go {
+                remove: vec![text("x-old")],
+                add: vec![(text("X-New"), text("\u{e9}"))],
+                names: vec![
+                    Named::Reason {
+                        reason: text("no tenant"),
+                    },
+                    Named::Path {
+                        path: text("/acme/web"),
+                    },
+                ],
+            },
+        ),
+        (
+            text("go on unchanged"),
+            Advice::Go {
+                remove: vec![],
+                add: vec![],
+                names: vec![],
+            },
+        ),
+        (
+            text("reply"),
+            Advice::Reply {
+                status: 401,
+                headers: vec![(text("WWW-Authenticate"), text("Bearer"))],
+                body: text("who\u{ff}"),
+            },
+        ),
+        (text("class success"), class(Class::Success)),
+        (text("class retryable"), class(Class::RetryableFailure)),
+        (text("class failure"), class(Class::Failure)),
+        (
+            text("failed"),
+            Advice::Failed {
+                message: text("the plugin com.example.bad failed"),
+            },
+        ),
+    ]);
+    assert_eq!(taken::<Advice>("advice"), expected);
 }
 
 #[test]
@@ -441,6 +501,24 @@ fn mail_leaves_with_these_bytes() {
                 ],
                 peer: "127.0.0.1:5000".to_owned(),
                 local: "127.0.0.1:4140".to_owned(),
+                answered: None,
+            }],
+        ),
+        (
+            "consult about a response",
+            vec![Outgoing::Consult {
+                ticket: 8,
+                router: "outgoing".to_owned(),
+                method: "PUT".to_owned(),
+                target: "/a".to_owned(),
+                headers: vec![],
+                peer: "127.0.0.1:5000".to_owned(),
+                local: "127.0.0.1:4140".to_owned(),
+                answered: Some(Answered {
+                    classifier: 4_000_000_000,
+                    status: 503,
+                    headers: vec![("X-B".to_owned(), "1".to_owned())],
+                }),
             }],
         ),
         ("cancel", vec![Outgoing::Cancel { ticket: 7 }]),

@@ -12,7 +12,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -67,6 +67,14 @@ class Drained(Letter, frozen=True, tag="drained"):
     unfinished: int = 0
 
 
+class Answered(Letter, frozen=True):
+    """A response that one of the router's classifiers, called by its number, is asked about."""
+
+    classifier: int
+    status: int
+    headers: list[tuple[str, str]]
+
+
 class Consult(Letter, frozen=True, tag="consult"):
     """A request of a router that has plugins in Python; text stands for bytes, a character for each (Latin-1)."""
 
@@ -77,6 +85,7 @@ class Consult(Letter, frozen=True, tag="consult"):
     headers: list[tuple[str, str]]
     peer: str
     local: str
+    answered: Answered | None = None
 
 
 class Cancel(Letter, frozen=True, tag="cancel"):
@@ -173,7 +182,13 @@ class PluginFailed(Letter, frozen=True, tag="failed"):
     message: str
 
 
-Advice = GoOn | OwnReply | PluginFailed
+class Classified(Letter, frozen=True, tag="class"):
+    """What a classifier makes of a response."""
+
+    class_: Literal["success", "retryable", "failure"] = msgspec.field(name="class")
+
+
+Advice = GoOn | OwnReply | Classified | PluginFailed
 """What the plugins say of a request."""
 
 

@@ -17,8 +17,11 @@ class PluggableRegister(Register[K]):
     Reading what is installed takes time and memory, so it happens at the first kind that is not built in.
     """
 
-    def __init__(self, room: str, kinds: Iterable[type[K]] = (), *, planned: Iterable[str] = ()) -> None:
+    def __init__(
+        self, room: str, kinds: Iterable[type[K]] = (), *, planned: Iterable[str] = (), group: str | None = None
+    ) -> None:
         super().__init__(room, kinds, planned=planned)
+        self._group = f"biandou.{group or room}"
         self._offered: dict[str, Any] | None = None
 
     def get(self, name: str) -> type[K] | None:
@@ -38,7 +41,7 @@ class PluggableRegister(Register[K]):
             from importlib.metadata import entry_points  # noqa: PLC0415  costs 35 ms that few configurations need
 
             offered: dict[str, Any] = {}
-            for entry in entry_points(group=f"biandou.{self.room}"):
+            for entry in entry_points(group=self._group):
                 taken = offered.setdefault(entry.name, entry)
                 if taken.value != entry.value or super().get(entry.name) is not None:
                     other = super().get(entry.name)

@@ -9,38 +9,15 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from biandou.clients.backoff import Backoff as Backoff  # noqa: PLC0414 - has its place here for those above
+from biandou.clients.backoff import ConstantBackoff as ConstantBackoff  # noqa: PLC0414 - as above
+from biandou.clients.backoff import JitteredBackoff as JitteredBackoff  # noqa: PLC0414 - as above
+from biandou.clients.backoff import Milliseconds as Milliseconds  # noqa: PLC0414 - as above
 from biandou.clients.tls import PROTOCOLS, check_known
 from biandou.clients.tls import ClientAuth as ClientAuth  # noqa: PLC0414 - has its place here for those above
 from biandou.clients.tls import ClientTls as ClientTls  # noqa: PLC0414 - has its place here for those above
 from biandou.kinds import Keys as Keys  # noqa: PLC0414 - has its place here for those above
 from biandou.kinds import Kind
-
-Milliseconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-"""A time, as Linkerd's 32-bit keys hold it."""
-
-
-# ── Backoff ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class ConstantBackoff(Kind, frozen=True, kw_only=True, tag="constant"):
-    """The same wait each time."""
-
-    ms: Milliseconds = 0
-
-
-class JitteredBackoff(Kind, frozen=True, kw_only=True, tag="jittered"):
-    """First `minMs`, then at random between `minMs` and three times the last wait, `maxMs` at most."""
-
-    min_ms: Milliseconds
-    max_ms: Milliseconds
-
-    def __post_init__(self) -> None:
-        """Raise `ValueError` unless 0 < minMs ≤ maxMs."""
-        if not 0 < self.min_ms <= self.max_ms:
-            raise ValueError(f"minMs must be above 0 and not above maxMs, found {self.min_ms} and {self.max_ms}")
-
-
-Backoff = ConstantBackoff | JitteredBackoff
 
 # ── Failure accrual ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,4 +1,4 @@
-"""A request as plugins in Python see it.
+"""A request and its response as plugins in Python see them.
 
 Text stands for bytes, a character for each (Latin-1): header fields may hold any.
 """
@@ -43,3 +43,11 @@ class PluginRequest:
     def path(self) -> str:
         """The target without its query."""
         return self.target.partition("?")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class PluginResponse:
+    """The head of a response."""
+
+    status: int
+    headers: Headers

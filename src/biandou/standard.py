@@ -12,11 +12,13 @@ from typing import Any, Final
 
 from biandou.balancers import ApertureBalancer, EwmaBalancer, HeapBalancer, P2cBalancer, RoundRobinBalancer
 from biandou.identifiers import http
+from biandou.interpreters.consul import ConsulInterpreterKind
 from biandou.interpreters.fs import FsInterpreterKind
 from biandou.interpreters.local import DefaultInterpreterKind
 from biandou.interpreters.mesh import MeshInterpreterKind
 from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
 from biandou.kinds import Register
+from biandou.namers.consul import ConsulNamerKind
 from biandou.namers.fs import FsNamerKind
 from biandou.namers.rewrite import RewriteNamerKind
 from biandou.plugins import PluggableRegister
@@ -39,6 +41,7 @@ from biandou.policies import (
     SuccessRateWindowed,
     ZipkinTracePropagator,
 )
+from biandou.stores.consul import ConsulStoreKind
 from biandou.stores.etcd import EtcdStoreKind
 from biandou.stores.in_memory import InMemoryStoreKind
 from biandou.stores.sqlite import SqliteStoreKind
@@ -73,6 +76,7 @@ INTERPRETERS: Final[Register[Any]] = PluggableRegister(
     "interpreters",
     (
         DefaultInterpreterKind,
+        ConsulInterpreterKind,
         FsInterpreterKind,
         NamerdHttpInterpreterKind,
         MeshInterpreterKind,
@@ -80,7 +84,6 @@ INTERPRETERS: Final[Register[Any]] = PluggableRegister(
     planned=(
         "io.l5d.namerd",
         "io.l5d.k8s.configMap",
-        "io.l5d.consul.interpreter",
         "io.l5d.k8s.istio",
     ),
 )
@@ -88,11 +91,11 @@ INTERPRETERS: Final[Register[Any]] = PluggableRegister(
 NAMERS: Final[Register[Any]] = PluggableRegister(
     "namers",
     (
+        ConsulNamerKind,
         FsNamerKind,
         RewriteNamerKind,
     ),
     planned=(
-        "io.l5d.consul",
         "io.l5d.curator",
         "io.l5d.dnssrv",
         "io.l5d.k8s",
@@ -142,7 +145,7 @@ FAILURE_ACCRUALS: Final[Register[Any]] = Register(
     ),
 )
 
-RESPONSE_CLASSIFIERS: Final[Register[Any]] = Register(
+RESPONSE_CLASSIFIERS: Final[Register[Any]] = PluggableRegister(
     "response classifiers",
     (
         NonRetryable5xx,
@@ -151,6 +154,7 @@ RESPONSE_CLASSIFIERS: Final[Register[Any]] = Register(
         RetryableAll5xx,
         AllSuccessful,
     ),
+    group="classifiers",
 )
 
 TRACE_PROPAGATORS: Final[Register[Any]] = Register(
@@ -194,13 +198,11 @@ STORES: Final[Register[Any]] = PluggableRegister(
     (
         SqliteStoreKind,
         InMemoryStoreKind,
+        ConsulStoreKind,
         EtcdStoreKind,
         ZkStoreKind,
     ),
-    planned=(
-        "io.l5d.consul",
-        "io.l5d.k8s",
-    ),
+    planned=("io.l5d.k8s",),
 )
 
 ROOMS: Final[Mapping[str, Register[Any]]] = {

@@ -205,3 +205,48 @@ def test_an_empty_dtab_has_a_form_too() -> None:
 def test_json_that_is_no_dtab_is_refused() -> None:
     with pytest.raises(ValueError, match="the JSON of a dtab is"):
         read_input('{"dtab": 5}')
+
+
+@pytest.mark.parametrize("words", [["update", "--wait", "default", "-"], ["update", "default", "-", "--wait=5"]])
+async def test_wait_may_stand_alone_or_say_how_long(url: str, words: list[str]) -> None:
+    ran = await run(*words, stdin="/svc=>/c")
+    assert (ran.status, ran.output.startswith("Updated default\nIn force in 0 linkers after 0.")) == (0, True)
+
+
+@pytest.mark.parametrize("wait", ["--wait=soon", "--wait=-1"])
+async def test_a_wait_that_is_no_time_changes_nothing(url: str, wait: str) -> None:
+    before = (await run("get", "default")).output
+    assert (await run("update", "default", "-", wait, stdin="/svc=>/c")).status != 0
+    assert (await run("get", "default")).output == before
+
+
+async def test_status_without_linkers_says_so(url: str) -> None:
+    assert (await run("status", "default")).output == "# version MQ==, in force in 0 of 0 linkers\n"
+    assert (await run("status", "none")).output == "# there is no such namespace, in force in 0 of 0 linkers\n"
+    assert json.loads((await run("status", "default", "--json")).output)["rollout"] is None
+    assert (await run("status")).errors == "Error: status requires a name argument\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--to", "five"], "five is no share"),
+        (["--to", "5%", "--for", "long"], "long is no time"),
+        (["--to", "100%"], "more than 0 and less than 100 percent"),
+        (["--for", "5m"], "--for goes with --to"),
+    ],
+)
+async def test_a_trial_that_makes_no_sense_is_refused(url: str, words: list[str], complaint: str) -> None:
+    ran = await run("update", "default", "-", *words, stdin="/svc=>/c")
+    assert ran.status == 255
+    assert complaint in ran.errors
+
+
+async def test_a_trial_begins_is_shown_and_aborted(url: str) -> None:
+    before = (await run("get", "default")).output
+    ran = await run("update", "default", "-", "--to", "5%", "--for", "1h", stdin="/svc=>/c")
+    assert ran.output == "5% of the linkers try it: biandou dtab status default says how it goes\n"
+    assert "about to be tried by 5% of the linkers" in (await run("status", "default")).output
+    assert (await run("abort", "default")).output == "the new dtab was aborted: by ann\n"
+    assert (await run("promote", "default")).status == 255
+    assert (await run("get", "default")).output == before

@@ -84,7 +84,6 @@ BAD: list[tuple[str, list[str]]] = [
     (
         in_router("streamingEnabled: false\nstreamAfterContentLengthKB: 5"),
         [
-            "l.yaml:4:21: routers[0].streamingEnabled: `streamingEnabled` is known but not built yet",
             "l.yaml:5:31: routers[0].streamAfterContentLengthKB: Conflicting streaming options set. Can't disable "
             "streaming and set streamAfterContentLengthKB in http",
         ],
@@ -378,8 +377,6 @@ def test_keys_that_linkerd_removed_are_unknown(key: str) -> None:
 
 
 UNBUILT = [
-    (in_router("streamingEnabled: false"), "routers[0].streamingEnabled", "streamingEnabled"),
-    (in_router("compressionLevel: 5"), "routers[0].compressionLevel", "compressionLevel"),
     (in_router("announcers: [{kind: io.l5d.serversets}]"), "routers[0].announcers[0].kind", "io.l5d.serversets"),
     (
         in_router("client: {requestAuthorizers: [{kind: io.l5d.k8s.istio}]}"),
@@ -387,10 +384,6 @@ UNBUILT = [
         "io.l5d.k8s.istio",
     ),
     (in_server("announce: [/#/io.l5d.serversets/web]"), "routers[0].servers[0].announce", "announce"),
-    (in_server("socketOptions: {reuseAddr: false}"), "routers[0].servers[0].socketOptions.reuseAddr", "reuseAddr"),
-    (HEAD + "admin: {httpIdentifierPort: 1}", "admin.httpIdentifierPort", "httpIdentifierPort"),
-    (HEAD + "admin: {tls: {certPath: a, keyPath: b}}", "admin.tls", "tls"),
-    (HEAD + "admin: {socketOptions: {reusePort: true}}", "admin.socketOptions", "socketOptions"),
     (HEAD + "namers: [{kind: io.l5d.zkLeader, zkAddrs: []}]", "namers[0].kind", "io.l5d.zkLeader"),
     (HEAD + "telemetry: [{kind: io.l5d.statsd}]", "telemetry[0].kind", "io.l5d.statsd"),
 ]

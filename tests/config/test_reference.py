@@ -106,10 +106,33 @@ routers:
 """,
 }
 
+GOOD["Consul"] = """
+namers:
+- kind: io.l5d.consul
+  host: 127.0.0.1
+  port: 8500
+  includeTag: true
+  useHealthCheck: true
+  healthStatuses: [passing, warning]
+  token: 8d1b2a6e-0000-0000-0000-000000000000
+  setHost: true
+  consistencyMode: stale
+  failFast: true
+  preferServiceAddress: false
+  weights: [{tag: primary, weight: 100}]
+  fixedLengthStreamedAfterKB: 5120
+  tls: {commonName: consul.io, trustCerts: [ROOT/ca.pem]}
+  transferMetadata: true
+routers:
+- protocol: http
+  dtab: /svc => /#/io.l5d.consul/.local
+  servers: [{}]
+"""
+
 LACKING = {
-    "Consul": (
-        "namers: [{kind: io.l5d.consul, host: 127.0.0.1, port: 8500}]\nrouters: [{protocol: http, servers: [{}]}]",
-        ["f:1:17: namers[0].kind: `io.l5d.consul` is known but not built yet"],
+    "Marathon": (
+        "namers: [{kind: io.l5d.marathon, host: marathon.mesos}]\nrouters: [{protocol: http, servers: [{}]}]",
+        ["f:1:17: namers[0].kind: `io.l5d.marathon` is known but not built yet"],
     ),
     "namerd": (
         "routers: [{protocol: http, servers: [{}], interpreter: {kind: io.l5d.namerd, dst: /$/inet/namerd/4100}}]",

@@ -131,8 +131,6 @@ async def test_the_routers_own_dtab_and_the_requests_go_along() -> None:
             await name.until(leaf(7))
         with Observed(ours.bind(Dtab.read("/svc => /$/inet/127.0.0.1/9"), Path.read("/svc/web"))) as name:
             await name.until(leaf(9))
-        # Who has no entries of his own is answered from what namerd has bound for all.
-        assert "/api/1/bind/default?path=/svc/web&watch=true" in namerd.asked
 
 
 async def test_what_was_told_last_holds_while_namerd_is_away_and_is_mended_when_it_is_back() -> None:

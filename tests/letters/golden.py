@@ -10,13 +10,16 @@ from typing import Any, Final
 import msgspec
 
 from biandou.boundary import (
+    Advice,
     Answer,
+    Answered,
     Ask,
     BadOverride,
     BindFailure,
     BoundTree,
     Branch,
     Cancel,
+    Classified,
     ClientsView,
     ClientView,
     Consult,
@@ -28,9 +31,14 @@ from biandou.boundary import (
     EndpointsPending,
     EndpointsStatus,
     EndpointView,
+    GoOn,
     Mail,
+    NamedPath,
     NegativeTree,
     Note,
+    NotNamed,
+    OwnReply,
+    PluginFailed,
     Release,
     Scope,
     Stat,
@@ -50,6 +58,7 @@ from biandou.config.plan import (
     NeverRoll,
     OutlierPlan,
     Plan,
+    PluginPlan,
     PoolPlan,
     RateLimitPlan,
     RouterPlan,
@@ -112,6 +121,7 @@ PLANS: Final = {
                     ServerPlan(ip="::1", port=0, idle_timeout_ms=None),
                 ],
                 base_dentries=["/svc => /#/io.l5d.fs", "/svc/* => /$/inet/127.0.0.1/8080 | ~"],
+                plugins=PluginPlan(timeout_ms=700, max_waiting=9, sees_requests=False),
                 binding_timeout_ms=2_500,
                 binding_cache=BindingCachePlan(paths=10, trees=20, bounds=30, clients=40, idle_ttl_ms=50_000),
                 http=HttpLimits(
@@ -180,6 +190,9 @@ ANSWERS: Final = {
         )
         for name in ("nonRetryable5XX", "retryableIdempotent5XX", "retryableAll5XX", "allSuccessful")
     },
+    "classified in Python": Answer(
+        outcome=NegativeTree(), policy=ServicePolicy(classifier={"kind": "plugin", "number": 4_000_000_000})
+    ),
     "negative": Answer(outcome=NegativeTree()),
     "failed": Answer(outcome=BindFailure(message="Unknown namer: böse for path: /$/böse")),
     "invalid": Answer(outcome=BadOverride(message="'=>' expected at line 1, column 3")),
@@ -241,6 +254,18 @@ ENDPOINTS: Final = {
     "status": _endpoints(EndpointsStatus(code=404)),
 }
 
+ADVICE: Final[dict[str, Advice]] = {
+    "go on": GoOn(
+        remove=["x-old"],
+        add=[("X-New", "\xe9")],
+        names=[NotNamed(reason="no tenant"), NamedPath(path="/acme/web")],
+    ),
+    "go on unchanged": GoOn(),
+    "reply": OwnReply(status=401, headers=[("WWW-Authenticate", "Bearer")], body="who\xff"),
+    **{f"class {name}": Classified(class_=name) for name in ("success", "retryable", "failure")},
+    "failed": PluginFailed(message="the plugin com.example.bad failed"),
+}
+
 MAIL: Final[dict[str, list[Mail]]] = {
     "ask": [Ask(ticket=1, router="outgoing", path="/svc/web", dtab=[])],
     "ask, large ticket, with a dtab": [
@@ -260,6 +285,18 @@ MAIL: Final[dict[str, list[Mail]]] = {
             headers=[("Host", "web"), ("X-A", "\xe9")],
             peer="127.0.0.1:5000",
             local="127.0.0.1:4140",
+        )
+    ],
+    "consult about a response": [
+        Consult(
+            ticket=8,
+            router="outgoing",
+            method="PUT",
+            target="/a",
+            headers=[],
+            peer="127.0.0.1:5000",
+            local="127.0.0.1:4140",
+            answered=Answered(classifier=4_000_000_000, status=503, headers=[("X-B", "1")]),
         )
     ],
     "cancel": [Cancel(ticket=7)],
@@ -328,6 +365,7 @@ FAMILIES: Final[Mapping[str, Mapping[str, Letter | Sequence[Letter]]]] = {
     "plans": PLANS,
     "answers": ANSWERS,
     "endpoints": ENDPOINTS,
+    "advice": ADVICE,
     "mail": MAIL,
     "tallies": TALLIES,
     "clients": CLIENTS,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path as FilePath
 
 import pytest
 
+from biandou.boundary import GoOn, NamedPath, NotNamed, OwnReply, PluginFailed
 from biandou.config.plan import ClientPolicy
 from biandou.dtab import Dtab, Path
 from biandou.identifiers.http import HeaderIdentifier, HeaderTokenIdentifier
+from biandou.identifiers.interface import PythonIdentifierKind
 from biandou.interpreters.local import LocalInterpreter
 from biandou.linker.explain import Explanation, Node, Subject, explain
 from biandou.linker.identify import Request
@@ -151,3 +154,31 @@ async def test_a_status_is_no_endpoint_and_no_problem(root: FilePath) -> None:
     told_ = await told(root, "/svc=>/$/io.buoyant.http.status/503")
     assert [client.state for client in told_.resolution] == ["answered with status 503"]
     assert told_.problem is None
+
+
+class Tenant(PythonIdentifierKind, frozen=True, kw_only=True, tag="com.example.tenant"):
+    """An identifier in Python."""
+
+
+async def test_an_edge_is_explained_without_the_headers_that_it_does_not_believe(root: FilePath) -> None:
+    request = Request(headers=(("Host", "web"), ("L5D-Dtab", "/svc => /#/io.l5d.fs/web-v2"), ("l5d-name", "/other")))
+    inside = subject(root, "/svc => /#/io.l5d.fs")
+    edge = replace(inside, edge=True)
+    assert (await explain(inside, request)).name == "/svc/other"
+    told = await explain(edge, request)
+    assert (told.name, told.override) == ("/svc/web", "")
+
+
+async def test_what_plugins_say_is_the_first_step(root: FilePath) -> None:
+    plain = subject(root, "/svc => /#/io.l5d.fs")
+    named = replace(plain, identifiers=[Tenant(), HeaderTokenIdentifier()])
+    assert "was not run" in str((await explain(named, WEB)).problem)
+    told = await explain(named, WEB, GoOn(names=[NamedPath(path="/web-v2")]))
+    assert [(one.kind, one.name) for one in told.identification] == [("com.example.tenant", "/svc/web-v2")]
+    told = await explain(named, WEB, GoOn(names=[NotNamed(reason="no tenant")]))
+    assert [one.reason for one in told.identification] == ["no tenant", None]
+    assert told.name == "/svc/web"
+    told = await explain(plain, WEB, GoOn(remove=["host"], add=[("Host", "web-v2")]))
+    assert told.name == "/svc/web-v2"
+    assert (await explain(plain, WEB, OwnReply(status=401))).problem == "401: a filter answers itself"
+    assert (await explain(plain, WEB, PluginFailed(message="it broke"))).problem == "500: it broke"

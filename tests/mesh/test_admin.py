@@ -251,3 +251,32 @@ async def test_only_a_post_with_a_readable_grace_shuts_down(tmp_path: Path) -> N
         assert await linker.admin("/admin/ping") == b"pong"
         assert body_of(await ask("POST", "?grace=1.seconds")) == b"quitting\n"
         assert await linker.wait() == 0
+
+
+async def test_bodies_without_a_length_are_counted_both_ways(tmp_path: Path) -> None:
+    (tmp_path / "web").write_text("")
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    upload = b"POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with Origin(chunked) as origin, LinkerProcess(config(tmp_path)) as linker:
+        (tmp_path / "web").write_text(f"127.0.0.1 {origin.port}\n")
+        base = f"rt/main/server/127.0.0.1/{linker.port('main')}/http/stream"
+        assert not any(name.startswith(base) for name in await linker.metrics())
+        async with Caller(linker.port("main")) as caller:
+
+            async def served() -> int:
+                return status_of(await caller.ask(get("web")))
+
+            await becomes("the endpoint is known", served, lambda status: status == 200)
+            assert status_of(await caller.ask(upload + b"2\r\nhi\r\n0\r\n\r\n")) == 200
+            caller.writer.write(upload + b"2\r\nhi\r\n")
+
+            async def pending() -> list[Any]:
+                metrics = await linker.metrics()
+                return [metrics.get(f"{base}/{way}/pending") for way in ("request", "response")]
+
+            await becomes("an upload is under way", pending, lambda counts: counts[0] == 1)
+            metrics = await linker.metrics()
+            assert (metrics[f"{base}/request/opened"], metrics[f"{base}/request/closed"]) == (2, 1)
+            assert metrics[f"{base}/response/opened"] >= 2
+        await becomes("who has left uploads nothing", pending, lambda counts: counts == [0, 0])
+        assert (await linker.metrics())[f"{base}/request/closed"] == 2

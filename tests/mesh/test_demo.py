@@ -1,4 +1,4 @@
-"""`biandou demo` shows what it promises: traffic moves, an instance dies, and no request fails."""
+"""`biandou demo` shows what it promises: a bad version is rolled back, a good one promoted, and no request fails."""
 
 from __future__ import annotations
 
@@ -36,29 +36,32 @@ def shares(text: str, phase: str) -> dict[str, int]:
     """Give the summary's line of a phase: percent by instance."""
     found = re.search(rf"^{re.escape(phase)} +(.+)$", text, re.MULTILINE)
     assert found is not None, text
-    names = ("web-v1-a", "web-v1-b", "web-v2", "users")
+    names = ("web-v1-a", "web-v1-b", "web-v2", "web-v3", "users")
     return dict(zip(names, map(int, re.findall(r"(\d+)%", found[1])), strict=True))
 
 
-async def test_traffic_moves_with_the_dtab_and_no_request_fails_when_an_instance_dies() -> None:
-    demo = await start_demo("--seconds", "12", "--plain")
-    async with asyncio.timeout(60):
+async def test_canaries_decide_by_themselves_and_no_request_fails_when_an_instance_dies_either() -> None:
+    demo = await start_demo("--seconds", "15", "--plain")
+    async with asyncio.timeout(90):
         output = (await demo.communicate())[0].decode()
     assert demo.returncode == 0, output
     found = re.search(r"(\d+) requests, (\d+) failed", output)
     assert found is not None, output
     assert int(found[1]) > 500
     assert int(found[2]) == 0
-    first = shares(output, "every request for web goes to v1")
-    assert first["web-v2"] == 0
+    first = shares(output, "v1 has all of web")
+    assert first["web-v2"] == first["web-v3"] == 0
     assert first["web-v1-a"] > 10
     assert first["web-v1-b"] > 10
-    assert 0 < shares(output, "the dtab is edited: 10 % of web to v2")["web-v2"] < 20
-    assert 25 < shares(output, "the dtab is edited: half of web to v2")["web-v2"] < 50
-    killed = shares(output, "web-v1-b is killed: web-v1-a takes over")
+    killed = shares(output, "an instance of v1 is killed")
     assert killed["web-v1-b"] <= 5
-    assert killed["web-v1-a"] > 25
-    last = shares(output, "the dtab is edited: all of web to v2")
+    assert killed["web-v1-a"] > 60
+    assert re.search(r"canary: rolled back, 0% to web-v2: \d+% of \d+ requests failed, more than 5%", output), output
+    assert shares(output, "v1 has all of web again")["web-v1-a"] > 70
+    assert "canary: running, 50% to web-v3: step 2 of 3" in output
+    assert "canary: promoted, 100% to web-v3: every step went well" in output
+    last = shares(output, "v3 has all of web")
+    assert last["web-v3"] > 70
     assert last["web-v1-a"] <= 5
     assert "curl -H 'Host: web' http://127.0.0.1:" in output
     assert "/admin/metrics.json" in output
@@ -69,10 +72,10 @@ async def test_an_interrupted_demo_ends_all_its_processes() -> None:
     try:
         assert demo.stdout is not None
         async with asyncio.timeout(30):
-            while b"1. every request" not in await demo.stdout.readline():
+            while b"1. v1 has all" not in await demo.stdout.readline():
                 pass
         children = children_of(demo.pid)
-        assert len(children) == 6, "four services and two linkers"
+        assert len(children) == 8, "five services, namerd and two linkers"
     finally:
         demo.send_signal(signal.SIGINT)
     async with asyncio.timeout(30):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import ssl
 from pathlib import Path
 
 import pytest
 
 from biandou.testing.linker_process import LinkerProcess
-from biandou.testing.origin import OK, Origin, read_message
+from biandou.testing.origin import OK, Origin, exchange, read_message
 from tests.mesh.callers import values_of
 
 
@@ -197,3 +198,61 @@ async def test_a_key_may_be_pkcs_1_and_what_kept_a_caller_out_is_told(certificat
             answer = await outer.get("web")
             assert answer.startswith(b"HTTP/1.1 502 ")
             assert b"reason: the TLS handshake failed: invalid peer certificate" in answer
+
+
+@pytest.mark.parametrize("form", ["EC, PKCS#8", "RSA, PKCS#8", "RSA, PKCS#1", "EC, SEC 1"])
+async def test_a_linker_shows_its_certificate_to_an_origin_that_wants_one(certificates: Path, form: str) -> None:
+    key, request, shown = (certificates / f"client.{end}" for end in ("key", "csr", "pem"))
+    algorithm = ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256") if "EC" in form else ("-algorithm", "RSA")
+    await openssl("genpkey", *algorithm, "-out", certificates / "made.key")
+    traditional = () if "PKCS#8" in form else ("-traditional",)
+    await openssl("pkey", "-in", certificates / "made.key", *traditional, "-out", key)
+    assert ("BEGIN PRIVATE KEY" in key.read_text()) == ("PKCS#8" in form)
+    await openssl("req", "-new", "-key", key, "-out", request, "-subj", "/CN=linker")
+    authority = ("-CA", certificates / "ca.pem", "-CAkey", certificates / "ca.key", "-CAcreateserial", "-days", "2")
+    extensions = certificates / "web.ext"
+    await openssl("x509", "-req", "-in", request, *authority, "-extfile", extensions, "-out", shown)
+    files = f"certPath: {certificates}/web.pem, keyPath: {certificates}/web.key, caCertPath: {certificates}/ca.pem"
+    strict = f"tls: {{{files}, requireClientAuth: true}}"
+    trust = f"commonName: web.test, trustCertsBundle: {certificates}/ca.pem"
+    auth = f"clientAuth: {{certPath: {shown}, keyPath: {key}}}"
+    async with Origin() as origin, LinkerProcess(config(origin.port, server=strict)) as inner:
+        async with LinkerProcess(config(inner.port(), client=f"client: {{tls: {{{trust}}}}}")) as outer:
+            assert (await outer.get("web")).startswith(b"HTTP/1.1 502 "), "it shows none"
+        async with LinkerProcess(config(inner.port(), client=f"client: {{tls: {{{trust}, {auth}}}}}")) as outer:
+            assert (await outer.get("web")).startswith(b"HTTP/1.1 200 ")
+        assert len(origin.requests) == 1
+
+
+async def test_the_admin_server_speaks_tls_and_so_does_the_identifier_port(certificates: Path) -> None:
+    files = f"certPath: {certificates}/web.pem, keyPath: {certificates}/web.key, caCertPath: {certificates}/ca.pem"
+    admin = f"admin: {{port: 0, httpIdentifierPort: 0, tls: {{{files}, requireClientAuth: true}}}}"
+    shown = ("--cert", certificates / "caller.pem", "--key", certificates / "caller.key")
+    async with LinkerProcess(config(9).replace("admin: {port: 0}", admin)) as linker:
+        assert set(linker.servers) >= {"https admin", "https identifier"}
+        (_, port), (_, identifier) = linker.servers["https admin"][0], linker.servers["https identifier"][0]
+        status, output = await curl(port, certificates, *shown, "--request-target", "/admin/ping")
+        assert (status, output.endswith("pong")) == (0, True), output
+        status, output = await curl(port, certificates)
+        assert status != 0, "nobody is let in without a certificate"
+        asked = (*shown, "-H", "Host: web", "-H", "l5d-dtab: /a => /b")
+        status, output = await curl(identifier, certificates, *asked)
+        assert output.endswith('{"http": {"path": "/svc/web", "dtab": "/a=>/b"}}'), output
+
+
+async def test_the_identifier_port_says_what_each_router_takes_a_request_for() -> None:
+    routers = """
+- protocol: http
+  label: by path
+  identifier: {kind: io.l5d.path, segments: 2}
+  servers: [{port: 0}]
+"""
+    text = config(9).replace("admin: {port: 0}", "admin: {port: 0, httpIdentifierPort: 0}") + routers
+    async with LinkerProcess(text) as linker:
+        ip, port = linker.servers["http identifier"][0]
+        for target, said in (
+            ("/a/b/c?d", {"http": {"path": "/svc/web"}, "by path": {"path": "/svc/a/b"}}),
+            ("/a", {"http": {"path": "/svc/web"}, "by path": {"error": "not enough segments in path"}}),
+        ):
+            answer = await exchange(ip, port, f"GET {target} HTTP/1.1\r\nHost: web\r\n\r\n".encode())
+            assert json.loads(answer.partition(b"\r\n\r\n")[2]) == said

@@ -16,7 +16,7 @@ from biandou.dtab import Dtab
 from biandou.errors import StoreDown, StoreForbidden
 from biandou.live import PENDING, Failed, Live, Ok, Source
 from biandou.namerd.interfaces.http import HttpApi
-from biandou.namerd.interfaces.message import Reply, Request, Stream
+from biandou.namerd.interfaces.message import Conversation, Reply, Request, Stream
 from biandou.namerd.names import Names
 from biandou.namers.fs import FsNamerKind
 from biandou.stores.in_memory import InMemoryStore
@@ -86,7 +86,9 @@ async def send(
     method, _, target = line.partition(" ")
     path, _, query = target.partition("?")
     named = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
-    return await http.answer(Request(method, f"/api/1/{path}", query, named, body.encode(), "ann", may_change))
+    answer = await http.answer(Request(method, f"/api/1/{path}", query, named, body.encode(), "ann", may_change))
+    assert not isinstance(answer, Conversation)
+    return answer
 
 
 async def documents(http: HttpApi, line: str) -> Observed[Any]:

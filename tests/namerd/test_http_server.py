@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from biandou.live import Source
-from biandou.namerd.interfaces import http_server
+from biandou.namerd.interfaces import conversation
 from biandou.namerd.interfaces.http_server import Doorkeeper, HttpServer
 from biandou.namerd.interfaces.message import Answer, Reply, Request, Stream
 from biandou.telemeters.registry import ScopeRegistry
@@ -44,7 +44,7 @@ async def until_unobserved(source: Source[bytes]) -> None:
 async def test_a_watcher_that_does_not_read_is_dropped_and_costs_one_document(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(http_server, "REPLY_SECONDS", 0.2)
+    monkeypatch.setattr(conversation, "REPLY_SECONDS", 0.2)
     source: Source[bytes] = Source()
     document = b"x" * 200_000
     async with serving(Stream(source, "text/plain")) as (port, metrics):

@@ -15,6 +15,7 @@ mod responses;
 mod results;
 mod scope;
 mod server;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -30,4 +31,5 @@ pub use paths::{PathStats, ServiceStats};
 pub use responses::Responses;
 pub use results::Results;
 pub use server::ServerStats;
+pub use streams::Streams;
 pub use traffic::Payloads;

@@ -8,6 +8,7 @@ use super::failures::Counted;
 use super::histogram::Histogram;
 use super::responses::Responses;
 use super::results::Results;
+use super::streams::Streams;
 use super::traffic::{Payloads, Traffic};
 use crate::failure::Cause;
 use crate::tally::Scope;
@@ -33,8 +34,8 @@ pub struct ServerStats {
     pub received_bytes: Counter,
     pub sent_bytes: Counter,
     pub payloads: Payloads,
-    /// From the head to the end of a response whose length its head does not tell.
-    pub response_stream_us: Histogram,
+    pub request_streams: Streams,
+    pub response_streams: Streams,
 }
 
 impl ServerStats {
@@ -64,9 +65,8 @@ impl ServerStats {
             sent_bytes: &block.sent_bytes,
             payloads: &block.payloads,
         });
-        scope.merge("http/stream/response/duration_ms", blocks, 1000.0, |block| {
-            &block.response_stream_us
-        });
+        Streams::collect("request", blocks, |block| &block.request_streams, &mut scope);
+        Streams::collect("response", blocks, |block| &block.response_streams, &mut scope);
         let handshakes = Histogram::merged(blocks.iter().map(|block| &block.tls_handshake_us), 1000.0);
         if handshakes.is_some() {
             scope.level("tls/connections", blocks, |block| &block.tls_connections);

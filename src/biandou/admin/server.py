@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
 from typing import Final
 
 from aiohttp.http_exceptions import PayloadEncodingError
@@ -15,6 +16,7 @@ from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import Response
 from aiohttp.web_server import Server
 
+from biandou.admin.identifier import IdentifierSite
 from biandou.admin.page import Reply, Request, text
 from biandou.admin.site import Site
 from biandou.admin.sources import AdminSources
@@ -26,6 +28,7 @@ PAGE_SECONDS: Final = 30.0
 IDLE_SECONDS: Final = 60.0
 REPLY_SECONDS: Final = 60.0
 """How long a caller may take to read what it asked for."""
+HANDSHAKE_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
 """How long requests may go on when the server closes."""
 
@@ -60,7 +63,7 @@ class _Refuse(asyncio.Protocol):
 class AdminServer:
     """The pages on one listening socket."""
 
-    def __init__(self, site: Site, http: Server, server: asyncio.Server) -> None:
+    def __init__(self, site: Site | IdentifierSite, http: Server, server: asyncio.Server) -> None:
         self._site = site
         self._http = http
         self._server = server
@@ -76,9 +79,11 @@ class AdminServer:
         await self._http.shutdown(CLOSE_SECONDS)
 
 
-async def serve(sources: AdminSources, listener: socket.socket) -> AdminServer:
-    """Serve a listening socket."""
-    site = Site(sources, loopback=_is_loopback(listener))
+async def serve(
+    sources: AdminSources, listener: socket.socket, tls: ssl.SSLContext | None = None, *, identifies: bool = False
+) -> AdminServer:
+    """Serve a listening socket: the admin pages, or what `identifies` says each request is."""
+    site = IdentifierSite(sources) if identifies else Site(sources, loopback=_is_loopback(listener))
 
     async def handle(sent: BaseRequest) -> Response:
         return _response(await _answer(site, sent), sent.method)
@@ -90,13 +95,16 @@ async def serve(sources: AdminSources, listener: socket.socket) -> AdminServer:
     def connection() -> asyncio.Protocol:
         return http() if len(http.connections) < MAX_CONNECTIONS else _Refuse()
 
-    metrics = sources.telemetry.registry.scope("adminhttp")
+    metrics = sources.telemetry.registry.scope("identifierhttp" if identifies else "adminhttp")
     metrics.gauge("connections", lambda: float(len(http.connections)))
-    server = await asyncio.get_running_loop().create_server(connection, sock=listener)
+    handshake = None if tls is None else HANDSHAKE_SECONDS
+    server = await asyncio.get_running_loop().create_server(
+        connection, sock=listener, ssl=tls, ssl_handshake_timeout=handshake
+    )
     return AdminServer(site, http, server)
 
 
-async def _answer(site: Site, sent: BaseRequest) -> Reply:
+async def _answer(site: Site | IdentifierSite, sent: BaseRequest) -> Reply:
     path, _, query = sent.raw_path.partition("?")
     try:
         async with asyncio.timeout(BODY_SECONDS):

@@ -10,12 +10,15 @@ import typer
 
 from biandou.cli.dtab_forms import JSON, as_json, plain, pretty
 from biandou.cli.dtab_history import diff, history, rollback
+from biandou.cli.dtab_lint import lint
+from biandou.cli.dtab_plan import plan
 from biandou.cli.dtab_shared import (
     Json,
     Message,
     Url,
     Words,
     common_flags,
+    failed,
     given,
     place,
     read_file,
@@ -23,6 +26,9 @@ from biandou.cli.dtab_shared import (
     run,
     write,
 )
+from biandou.cli.dtab_status import Wait, WaitingCommand, status, wait_in_force
+from biandou.cli.dtab_test import try_tests
+from biandou.cli.dtab_trial import For, MaxErrorRise, MinRequests, To, Trial, abort, promote
 from biandou.cli.namerd_http import Namerd, NamerdFailed
 
 dtab = typer.Typer(
@@ -76,41 +82,56 @@ def get(
     run(context, url, work)
 
 
-@dtab.command("create")
-@dtab.command("new", hidden=True)
-def create(context: typer.Context, words: Words = None, *, message: Message = "", url: Url = None) -> None:
+@dtab.command("create", cls=WaitingCommand)
+@dtab.command("new", cls=WaitingCommand, hidden=True)
+def create(
+    context: typer.Context, words: Words = None, *, message: Message = "", wait: Wait = None, url: Url = None
+) -> None:
     """Create the namespace NAME from FILE, or from standard input for `-`."""
     name, file = given(words, ("NAME", "FILE"), "create requires a name and file path")
     sent = read_file(file)
 
     async def work(namerd: Namerd) -> None:
-        await namerd.ask("POST", place(name), sent.body, {"Content-Type": sent.media, **remark(message)})
+        told = await namerd.ask("POST", place(name), sent.body, {"Content-Type": sent.media, **remark(message)})
         write(f"Created {name}\n")
+        await wait_in_force(namerd, name, told.version, wait)
 
     run(context, url, work)
 
 
-@dtab.command("update")
-@dtab.command("up", hidden=True)
+@dtab.command("update", cls=WaitingCommand)
+@dtab.command("up", cls=WaitingCommand, hidden=True)
 def update(
     context: typer.Context,
     words: Words = None,
     *,
     version: Annotated[str, typer.Option("--version", help="Change this version only, as `get` shows it.")] = "",
     message: Message = "",
+    wait: Wait = None,
+    to: To = "",
+    seconds: For = "",
+    max_error_rise: MaxErrorRise = "1%",
+    min_requests: MinRequests = 100,
     url: Url = None,
 ) -> None:
     """Replace the dtab of NAME by FILE, or by standard input for `-`."""
     name, file = given(words, ("NAME", "FILE"), "update requires a name and file path")
     sent = read_file(file)
     wanted = sent.version or version
+    if seconds and not to:
+        raise failed("--for goes with --to")
+    trial = Trial(to, seconds or "5m", max_error_rise, min_requests) if to else None
 
     async def work(namerd: Namerd) -> None:
         headers = {"Content-Type": sent.media, **remark(message)}
         if wanted:
             headers["If-Match"] = wanted
-        await namerd.ask("PUT", place(name), sent.body, headers)
+        if trial is not None:
+            await trial.start(namerd, name, sent, headers, wait)
+            return
+        told = await namerd.ask("PUT", place(name), sent.body, headers)
         write(f"Updated {name}\n")
+        await wait_in_force(namerd, name, told.version, wait)
 
     run(context, url, work)
 
@@ -152,7 +173,13 @@ def watch(context: typer.Context, words: Words = None, *, url: Url = None, shown
 
 dtab.command("history")(history)
 dtab.command("diff")(diff)
-dtab.command("rollback")(rollback)
+dtab.command("rollback", cls=WaitingCommand)(rollback)
+dtab.command("abort")(abort)
+dtab.command("promote")(promote)
+dtab.command("status", cls=WaitingCommand)(status)
+dtab.command("lint")(lint)
+dtab.command("plan")(plan)
+dtab.command("test")(try_tests)
 
 
 def _now() -> str:

@@ -12,6 +12,7 @@ import typer
 
 from biandou.cli.dtab_forms import DTAB, as_json, pretty
 from biandou.cli.dtab_shared import Json, Message, Url, Words, given, place, remark, run, write
+from biandou.cli.dtab_status import Wait, wait_in_force
 from biandou.cli.namerd_http import Namerd, NamerdFailed
 from biandou.dtab import Dtab
 
@@ -75,7 +76,9 @@ def diff(
     run(context, url, work)
 
 
-def rollback(context: typer.Context, words: Words = None, *, message: Message = "", url: Url = None) -> None:
+def rollback(
+    context: typer.Context, words: Words = None, *, message: Message = "", wait: Wait = None, url: Url = None
+) -> None:
     """Make NAME what it was in VERSION, or before its last change, unless somebody changes it meanwhile."""
     name, *versions = given(
         words, ("NAME", *["VERSION"] * min(max(len(words or ()) - 1, 0), 1)), "rollback takes a name and a version"
@@ -95,6 +98,7 @@ def rollback(context: typer.Context, words: Words = None, *, message: Message = 
         method = "POST" if present["dtab"] is None else "PUT"
         told = await namerd.ask(method, place(name), wanted["dtab"].encode(), headers)
         write(f"Rolled back {name} to {wanted['version']} as {told.version}\n")
+        await wait_in_force(namerd, name, told.version, wait)
 
     run(context, url, work)
 

@@ -9,13 +9,18 @@ from typing import Annotated
 import msgspec
 import typer
 
+from biandou.boundary import Advice
 from biandou.cli.daemon import EX_CONFIG, EX_USAGE
 from biandou.config.linker import LinkerConfig, load
+from biandou.config.router import HttpRouter
+from biandou.config.server import HttpServer
 from biandou.errors import ConfigError
 from biandou.linker.assembly import assemble
 from biandou.linker.explain import Client, Explanation, Node, Subject
 from biandou.linker.explain import explain as walk
 from biandou.linker.identify import Request
+from biandou.linker.request_plugins import RouterPlugins
+from biandou.requests import Headers, PluginRequest
 
 
 def explain(
@@ -27,6 +32,8 @@ def explain(
         list[str] | None, typer.Option("--header", "-H", help="A header as in curl: 'Host: web'. Repeatable.")
     ] = None,
     router: Annotated[str | None, typer.Option(help="The router's label; without it the first router.")] = None,
+    server: Annotated[int, typer.Option(min=1, help="By which of the router's servers the request comes in.")] = 1,
+    plugins: Annotated[bool, typer.Option("--plugins", help="Run its filters and identifiers in Python, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the five steps for one request: biandou explain linkerd.yaml -H 'Host: web' GET /."""
@@ -34,7 +41,7 @@ def explain(
         method, target = "GET", method
     try:
         loaded = load(config)
-        told = asyncio.run(_explain(loaded, router, _request(method, target, header or [])))
+        told = asyncio.run(_explain(loaded, router, server, _request(method, target, header or []), plugins=plugins))
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(EX_CONFIG) from None
@@ -58,7 +65,9 @@ def _request(method: str, target: str, headers: list[str]) -> Request:
     return Request(method, target, tuple(pairs))
 
 
-async def _explain(config: LinkerConfig, label: str | None, request: Request) -> Explanation:
+async def _explain(
+    config: LinkerConfig, label: str | None, server: int, request: Request, *, plugins: bool
+) -> Explanation:
     assembled = assemble(config)
     labels = [router.name for router in config.routers]
     if label is None:
@@ -74,8 +83,28 @@ async def _explain(config: LinkerConfig, label: str | None, request: Request) ->
         base=written.dtab,
         namers=assembled.namers,
         seconds=written.binding_timeout_ms / 1000,
+        edge=_is_edge(written, server),
     )
-    return await walk(subject, request)
+    return await walk(subject, request, await _advice(written, request) if plugins else None)
+
+
+def _is_edge(router: HttpRouter, server: int) -> bool:
+    servers = router.servers or (HttpServer(),)
+    if server > len(servers):
+        raise ValueError(f"{router.name} has {len(servers)} servers")
+    return servers[server - 1].clear_context or servers[server - 1].trust == "none"
+
+
+async def _advice(router: HttpRouter, request: Request) -> Advice | None:
+    if not router.shows_requests:
+        return None
+    running = RouterPlugins(router)
+    try:
+        here = "127.0.0.1:0"
+        seen = PluginRequest(router.name, request.method, request.uri, Headers(request.headers), here, here)
+        return await running.advise(seen)
+    finally:
+        running.close()
 
 
 def render(told: Explanation, *, colour: bool) -> str:

@@ -12,6 +12,7 @@ from biandou.cli.daemon import EX_CONFIG, EX_USAGE, run_daemon
 from biandou.cli.linker_flags import USAGE, LinkerFlags, UsageError, parse_flags
 from biandou.config.linker import LinkerConfig, load
 from biandou.config.read import STANDARD_INPUT
+from biandou.config.remarks import remarks
 from biandou.errors import ConfigError
 from biandou.linker.resources import default_workers
 
@@ -77,7 +78,11 @@ def run(arguments: Sequence[str]) -> int:
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return EX_CONFIG
-    return 0 if flags.validate else _serve(config, flags)
+    if flags.validate:
+        for line in remarks(config):
+            sys.stderr.write(f"{line}\n")
+        return 0
+    return _serve(config, flags)
 
 
 def _serve(config: LinkerConfig, flags: LinkerFlags) -> int:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import importlib
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from biandou.admin.sources import AdminSources, State
+from biandou.config.server_tls import server_context
 from biandou.dtab import Dtab, Path
 from biandou.dtab.explain import Delegation
 from biandou.interpreters.local import LocalInterpreter
 from biandou.linker.admin_listener import AdminListener, Close
+from biandou.linker.identify import Request, identification
 from biandou.linker.log import LEVELS
 from biandou.linker.process import Parts
 from biandou.live import Live
@@ -35,13 +38,20 @@ class LinkerAdmin:
         self._telemetry = ProcessTelemetry(lambda: parts.door.tally().scopes, snapshot_seconds)
         self._sources = linker_sources(parts, self._telemetry)
         self._server: AdminServer | None = None
-        self._address = parts.config.admin.ip, parts.config.admin.port
+        self._admin = admin = parts.config.admin
+        self._tls = server_context(admin.tls) if admin.tls is not None else None
+        self._address = admin.ip, admin.port
         self._listener = self._listen(*self._address)
+        self._identifier: AdminServer | None = None
+        port = admin.http_identifier_port
+        self._identifying = None if port is None else self._listen(admin.ip, port, identifies=True)
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def start(self) -> list[str]:
         """Listen, and give the lines to log; raises `OSError`."""
         lines = await self._listener.start()
+        if self._identifying is not None:
+            lines += await self._identifying.start()
         self._telemetry.start()
         return lines
 
@@ -49,6 +59,9 @@ class LinkerAdmin:
         """Listen where the new configuration says, without answering yet; raises `OSError`."""
         address = parts.config.admin.ip, parts.config.admin.port
         lines: list[str] = []
+        admin = parts.config.admin
+        if (admin.tls, admin.http_identifier_port) != (self._admin.tls, self._admin.http_identifier_port):
+            lines.append("admin.tls and admin.httpIdentifierPort take effect at the next start")
         listener = None
         if address != self._address and address[1] == self._address[1] != 0:
             lines.append(f"admin.ip takes effect at the next start: port {address[1]} is in use, by this admin server")
@@ -61,6 +74,8 @@ class LinkerAdmin:
         """Stop listening and close every connection."""
         self._telemetry.stop()
         await self._listener.stop()
+        if self._identifying is not None:
+            await self._identifying.stop()
 
     def follow(self, parts: Parts, address: tuple[str, int], listener: AdminListener | None) -> None:
         """Show another configuration, by another listener if there is one."""
@@ -74,16 +89,23 @@ class LinkerAdmin:
             stopping.add_done_callback(self._stopping.discard)
         elif self._server is not None:
             self._server.show(self._sources)
+        if self._identifier is not None:
+            self._identifier.show(self._sources)
 
-    def _listen(self, ip: str, port: int) -> AdminListener:
+    def _listen(self, ip: str, port: int, *, identifies: bool = False) -> AdminListener:
         async def serve(listener: socket.socket) -> Close:
-            server: AdminServer = await importlib.import_module(SERVER).serve(self._sources, listener)
+            module = importlib.import_module(SERVER)
+            server: AdminServer = await module.serve(self._sources, listener, self._tls, identifies=identifies)
             # What was loaded while the configuration changed shows the newer one.
             server.show(self._sources)
-            self._server = server
+            if identifies:
+                self._identifier = server
+            else:
+                self._server = server
             return server.close
 
-        return AdminListener(ip, port, SERVER, serve)
+        scheme = "http" if self._tls is None else "https"
+        return AdminListener(ip, port, SERVER, serve, f"{scheme} {'identifier' if identifies else 'admin'}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +151,10 @@ def linker_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
         found = {str(name) for namer in parts.assembled.namers if hasattr(namer, "names") for name in namer.names()}
         return sorted(found)
 
+    def identified(method: str, target: str, headers: Mapping[str, str]) -> dict[str, Any]:
+        request = Request(method, target, tuple(headers.items()))
+        return {router.name: identification(router.identifier, router.dst_prefix, request) for router in config.routers}
+
     states: dict[str, State] = {
         str(namer.prefix.drop(1)).removeprefix("/"): namer.state
         for namer in parts.assembled.namers
@@ -148,5 +174,6 @@ def linker_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
         clients=parts.door.clients,
         withheld=lambda: parts.door.withheld,
         namer_states=states,
+        identify=identified,
         health=lambda: {"names": parts.binder.tickets, "clients": parts.binder.clients},
     )

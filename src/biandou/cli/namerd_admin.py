@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from biandou.admin.sources import AdminSources, State
+from biandou.config.server_tls import server_context
 from biandou.dtab import Dtab, Path
 from biandou.dtab.explain import Delegation
 from biandou.linker.admin_listener import AdminListener, Close
@@ -19,6 +20,10 @@ from biandou.telemeters.prometheus import PrometheusTelemeter
 from biandou.telemeters.registry import Registry
 from biandou.telemeters.window import WINDOW_SECONDS
 
+if TYPE_CHECKING:
+    # Loaded when somebody looks.
+    from biandou.admin.server import AdminServer
+
 SERVER = "biandou.admin.server"
 
 
@@ -30,11 +35,14 @@ class NamerdAdmin:
         admin = parts.config.admin
         sources = namerd_sources(parts, self._telemetry)
 
-        async def serve(listener: socket.socket) -> Close:
-            close: Close = await importlib.import_module(SERVER).serve(sources, listener)
-            return close
+        tls = server_context(admin.tls) if admin.tls is not None else None
 
-        self._listener = AdminListener(admin.ip, admin.port, SERVER, serve)
+        async def serve(listener: socket.socket) -> Close:
+            server: AdminServer = await importlib.import_module(SERVER).serve(sources, listener, tls)
+            return server.close
+
+        what = "http admin" if tls is None else "https admin"
+        self._listener = AdminListener(admin.ip, admin.port, SERVER, serve, what)
 
     @property
     def registry(self) -> Registry:

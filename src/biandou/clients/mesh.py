@@ -31,6 +31,8 @@ CALL_SECONDS: Final = 30.0
 TELL_SECONDS: Final = 5.0
 MAX_TOLD: Final = 16
 """So many namerds are sent reports."""
+HELD_SECONDS: Final = 15.0
+"""For so long a version waits for names that have not been told again since the connection was lost."""
 MUTE_SECONDS: Final = 600.0
 """A namerd that does not know reports is not asked again for so long."""
 IDLE_SECONDS: Final = 90.0
@@ -67,7 +69,6 @@ class _Link:
         self.channel = channel
         self.retired = False
         self._watching: Watching | None = None
-        self._alone = False
         self._users = 0
         self._idle: asyncio.TimerHandle | None = None
         self._closed = False
@@ -87,24 +88,28 @@ class _Link:
                 wait = 0.0 if self.retired else IDLE_SECONDS
                 self._idle = asyncio.get_running_loop().call_later(wait, self.retire)
 
+    def watching(self) -> Watching:
+        """Give the one stream for everything, opened anew if it is over and this namerd knows it."""
+        watching = self._watching
+        if watching is None or (watching.over and not watching.unknown):
+            watching = self._watching = Watching(self.channel)
+        return watching
+
     async def stream(self, method: str, request: bytes) -> AsyncGenerator[bytes, None]:
         """Give what a method tells, in the one stream that namerds of ours have; raises `Ended`, `MalformedMessage`."""
         field = FIELDS.get(method)
-        if field is not None and not self._alone:
-            if self._watching is None or self._watching.over:
-                self._watching = Watching(self.channel)
-            wish = self._watching.wish(field, request)
-            try:
-                while True:
-                    yield await wish.next()
-            except Ended as error:
-                if error.code is not grpc.StatusCode.UNIMPLEMENTED:
-                    raise error from None
-                # Linkerd's namerd, or an older one of ours.
-                self._alone = True
-                self._watching = None
-            finally:
-                wish.close()
+        if field is not None:
+            watching = self.watching()
+            if not watching.unknown:
+                wish = watching.wish(field, request)
+                try:
+                    while True:
+                        yield await wish.next()
+                except Ended as error:
+                    if not watching.unknown:
+                        raise error from None
+                finally:
+                    wish.close()
         opened: Any = self.channel.unary_stream(method)
         call = opened(request)
         try:
@@ -116,6 +121,11 @@ class _Link:
         finally:
             call.cancel()
             del call
+
+    @property
+    def users(self) -> int:
+        """How many use it now."""
+        return self._users
 
     def retire(self) -> None:
         """Use it no more, and close it after its last user."""
@@ -151,6 +161,8 @@ class MeshClient:
         self._failures: dict[Address, int] = {}
         self._mute: dict[Address, float] = {}
         self._linking = asyncio.Lock()
+        # Sources that hold what another connection has told.
+        self._behind: set[Source[Any]] = set()
 
     def stream(self, method: str, request: bytes, read: Callable[[bytes], State[T]]) -> Live[T]:
         """Give what `read` makes of each message of a stream; what it calls pending says nothing.
@@ -158,6 +170,49 @@ class MeshClient:
         What namerd refuses, and what `read` calls failed, is a failure only while nothing is known.
         """
         return Source(follow=lambda source: self._follow(method, request, read, source))
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one namerd is known."""
+        return len(self._choice.known()) > 1
+
+    def in_force(self, root: bytes) -> Live[str]:
+        """Give the version of the namespace `root` (a message `Path`) that all streams come from, acknowledged.
+
+        Nothing is known of it while namerd does not say it. Observing it keeps a connection open.
+        """
+        return Source(follow=lambda source: attend(self, root, source))
+
+    async def attend_once(self, root: bytes, source: Source[str]) -> None:
+        """Take in and acknowledge versions until the connection is lost, or changed for another."""
+        link = await self._current()
+        with link.used():
+            watching = link.watching()
+            if not watching.over:
+                watching.introduce(root)
+            async for version in watching.versions():
+                if await self._caught_up(watching):
+                    source.set(version)
+                    watching.acknowledge(version)
+            if watching.unknown:
+                while not link.retired:  # noqa: ASYNC110 - whoever retires it tells nobody
+                    await asyncio.sleep(LONGEST_NAP)
+            elif link.users == 1:
+                # Nobody else would notice.
+                self._lose(link, "the stream has ended")
+        await asyncio.sleep(self._retry.wait(0))
+
+    async def _caught_up(self, watching: Watching) -> bool:
+        """Wait until all sources have what was told; says whether they have, and the connection is still there."""
+        end = time.monotonic() + HELD_SECONDS
+        pause = 0.0
+        while not watching.over:
+            behind = self._behind and time.monotonic() < end
+            if watching.taken and not behind:
+                return True
+            await asyncio.sleep(pause)
+            pause = min(0.05, pause + 0.001)
+        return False
 
     async def call(self, method: str, request: bytes) -> bytes:
         """Give the answer to a request, asked once; raises `BindingError`."""
@@ -208,6 +263,7 @@ class MeshClient:
 
         def stop() -> None:
             following.cancel()
+            self._behind.discard(source)
 
         return stop
 
@@ -215,12 +271,15 @@ class MeshClient:
         """Keep `source` true for ever."""
         failures = 0
         while True:
+            if isinstance(source.state, Ok):
+                self._behind.add(source)
             link = await self._current()
             problem = "the stream has ended"
             try:
                 with link.used():
                     async with contextlib.aclosing(link.stream(method, request)) as messages:
                         async for message in messages:
+                            self._behind.discard(source)
                             _take(read(message), source)
                             failures = 0
                             self._well(link)
@@ -237,6 +296,7 @@ class MeshClient:
                 failures += 1
                 problem = f"what namerd says can't be read: {error}"
                 _take(Failed(BindingError(f"namerd: {problem}")), source)
+            self._behind.discard(source)
             seconds = self._retry.wait(failures)
             _log.debug("%s at %s:%d: %s; again in %.1f s", method, *link.address, problem, seconds)
             await asyncio.sleep(seconds)
@@ -284,6 +344,25 @@ class MeshClient:
         known = self._choice.known()
         self._failures = {address: count for address, count in self._failures.items() if address in known}
         self._choice.rest(link.address, failures, problem)
+
+
+def attend(client: MeshClient, root: bytes, source: Source[str]) -> Callable[[], None]:
+    """Keep `source` the version that is in force until the result is called."""
+
+    async def keep() -> None:
+        while True:
+            try:
+                await client.attend_once(root, source)
+            except Exception:
+                _log.exception("which version is in force is not known")
+                await asyncio.sleep(MUTE_SECONDS)
+
+    keeping = asyncio.get_running_loop().create_task(keep(), name="namerd's version")
+
+    def stop() -> None:
+        keeping.cancel()
+
+    return stop
 
 
 def _take(state: State[T], source: Source[T]) -> None:

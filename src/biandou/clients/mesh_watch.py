@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 import grpc
 import grpc.aio
 
+from biandou.clients.identity import identity
 from biandou.dtab.protobuf import (
     MalformedMessage,
     as_bytes,
@@ -17,6 +19,7 @@ from biandou.dtab.protobuf import (
     bytes_field,
     fields,
     number_field,
+    text_field,
 )
 
 WATCH: Final = "/biandou.mesh.Names/Watch"
@@ -65,6 +68,11 @@ class Wish:
         self._error = error
         self._changed.set()
 
+    @property
+    def taken(self) -> bool:
+        """Whether nothing was told that nobody has looked at yet."""
+        return self._told is None
+
     async def next(self) -> bytes:
         """Wait for what is told next and give it; raises `Ended` or `MalformedMessage`."""
         while self._told is None:
@@ -91,6 +99,11 @@ class Watching:
         self._waiting: list[bytes] = []
         self._wanted = asyncio.Event()
         self.over = False
+        self.unknown = False
+        # The version that everything which was told comes from, and how often one was told.
+        self._version = ""
+        self._versions = 0
+        self._newer = asyncio.Event()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._read(), name=WATCH), loop.create_task(self._write(), name=WATCH)]
 
@@ -106,9 +119,36 @@ class Watching:
         if self._wishes.pop(number, None) is not None:
             self._send(number_field(1, number))
 
+    @property
+    def taken(self) -> bool:
+        """Whether all that was told has been looked at."""
+        return all(wish.taken for wish in self._wishes.values())
+
+    def introduce(self, root: bytes) -> None:
+        """Say who we are, and which namespace (a message `Path`) it is whose version we want to be told."""
+        who = identity()
+        parts = bytes_field(1, root) + text_field(2, who.token) + text_field(3, who.host) + number_field(4, who.pid)
+        self._say(bytes_field(2, parts))
+
+    def acknowledge(self, version: str) -> None:
+        """Say that a version is in force."""
+        self._say(bytes_field(3, version.encode()))
+
+    async def versions(self) -> AsyncGenerator[str, None]:
+        """Give the latest version again and again, until the stream is over."""
+        seen = 0
+        while not self.over:
+            if self._versions == seen:
+                self._newer.clear()
+                await self._newer.wait()
+                continue
+            seen = self._versions
+            yield self._version
+
     def close(self) -> None:
         """End the stream."""
         self.over = True
+        self._newer.set()
         call, self._call = self._call, None
         if call is not None:
             for task in self._tasks:
@@ -116,7 +156,10 @@ class Watching:
             call.cancel()
 
     def _send(self, wish: bytes) -> None:
-        self._waiting.append(bytes_field(1, wish))
+        self._say(bytes_field(1, wish))
+
+    def _say(self, field: bytes) -> None:
+        self._waiting.append(field)
         self._wanted.set()
 
     async def _write(self) -> None:
@@ -146,8 +189,13 @@ class Watching:
                 for number, value in fields(message):
                     if number == 1:
                         self._take(as_bytes(number, value))
+                    elif number == 2:
+                        self._version = as_text(number, value)
+                        self._versions += 1
+                        self._newer.set()
         except grpc.aio.AioRpcError as failure:
             error = ended(failure)
+            self.unknown = failure.code() is grpc.StatusCode.UNIMPLEMENTED
         except MalformedMessage as failure:
             error = failure
         finally:

@@ -11,7 +11,7 @@ import contextlib
 import json
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import aiohttp
@@ -21,13 +21,15 @@ from biandou.clients.namerd_addresses import Address, NamerdChoice
 from biandou.clients.retry import Retry
 from biandou.clients.sockets import lasting_socket
 from biandou.errors import BindingError, ResolutionError, reason
-from biandou.live import Live, Ok, Pending, Source, State
+from biandou.live import Live, Ok, Source
 
 T = TypeVar("T")
 
 CONNECT_SECONDS: Final = 5.0
 HEAD_SECONDS: Final = 30.0
 """How long a namerd may take to begin to answer."""
+SILENCE_SECONDS: Final = 45.0
+"""A namerd that says nothing for so long on a connection on which it should, not even an empty line, is gone."""
 MAX_DOCUMENT: Final = 16 * 1024 * 1024
 TELL_SECONDS: Final = 5.0
 """How long sending a report may take altogether."""
@@ -40,8 +42,12 @@ MAX_CONNECTING: Final = 32
 _log = logging.getLogger(__name__)
 
 
-class _Refused(Exception):
-    """namerd answered, and not with what was asked for."""
+class Refused(Exception):
+    """namerd answered, and not with what was asked for; `status` is that of its answer, 0 if it began well."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class NamerdHttp:
@@ -60,22 +66,13 @@ class NamerdHttp:
         self._name = name
         self._connecting = asyncio.Semaphore(MAX_CONNECTING)
 
-    def stream(self, target: str, read: Callable[[Any], T], first: T | None = None) -> Live[T]:
-        """Give what `read` makes of each JSON document of `GET target`; `first` holds until there is one.
-
-        `read` raises `ValueError`, or `ResolutionError` for a failure that it was told. What namerd refuses is a
-        failure only while nothing is known.
-        """
-        begin: State[T] = Pending() if first is None else Ok(first)
-        return Source(begin, follow=lambda source: self._follow(target, read, source))
-
     async def get(self, target: str) -> Any:
         """Give the JSON of `GET target`, asked once; raises `BindingError`."""
         address = await self._choice.choose()
         try:
             async with self._opened(address, target) as response:
                 return json.loads(await response.content.read(MAX_DOCUMENT))
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, _Refused) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, Refused) as error:
             raise BindingError(f"namerd: {reason(error)}") from error
 
     async def tell(self, target: str, document: bytes) -> list[Any]:
@@ -88,11 +85,21 @@ class NamerdHttp:
         try:
             async with asyncio.timeout(TELL_SECONDS), self._opened(address, target, document) as response:
                 return json.loads(await response.content.read(MAX_ANSWER))
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError, _Refused) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError, Refused) as error:
             _log.debug("%s at %s: %s", target, address, reason(error))
             return None
 
-    def _follow(self, target: str, read: Callable[[Any], T], source: Source[T]) -> Callable[[], None]:
+    @property
+    def several(self) -> bool:
+        """Whether more than one namerd is known."""
+        return len(self._choice.known()) > 1
+
+    def follow(self, target: str, read: Callable[[Any], T], source: Source[T]) -> Callable[[], None]:
+        """Set `source` to what `read` makes of each JSON document of `GET target`, until the result is called.
+
+        `read` raises `ValueError`, or `ResolutionError` for a failure that it was told. What namerd refuses is a
+        failure only while nothing is known.
+        """
         following = asyncio.get_running_loop().create_task(self._keep(target, read, source), name=f"namerd {target}")
 
         def stop() -> None:
@@ -102,20 +109,62 @@ class NamerdHttp:
 
     async def _keep(self, target: str, read: Callable[[Any], T], source: Source[T]) -> None:
         """Keep `source` true for ever."""
+
+        async def once(address: Address, well: Callable[[], None]) -> None:
+            async with self._opened(address, target) as response:
+                async for line in lines_of(response):
+                    _take(line, read, source)
+                    well()
+
+        def refused(error: Refused) -> None:
+            if not isinstance(source.state, Ok):
+                source.fail(BindingError(f"namerd: {error}"))
+
+        await self._always(target, once, refused)
+
+    async def converse(
+        self,
+        target: str,
+        say: Callable[[], AsyncIterator[bytes]],
+        hear: Callable[[bytes], None],
+        refused: Callable[[Refused], None],
+    ) -> None:
+        """Say lines to a namerd and hear lines from it on one connection, for ever, and anew after each end.
+
+        `hear` raises `Refused` for what cannot be read; what `refused` raises is raised.
+        """
+
+        async def once(address: Address, well: Callable[[], None]) -> None:
+            async with self._opened(address, target, say(), SILENCE_SECONDS) as response:
+                async for line in lines_of(response):
+                    if line.strip():
+                        hear(line)
+                        well()
+
+        await self._always(target, once, refused)
+
+    async def _always(
+        self,
+        target: str,
+        once: Callable[[Address, Callable[[], None]], Awaitable[None]],
+        refused: Callable[[Refused], None],
+    ) -> None:
+        """Do `once` for ever with whichever namerd answers; it calls what it is given when that goes well."""
         failures = 0
+
+        def well() -> None:
+            nonlocal failures
+            failures = 0
+
         while True:
             address = await self._choice.choose()
             try:
-                async with self._opened(address, target) as response:
-                    async for line in _lines(response):
-                        _take(line, read, source)
-                        failures = 0
+                await once(address, well)
                 problem = "the stream has ended"
-            except _Refused as error:
+            except Refused as error:
                 failures += 1
                 problem = str(error)
-                if not isinstance(source.state, Ok):
-                    source.fail(BindingError(f"namerd: {problem}"))
+                refused(error)
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 failures += 1
                 problem = reason(error)
@@ -130,13 +179,17 @@ class NamerdHttp:
 
     @contextlib.asynccontextmanager
     async def _opened(
-        self, address: Address, target: str, document: bytes | None = None
+        self,
+        address: Address,
+        target: str,
+        document: bytes | AsyncIterator[bytes] | None = None,
+        silence: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Give the answer to a GET, or to a POST of a JSON document."""
+        """Give the answer to a GET, or to a POST of JSON, which may go on; it is cut after so much `silence`."""
         host, port = address
         host = f"[{host}]" if ":" in host else host
         url = URL(f"{'http' if self._tls is None else 'https'}://{host}:{port}{target}", encoded=True)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence)
         # A connection is a stream's own, and ends with it.
         connector = aiohttp.TCPConnector(
             ssl=True if self._tls is None else self._tls, force_close=True, socket_factory=lasting_socket
@@ -153,8 +206,19 @@ class NamerdHttp:
                     if response.status >= 500:
                         # Another namerd may be better off.
                         raise OSError(f"{response.status} {said}")
-                    raise _Refused(f"{response.status} {said}")
+                    raise Refused(f"{response.status} {said}", response.status)
                 yield response
+
+
+def take(document: Any, read: Callable[[Any], T], source: Source[T]) -> None:
+    """Take in what a namerd says; raises `Refused` for what can't be read."""
+    try:
+        source.set(read(document))
+    except ResolutionError as error:
+        if not isinstance(source.state, Ok):
+            source.fail(error)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Refused(f"what namerd says can't be read: {error}") from error
 
 
 def _take(line: bytes, read: Callable[[Any], T], source: Source[T]) -> None:
@@ -162,17 +226,11 @@ def _take(line: bytes, read: Callable[[Any], T], source: Source[T]) -> None:
     try:
         document = json.loads(line)
     except (ValueError, RecursionError):
-        raise _Refused(line[:4096].decode(errors="replace")) from None
-    try:
-        source.set(read(document))
-    except ResolutionError as error:
-        if not isinstance(source.state, Ok):
-            source.fail(error)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _Refused(f"what namerd says can't be read: {error}") from error
+        raise Refused(line[:4096].decode(errors="replace")) from None
+    take(document, read, source)
 
 
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def lines_of(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     """Give the lines of a body as they come."""
     rest = bytearray()
     async for chunk in response.content.iter_any():
@@ -181,4 +239,4 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             yield bytes(rest[:end])
             del rest[: end + 1]
         if len(rest) > MAX_DOCUMENT:
-            raise _Refused(f"a document of more than {MAX_DOCUMENT} bytes")
+            raise Refused(f"a document of more than {MAX_DOCUMENT} bytes")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from biandou.config.server import SocketOptions
-from biandou.config.values import Ip, NotBuilt, Port, PositiveCount, RegexText
+from biandou.config.values import Ip, Port, PositiveCount, RegexText
 from biandou.policies import Keys, Milliseconds, ServerTls
 
 
@@ -24,11 +22,11 @@ class Admin(Keys, frozen=True, kw_only=True):
 
     ip: Ip = "127.0.0.1"
     port: Port = 9990
-    socket_options: Annotated[SocketOptions, NotBuilt()] = SocketOptions()
+    socket_options: SocketOptions = SocketOptions()
     shutdown_grace_ms: Milliseconds = 10_000
-    http_identifier_port: Annotated[Port | None, NotBuilt()] = None
+    http_identifier_port: Port | None = None
     worker_threads: PositiveCount = 2
-    tls: Annotated[ServerTls | None, NotBuilt()] = None
+    tls: ServerTls | None = None
     security: AdminSecurity | None = None
 
 

@@ -159,10 +159,14 @@ class AccessLogPlan(Letter, frozen=True, kw_only=True):
 
 
 class PluginPlan(Letter, frozen=True, kw_only=True):
-    """How long a router's Python plugins may take for a request, and how many requests may wait for them."""
+    """How long a router's Python plugins may take for a request, and how many requests may wait for them.
+
+    `sees_requests` says that there are filters or identifiers among them, not just classifiers of responses.
+    """
 
     timeout_ms: int = 1000
     max_waiting: int = 256
+    sees_requests: bool = True
 
 
 class RouterPlan(Letter, frozen=True, kw_only=True):

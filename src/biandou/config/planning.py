@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from biandou.classifiers.interface import PythonClassifierKind
 from biandou.config.client import ClientKeys, HostConnectionPool
 from biandou.config.linker import LinkerConfig
 from biandou.config.plan import (
@@ -39,6 +40,7 @@ from biandou.policies import (
     ConsecutiveFailures,
     FailureAccrualKind,
     NoFailureAccrual,
+    ResponseClassifierKind,
     Retries,
     ServerTls,
 )
@@ -99,7 +101,11 @@ def _identifiers(router: HttpRouter) -> list[dict[str, Any]]:
 def _plugins(router: HttpRouter) -> PluginPlan | None:
     if not router.has_python_plugins:
         return None
-    return PluginPlan(timeout_ms=router.plugins.timeout_ms, max_waiting=router.plugins.max_waiting)
+    return PluginPlan(
+        timeout_ms=router.plugins.timeout_ms,
+        max_waiting=router.plugins.max_waiting,
+        sees_requests=router.shows_requests,
+    )
 
 
 def _access_log_plan(router: HttpRouter) -> AccessLogPlan | None:
@@ -123,7 +129,7 @@ def service_policy(router: HttpRouter, service: str) -> ServicePolicy:
         if keys.rate_limit is not None:
             said["rate_limit"] = keys.rate_limit.plan
         if keys.response_classifier is not None:
-            said["classifier"] = _written(keys.response_classifier)
+            said["classifier"] = _classifier(keys.response_classifier)
         # Its two keys override those of earlier entries one by one (reference/linker.md §2.6).
         retries = keys.retries or Retries()
         if retries.backoff is not None:
@@ -131,6 +137,12 @@ def service_policy(router: HttpRouter, service: str) -> ServicePolicy:
         if retries.budget is not None:
             said["retry_budget"] = _budget(retries.budget)
     return ServicePolicy(**said)
+
+
+def _classifier(kind: ResponseClassifierKind) -> dict[str, Any]:
+    if isinstance(kind, PythonClassifierKind):
+        return {"kind": "plugin", "number": kind.number}
+    return _written(kind)
 
 
 def client_policy(router: HttpRouter, client: str) -> ClientPolicy:
@@ -267,6 +279,9 @@ def _budget(budget: Budget) -> BudgetPlan:
 
 
 def _replay_body_bytes(router: HttpRouter) -> int:
+    if not router.streaming_enabled:
+        # All that there is room for.
+        return _UNLIMITED
     kilobytes = router.stream_after_content_length_kb
     return HttpLimits().replay_body_bytes if kilobytes is None else kilobytes * 1024
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from biandou.classifiers.interface import PythonClassifierKind
 from biandou.config.access_log import RollPolicyText
 from biandou.config.client import GlobalClient, StaticClient
 from biandou.config.plan import NeverRoll
@@ -16,7 +17,6 @@ from biandou.config.values import (
     Count,
     DtabText,
     Kilobytes,
-    NotBuilt,
     OneOrMany,
     PathText,
     PositiveCount,
@@ -34,10 +34,6 @@ from biandou.policies import AnnouncerKind, DefaultTracePropagator, Keys, Millis
 _GLOBAL: Final = "io.l5d.global"
 _SERVICES: Final[Register[Any]] = Register("services", (GlobalService, StaticService))
 _CLIENTS: Final[Register[Any]] = Register("clients", (GlobalClient, StaticClient))
-
-
-def _uncompressed(level: int) -> bool:
-    return level in (-1, 0)
 
 
 Label = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -104,14 +100,25 @@ class HttpRouter(Router, frozen=True, kw_only=True, tag="http"):
     max_initial_line_kb: Kilobytes = msgspec.field(default=4, name="maxInitialLineKB")
     max_header_count: Annotated[int, Meta(ge=1, le=65_536)] = 128
     max_err_response_kb: Kilobytes = msgspec.field(default=5120, name="maxErrResponseKB")
-    streaming_enabled: Annotated[bool, NotBuilt()] = True
-    compression_level: Annotated[Annotated[int, Meta(ge=-1, le=9)], NotBuilt(_uncompressed)] = -1
+    streaming_enabled: bool = True
+    compression_level: Annotated[int, Meta(ge=-1, le=9)] = -1
     trace_propagator: Annotated[TracePropagatorKind, Room("trace propagators")] = DefaultTracePropagator()
 
     @property
-    def has_python_plugins(self) -> bool:
+    def shows_requests(self) -> bool:
         """Whether each request is shown to Python."""
         return bool(self.filters) or any(isinstance(kind, PythonIdentifierKind) for kind in self.identifier)
+
+    @property
+    def python_classifiers(self) -> list[PythonClassifierKind]:
+        """The classifiers of its services that Python runs."""
+        kinds = [keys.response_classifier for keys in self.service.entries]
+        return [kind for kind in kinds if isinstance(kind, PythonClassifierKind)]
+
+    @property
+    def has_python_plugins(self) -> bool:
+        """Whether requests or responses are shown to Python."""
+        return self.shows_requests or bool(self.python_classifiers)
 
 
 PROTOCOLS: Final[Register[Any]] = Register("protocols", (HttpRouter,), planned=("h2", "mux", "thrift", "thriftmux"))

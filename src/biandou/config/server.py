@@ -16,7 +16,7 @@ class SocketOptions(Keys, frozen=True, kw_only=True):
     """Options of listening and connecting sockets; without a timeout a silent connection stays open."""
 
     no_delay: bool = True
-    reuse_addr: Annotated[bool, NotBuilt()] = True
+    reuse_addr: bool = True
     reuse_port: bool = False
     read_timeout_ms: Milliseconds | None = None
     write_timeout_ms: Milliseconds | None = None

@@ -29,6 +29,11 @@ class ServiceKeys(Keys, frozen=True, kw_only=True):
 class GlobalService(ServiceKeys, frozen=True, kw_only=True, tag_field="kind", tag="io.l5d.global"):
     """The same for every service name."""
 
+    @property
+    def entries(self) -> tuple[ServiceKeys, ...]:
+        """Give itself."""
+        return (self,)
+
     def applying(self, _service: Path | None) -> Iterator[ServiceKeys]:
         """Give itself."""
         yield self
@@ -44,6 +49,11 @@ class StaticService(Keys, frozen=True, kw_only=True, tag_field="kind", tag="io.l
     """What holds by prefix: all entries that match apply in their order, so the last one has the last word."""
 
     configs: tuple[PrefixedService, ...] = ()
+
+    @property
+    def entries(self) -> tuple[ServiceKeys, ...]:
+        """Give all, whatever they apply to."""
+        return self.configs
 
     def applying(self, service: Path | None) -> Iterator[ServiceKeys]:
         """Give what applies to a service name."""

@@ -22,7 +22,7 @@ class ChildFailed(Exception):
 
 
 class Child:
-    """A child process that serves on `port`, and a linker's admin on `admin_port`."""
+    """A child process that serves on `port`, and a linker's or namerd's admin on `admin_port`."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
         self.name = name
@@ -71,8 +71,8 @@ class Child:
             raise ChildFailed(f"{self.name} did not start")
         self.port = int(line)
 
-    async def serve_linker(self) -> None:
-        """Wait until a linker says that it is initialized, and take its ports from its log."""
+    async def serve_program(self) -> None:
+        """Wait until a linker or namerd says that it is initialized, and take its ports from its log."""
         stream = self._process.stderr
         while stream is not None and (line := (await stream.readline()).decode(errors="replace").rstrip()):
             self._said.append(line)
@@ -85,16 +85,16 @@ class Child:
                 self._reading = asyncio.create_task(self._keep_reading(stream))
                 return
         await self.kill()
-        raise ChildFailed(f"the linker {self.name} did not start:\n" + "\n".join(self._said))
+        raise ChildFailed(f"{self.name} did not start:\n" + "\n".join(self._said))
 
     async def _keep_reading(self, stream: asyncio.StreamReader) -> None:
-        """Read on, so that the linker's log never stands still."""
+        """Read on, so that its log never stands still."""
         while line := await stream.readline():
             self._said.append(line.decode(errors="replace").rstrip())
 
 
-async def start_service(service: str, version: str, instance: str) -> Child:
-    """Start a service and wait until it listens; raises `ChildFailed`."""
+async def start_service(service: str, version: str, instance: str, mood: str = "") -> Child:
+    """Start a service and wait until it listens; raises `ChildFailed`. Its mood may be `failing`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -102,36 +102,43 @@ async def start_service(service: str, version: str, instance: str) -> Child:
         service,
         version,
         instance,
+        mood,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env=_environment(),
         start_new_session=True,
     )
-    return await _started(Child(instance, process), linker=False)
+    return await _started(Child(instance, process), program=False)
 
 
 async def start_linker(name: str, config: Path) -> Child:
     """Start `biandou linker` and wait until it serves; raises `ChildFailed`."""
+    return await _start_program(f"the linker {name}", "linker", "--workers", "1", str(config))
+
+
+async def start_namerd(config: Path) -> Child:
+    """Start `biandou namerd` and wait until it serves; raises `ChildFailed`."""
+    return await _start_program("namerd", "namerd", str(config))
+
+
+async def _start_program(name: str, *arguments: str) -> Child:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "biandou",
-        "linker",
-        "--workers",
-        "1",
-        str(config),
+        *arguments,
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         env=_environment(),
         start_new_session=True,
     )
-    return await _started(Child(name, process), linker=True)
+    return await _started(Child(name, process), program=True)
 
 
-async def _started(child: Child, *, linker: bool) -> Child:
+async def _started(child: Child, *, program: bool) -> Child:
     try:
         async with asyncio.timeout(START_SECONDS):
-            await (child.serve_linker() if linker else child.serve_service())
+            await (child.serve_program() if program else child.serve_service())
     except TimeoutError:
         await child.kill()
         raise ChildFailed(f"{child.name} did not start within {START_SECONDS:.0f} s") from None

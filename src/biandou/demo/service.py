@@ -1,7 +1,7 @@
 """A small HTTP service of the demonstration: says who it is. `python -m biandou.demo.service web v1 web-v1-a`.
 
-Prints the port that it listens on, then serves until it is ended or its standard input is closed: so it never outlives
-the demonstration that started it.
+With a fourth word, `failing`, it says so with status 500. Prints the port that it listens on, then serves until it is
+ended or its standard input is closed: so it never outlives the demonstration that started it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from aiohttp import web
 INSTANCE_HEADER = "X-Instance"
 
 
-async def serve(service: str, version: str, instance: str) -> None:
-    """Serve on a free port of 127.0.0.1."""
+async def serve(service: str, version: str, instance: str, mood: str = "") -> None:
+    """Serve on a free port of 127.0.0.1; fail if `mood` is `failing`."""
+    status = 500 if mood == "failing" else 200
 
     async def answer(request: web.Request) -> web.Response:
         text = f"{service} {version}, instance {instance}, was asked for {request.path}\n"
-        return web.Response(text=text, headers={INSTANCE_HEADER: instance})
+        return web.Response(status=status, text=text, headers={INSTANCE_HEADER: instance})
 
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", answer)
@@ -34,4 +35,4 @@ async def serve(service: str, version: str, instance: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(*sys.argv[1:4]))
+    asyncio.run(serve(*sys.argv[1:5]))

@@ -17,7 +17,7 @@ from biandou.demo.story import Stage
 
 BAR_WIDTH = 40
 MAX_DTAB_LINES = 8
-_COLOURS = {"web-v1-a": "cyan", "web-v1-b": "blue", "web-v2": "magenta", "users": "green"}
+_COLOURS = {"web-v1-a": "cyan", "web-v1-b": "blue", "web-v2": "red", "web-v3": "magenta", "users": "green"}
 
 
 class View(Protocol):
@@ -71,7 +71,8 @@ class LiveView:
         return Panel(
             Group(
                 Text(self._title, style="bold yellow"),
-                *(Text(line, style="dim") for line in stage.scene.dtab[:MAX_DTAB_LINES]),
+                *(Text(line, style="dim") for line in stage.control.dtab[:MAX_DTAB_LINES]),
+                Text(canary_text(stage), style="cyan"),
                 Text(),
                 numbers,
                 Text(),
@@ -79,7 +80,7 @@ class LiveView:
                 Text(),
                 total_text,
             ),
-            title="Biandou: client → outgoing linker → incoming linker → service",
+            title="Biandou: client → outgoing linker → incoming linker → service; namerd keeps the dtab",
             subtitle="the last two seconds",
         )
 
@@ -93,14 +94,20 @@ class PlainView:
         self._stage = stage
         self._console = console
         self._ticks = 0
+        self._canary = ""
 
     def begin(self, number: int, title: str) -> None:
         """Print that a phase begins."""
-        self._console.print(f"{number}. {title}   ({' '.join(self._stage.scene.dtab)})", markup=False, highlight=False)
+        dtab = " ; ".join(self._stage.control.dtab)
+        self._console.print(f"{number}. {title}   ({dtab})", markup=False, highlight=False)
         self._ticks = 0
 
     def tick(self) -> None:
-        """Print the numbers of this moment, now and then."""
+        """Print the numbers of this moment, now and then, and what the canary does when it does it."""
+        if (canary := canary_text(self._stage)) != self._canary:
+            self._canary = canary
+            if canary:
+                self._console.print(f"   {canary}", markup=False, highlight=False)
         self._ticks += 1
         if self._ticks % self.TICKS_A_LINE == 0:
             recent = self._stage.traffic.recent()
@@ -118,6 +125,14 @@ def open_view(stage: Stage, console: Console, *, plain: bool) -> Iterator[View]:
     else:
         with Live(console=console, auto_refresh=False) as live:
             yield LiveView(stage, live)
+
+
+def canary_text(stage: Stage) -> str:
+    """Give how the present canary stands: its share and the reason; empty if there is none."""
+    known = stage.control.canary
+    if not known:
+        return ""
+    return f"canary: {known['status']}, {known['weight']}% to {known['to'].rpartition('/')[2]}: {known['reason']}"
 
 
 def shares_text(instances: Counter[str]) -> str:
@@ -161,5 +176,6 @@ def what_next(stage: Stage, *, running: bool) -> Text:
         f"\n     curl -H 'Host: users' http://127.0.0.1:{outgoing.port}/"
         f"\n     curl http://127.0.0.1:{outgoing.admin_port}/admin/metrics.json  # the outgoing linker"
         f"\n     curl http://127.0.0.1:{incoming.admin_port}/admin/metrics.json  # the incoming linker"
-        f"\n     edit {stage.scene.dtab_file}, and watch the requests move\n",
+        f"\n     export BIANDOU_NAMERD=http://127.0.0.1:{stage.control.port}                # namerd"
+        "\n     biandou dtab get default; biandou dtab status default; biandou canary status default /svc/web\n",
     )

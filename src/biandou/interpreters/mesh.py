@@ -99,6 +99,7 @@ class MeshInterpreter:
         self._base = base
         self._client = client
         self._root = root
+        self.in_force = client.in_force(encode_path(root))
         self._trees: WeakValueDictionary[tuple[Path, Dtab], Live[NameTree[Bound]]] = WeakValueDictionary()
         self._addresses: WeakValueDictionary[Path, Live[Addresses]] = WeakValueDictionary()
 
@@ -138,6 +139,16 @@ class MeshInterpreter:
             except (ValueError, RecursionError) as error:
                 _log.debug("namerd's answer to a report can't be read: %s", error)
         return answers
+
+    @property
+    def told_elsewhere(self) -> bool:
+        """Whether there are namerds which learn only from reports what is in force."""
+        return self._client.several
+
+    @property
+    def may_try(self) -> bool:
+        """Whether namerd can have this linker go by a dtab that others do not have yet."""
+        return False
 
     def _tree(self, path: Path, dtab: Dtab) -> Live[NameTree[Bound]]:
         tree = self._trees.get((path, dtab))

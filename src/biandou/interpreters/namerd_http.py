@@ -25,6 +25,7 @@ from biandou.namers.interface import Lookup
 
 if TYPE_CHECKING:
     from biandou.clients.namerd_http import NamerdHttp
+    from biandou.clients.namerd_session import NamerdSession
 
 
 class NamerdHttpInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag="io.l5d.namerd.http"):
@@ -46,20 +47,22 @@ class NamerdHttpInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag=
         """Make the interpreter; raises `ConfigError` for a TLS file that can't be used."""
         # Not above: a linker that binds by itself does without an HTTP client.
         from biandou.clients.namerd_http import NamerdHttp  # noqa: PLC0415
+        from biandou.clients.namerd_session import NamerdSession  # noqa: PLC0415
 
         tls = client_context(self.tls)
         name = self.tls.common_name if self.tls is not None and tls is not None else None
         retry = Retry(self.retry.base_seconds, self.retry.max_seconds)
         client = NamerdHttp(namerd_addresses(Path.read(self.dst), namers.lookup), retry, tls, name)
-        return NamerdHttpInterpreter(base, client, self.namespace)
+        return NamerdHttpInterpreter(base, client, NamerdSession(client, self.namespace), self.namespace)
 
 
 class NamerdHttpInterpreter:
     """Names as a namerd binds them in one namespace."""
 
-    def __init__(self, base: Live[Dtab], client: NamerdHttp, namespace: str) -> None:
+    def __init__(self, base: Live[Dtab], client: NamerdHttp, session: NamerdSession, namespace: str) -> None:
         self._base = base
         self._client = client
+        self._session = session
         self._namespace = quote(namespace, safe="")
         self._trees: WeakValueDictionary[tuple[Path, Dtab], Live[NameTree[Bound]]] = WeakValueDictionary()
         self._addresses: WeakValueDictionary[Path, Live[Addresses]] = WeakValueDictionary()
@@ -92,18 +95,32 @@ class NamerdHttpInterpreter:
         """Send a report to every namerd: any of them may be the one that judges by it."""
         return await self._client.tell(f"/api/1/reports/{self._namespace}", document)
 
+    @property
+    def in_force(self) -> Live[str]:
+        """The version of the namespace's dtab that every tree comes from; observing it keeps the connection open."""
+        return self._session.in_force
+
+    @property
+    def told_elsewhere(self) -> bool:
+        """Whether there are namerds which learn only from reports what is in force."""
+        return self._client.several
+
+    @property
+    def may_try(self) -> bool:
+        """Whether namerd can have this linker go by a dtab that others do not have yet."""
+        return True
+
     def _tree(self, path: Path, dtab: Dtab) -> Live[NameTree[Bound]]:
         tree = self._trees.get((path, dtab))
         if tree is None:
-            target = f"/api/1/bind/{self._namespace}?{_query(path, dtab)}&watch=true"
-            tree = self._trees[path, dtab] = self._client.stream(target, lambda told: read_tree(told, self._bound))
+            tree = self._session.bind(path, dtab, lambda told: read_tree(told, self._bound))
+            self._trees[path, dtab] = tree
         return tree
 
     def _bound(self, client: Path, residual: Path, told: Any) -> Bound:
         addresses = self._addresses.get(client)
         if addresses is None:
-            target = f"/api/1/addr/{self._namespace}?{_query(client, Dtab())}&watch=true"
-            addresses = self._client.stream(target, read_address, _first(told))
+            addresses = self._session.address(client, read_address, _first(told))
             self._addresses[client] = addresses
         return Bound(client, addresses, residual)
 
@@ -118,6 +135,5 @@ def _first(told: Any) -> Addresses | None:
 
 
 def _query(path: Path, dtab: Dtab) -> str:
-    # Without entries nothing is said, so that namerd answers all who ask alike from one evaluation.
     entries = f"&dtab={quote(str(dtab), safe='/')}" if len(dtab) else ""
     return f"path={quote(str(path), safe='/')}{entries}"

@@ -23,13 +23,17 @@ _log = logging.getLogger(__name__)
 
 
 class AdminListener:
-    """Listens on `ip`:`port`; at the first connection imports `module` in a thread, then calls `serve`."""
+    """Listens on `ip`:`port`; at the first connection imports `module` in a thread, then calls `serve`.
 
-    def __init__(self, ip: str, port: int, module: str, serve: Serve) -> None:
+    `what` it serves is for the log: `http admin`.
+    """
+
+    def __init__(self, ip: str, port: int, module: str, serve: Serve, what: str = "http admin") -> None:
         self._ip = ip
         self._port = port
         self._module = module
         self._serve = serve
+        self._what = what
         self._socket: socket.socket | None = None
         self._loading: asyncio.Task[Close] | None = None
 
@@ -44,7 +48,7 @@ class AdminListener:
         self._socket = listener
         asyncio.get_running_loop().add_reader(listener, self._load)
         ip, port = listener.getsockname()[:2]
-        return [f"serving http admin on {f'[{ip}]' if ':' in ip else ip}:{port}"]
+        return [f"serving {self._what} on {f'[{ip}]' if ':' in ip else ip}:{port}"]
 
     async def stop(self) -> None:
         """Close every connection and stop listening."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import msgspec
 
+from biandou.boundary import Advice, GoOn, NamedPath, NotNamed, OwnReply, PluginFailed
 from biandou.dtab import Dtab, DtabSyntaxError, NameTree, Path
 from biandou.dtab.bound import Addresses, AddressSet, Bound, LocalStatus, Negative
 from biandou.dtab.explain import (
@@ -29,10 +30,10 @@ from biandou.dtab.explain import (
     Vacant,
 )
 from biandou.errors import reason
-from biandou.identifiers.interface import IdentifierKind
+from biandou.identifiers.interface import IdentifierKind, PythonIdentifierKind
 from biandou.kinds import kind_name
 from biandou.linker.answers import shares
-from biandou.linker.identify import Identified, Request, Unidentified, identify_by
+from biandou.linker.identify import Identified, Request, Unidentified, identify_by, request_dtab
 from biandou.linker.router import Router
 from biandou.live import PENDING, Failed, Live, Ok, Pending, State
 from biandou.namers.interface import Namer
@@ -122,27 +123,40 @@ class Subject:
     base: Dtab
     namers: Sequence[Namer] = ()
     seconds: float = 10.0
+    edge: bool = False
+    """The request comes in by a server that believes no `l5d-` header (`clearContext`, `trust: none`)."""
 
 
-async def explain(subject: Subject, request: Request) -> Explanation:
-    """Walk the five steps for one request; waits at most `subject.seconds` for what the namers find out."""
+async def explain(subject: Subject, request: Request, advice: Advice | None = None) -> Explanation:
+    """Walk the five steps for one request; waits at most `subject.seconds` for what the namers find out.
+
+    `advice` is what the router's plugins say of it, if they were run.
+    """
     told = Explanation(
         router=subject.router.label,
         request=f"{request.method} {request.uri} HTTP/{request.version}",
         identification=[],
     )
     # ① identification
-    attempts, identified = _identify(subject, request)
+    names: list[NamedPath | NotNamed] = []
+    match advice:
+        case OwnReply(status=status):
+            return msgspec.structs.replace(told, problem=f"{status}: a filter answers itself")
+        case PluginFailed(message=message):
+            return msgspec.structs.replace(told, problem=f"500: {message}")
+        case GoOn(remove=gone, add=added, names=names):
+            kept = [field for field in request.headers if field[0].lower() not in gone]
+            request = replace(request, headers=(*kept, *added))
+    if subject.edge:
+        request = replace(request, headers=tuple(f for f in request.headers if not f[0].lower().startswith("l5d-")))
+    attempts, identified = _identify(subject, request, names)
     told = msgspec.structs.replace(told, identification=attempts)
     if isinstance(identified, Unidentified):
         return msgspec.structs.replace(told, problem=f"400: Unknown destination / {identified.reason}")
     name = identified.name
     told = msgspec.structs.replace(told, name=str(name))
     try:
-        local = Dtab()
-        for header in ("l5d-ctx-dtab", "l5d-dtab"):
-            for text in request.all(header):
-                local += Dtab.read(text)
+        local = request_dtab(request)
     except DtabSyntaxError as error:
         return msgspec.structs.replace(told, problem=f"400: {error}")
     told = msgspec.structs.replace(told, override=str(local))
@@ -172,11 +186,21 @@ async def explain(subject: Subject, request: Request) -> Explanation:
     return msgspec.structs.replace(told, problem=_unusable(clients))
 
 
-def _identify(subject: Subject, request: Request) -> tuple[list[Attempt], Identified | Unidentified]:
+def _identify(
+    subject: Subject, request: Request, names: Sequence[NamedPath | NotNamed]
+) -> tuple[list[Attempt], Identified | Unidentified]:
     attempts: list[Attempt] = []
     outcome: Identified | Unidentified = Unidentified("no identifier is configured")
+    said = iter(names)
     for kind in subject.identifiers:
-        outcome = identify_by(kind, subject.dst_prefix, request)
+        named = next(said, None) if isinstance(kind, PythonIdentifierKind) else None
+        match named:
+            case NamedPath(path=path):
+                outcome = Identified(subject.dst_prefix + Path.read(path or "/"), request)
+            case NotNamed(reason=why):
+                outcome = Unidentified(why)
+            case None:
+                outcome = identify_by(kind, subject.dst_prefix, request)
         if isinstance(outcome, Identified):
             attempts.append(Attempt(kind=kind_name(type(kind)), name=str(outcome.name)))
             break

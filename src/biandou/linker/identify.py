@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from biandou.dtab import Path
+from biandou.dtab import Dtab, DtabSyntaxError, Path
 from biandou.identifiers.http import (
     HeaderIdentifier,
     HeaderTokenIdentifier,
@@ -68,6 +68,27 @@ def identify(kinds: Sequence[IdentifierKind], prefix: Path, request: Request) ->
     return outcome
 
 
+def identification(kinds: Sequence[IdentifierKind], prefix: Path, request: Request) -> dict[str, str]:
+    """Give what `httpIdentifierPort` says of one router: `path` and, if the request has one, `dtab`; or an `error`."""
+    outcome = identify(kinds, prefix, request)
+    if isinstance(outcome, Unidentified):
+        return {"error": outcome.reason}
+    try:
+        local = request_dtab(request)
+    except DtabSyntaxError as error:
+        return {"error": str(error)}
+    return {"path": str(outcome.name)} | ({"dtab": str(local)} if len(local) else {})
+
+
+def request_dtab(request: Request) -> Dtab:
+    """Give a request's own dtab; raises `DtabSyntaxError`. What `l5d-dtab` says goes before `l5d-ctx-dtab`."""
+    local = Dtab()
+    for header in ("l5d-ctx-dtab", "l5d-dtab"):
+        for text in request.all(header):
+            local += Dtab.read(text)
+    return local
+
+
 def identify_by(kind: IdentifierKind, prefix: Path, request: Request) -> Identified | Unidentified:
     """Ask one identifier; `prefix` is the router's `dstPrefix`."""
     try:
@@ -85,10 +106,8 @@ def identify_by(kind: IdentifierKind, prefix: Path, request: Request) -> Identif
             case StaticIdentifier(path=path):
                 return Identified(prefix + Path.read(f"/{path.lstrip('/')}"), request)
             case PythonIdentifierKind():
-                # It may block, or do what only a real request should: it is not tried out here.
-                return Unidentified(
-                    f"{kind_name(type(kind))} is a plugin, which runs on real requests only", final=True
-                )
+                # It may block, or do what only a real request should: it is not tried out unasked.
+                return Unidentified(f"{kind_name(type(kind))} is a plugin, and was not run", final=True)
     except ValueError as error:
         return Unidentified(str(error), final=True)
     return Unidentified(f"{type(kind).__name__} runs in the engine alone and cannot be explained", final=True)

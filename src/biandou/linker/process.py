@@ -18,6 +18,7 @@ from biandou.boundary import Ask, Asked, EngineDoor, Release
 from biandou.config.linker import LinkerConfig
 from biandou.config.plan import Plan
 from biandou.config.planning import plan
+from biandou.config.remarks import remarks
 from biandou.errors import ConfigError, reason
 from biandou.linker.assembly import Assembled, assemble
 from biandou.linker.binder import Binder
@@ -110,6 +111,8 @@ class Linker:
         """Bring up the parts, the admin server first; when this returns, requests are served."""
         self._handle_signals()
         _log.info("%d workers, %d files may be open", self._workers, raise_file_limit())
+        for line in remarks(self._config):
+            _log.warning("%s", line)
         self._assembled = assemble(self._config)
         inherited = inherited_sockets(os.environ, os.getpid())
         self._door = EngineDoor(planned := with_inherited(plan(self._config, self._workers), inherited))
@@ -207,6 +210,8 @@ class Linker:
             await follow.drop()
             raise
         # From here on nothing fails.
+        for line in remarks(config):
+            _log.warning("%s", line)
         before, self._serving = self._serving, serving
         self._config, self._assembled, self._grace_ms = config, assembled, config.admin.shutdown_grace_ms
         for server in serving:

@@ -9,12 +9,15 @@ import asyncio
 import json
 import logging
 import random
-import secrets
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+from biandou.clients.identity import identity
 from biandou.interpreters.interface import ReportingInterpreter
+from biandou.linker.live_names import live_names
 from biandou.linker.router import Router
+from biandou.linker.served import served
+from biandou.linker.versions import Versions, standing
 from biandou.telemeters.model import Metrics, Scopes
 
 LEAST_SECONDS: Final = 0.5
@@ -34,7 +37,11 @@ class Reports:
         self._read = read
         self._routers: list[tuple[str, ReportingInterpreter]] = []
         self._wanted: dict[str, list[str]] = {}
-        self._process = secrets.token_hex(8)
+        self._versions = Versions()
+        # The routers of which it is wanted what they serve.
+        self._served: set[str] = set()
+        # The routers of which it is wanted which names they have.
+        self._named: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self.replan(routers)
 
@@ -46,6 +53,7 @@ class Reports:
             if isinstance(router.interpreter, ReportingInterpreter)
         ]
         self._wanted = {label: self._wanted.get(label, []) for label, _ in self._routers}
+        self._versions.watch(interpreter for _, interpreter in self._routers)
         if self._routers and self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="reports")
         elif not self._routers:
@@ -53,6 +61,7 @@ class Reports:
 
     def stop(self) -> None:
         """Report no more."""
+        self._versions.watch(())
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -61,7 +70,7 @@ class Reports:
         pause = LEAST_SECONDS
         while True:
             # Differently long for each: a thousand linkers do not report in one moment.
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+            await self._versions.pause(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
             try:
                 seconds = await self._report()
                 pause = min(pause * 2, MOST_SECONDS) if seconds is None else seconds
@@ -71,12 +80,23 @@ class Reports:
 
     async def _report(self) -> float | None:
         """Report once, and give after how many seconds to do it again, `None` if no namerd took it."""
-        scopes = list(self._read()) if any(self._wanted.values()) else []
+        scopes = list(self._read()) if self._served or self._named or any(self._wanted.values()) else []
         waits = []
         for label, interpreter in self._routers:
             clients = totals(label, self._wanted.get(label, []), scopes)
-            document = json.dumps({"process": f"{self._process}/{label}"[:255], "clients": clients}).encode()
-            told = [read_answer(answer) for answer in await interpreter.report(document)]
+            process = f"{identity().token}/{label}"[:255]
+            document = {"process": process, "clients": clients, **standing(interpreter)}
+            if label in self._served:
+                document["served"] = served(label, scopes)
+            if label in self._named:
+                document["names"] = live_names(label, scopes)
+            answers = await interpreter.report(json.dumps(document).encode())
+            if answers:
+                wanted = any(isinstance(answer, dict) and answer.get("served") is True for answer in answers)
+                (self._served.add if wanted else self._served.discard)(label)
+                named = any(isinstance(answer, dict) and answer.get("names") is True for answer in answers)
+                (self._named.add if named else self._named.discard)(label)
+            told = [read_answer(answer) for answer in answers]
             if told:
                 self._wanted[label] = sorted({client for wanted, _ in told for client in wanted})[:MAX_WANTED]
                 waits.append(min(seconds for _, seconds in told))

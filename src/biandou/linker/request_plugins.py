@@ -1,4 +1,4 @@
-"""Runs plugins on requests: a router's filters in order, then its Python identifiers, within one time limit."""
+"""Runs a router's plugins within a time limit: filters, then identifiers on a request; a classifier on a response."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from biandou.boundary import Advice, Cancel, Consult, GoOn, NamedPath, NotNamed, OwnReply, PluginFailed
+from biandou.boundary import Advice, Cancel, Classified, Consult, GoOn, NamedPath, NotNamed, OwnReply, PluginFailed
+from biandou.classifiers.interface import ResponseClass
 from biandou.config.router import HttpRouter
 from biandou.dtab import Path
 from biandou.errors import ConfigError, reason
@@ -18,7 +19,7 @@ from biandou.filters.interface import Pass, Reply
 from biandou.identifiers.interface import PythonIdentifierKind
 from biandou.kinds import kind_name
 from biandou.linker.threads import Threads
-from biandou.requests import Headers, PluginRequest
+from biandou.requests import Headers, PluginRequest, PluginResponse
 
 THREADS: Final = 16
 """So many plain functions of one router's plugins run at a time."""
@@ -47,16 +48,28 @@ class RouterPlugins:
         self._identifiers = [
             (kind_name(type(kind)), _made(kind)) for kind in router.identifier if isinstance(kind, PythonIdentifierKind)
         ]
+        self._classifiers = {kind.number: (kind_name(type(kind)), _made(kind)) for kind in router.python_classifiers}
         self._threads = Threads(THREADS)
         self._quiet_until = 0.0
         self._unlogged = 0
 
     async def advise(self, request: PluginRequest) -> Advice:
-        """Run the plugins; whatever they do, there is advice in time, unless one blocks the event loop."""
+        """Run filters and identifiers; whatever they do, there is advice in time, unless one blocks the event loop."""
         running = ["the plugins"]
+        return await self._bounded(self._run(request, running), running)
+
+    async def classify(self, number: int, request: PluginRequest, response: PluginResponse) -> Advice:
+        """Run the classifier with this number; there is advice in time as there is of requests."""
+        known = self._classifiers.get(number)
+        if known is None:
+            return PluginFailed(message="the classifier is not configured any more")
+        kind, run = known
+        return await self._bounded(self._classify(run, request, response), [kind])
+
+    async def _bounded(self, work: Coroutine[Any, Any, Advice], running: list[str]) -> Advice:
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._run(request, running)
+                return await work
         except TimeoutError:
             return self._failure(running[0], f"took longer than {self._timeout * 1000:.0f} ms", None)
         except Exception as error:
@@ -95,10 +108,16 @@ class RouterPlugins:
             break
         return GoOn(remove=sorted(removed), add=added, names=names)
 
-    async def _call(self, run: Callable[[PluginRequest], Any], request: PluginRequest) -> Any:
+    async def _classify(self, run: Callable[..., Any], request: PluginRequest, response: PluginResponse) -> Advice:
+        found = await self._call(run, request, response)
+        if not isinstance(found, ResponseClass):
+            raise _Failed(f"a classifier gives a ResponseClass, not {type(found).__name__}")
+        return Classified(class_=found.value)
+
+    async def _call(self, run: Callable[..., Any], *seen: PluginRequest | PluginResponse) -> Any:
         if inspect.iscoroutinefunction(run) or inspect.iscoroutinefunction(type(run).__call__):
-            return await run(request)
-        return await self._threads.run(lambda: run(request))
+            return await run(*seen)
+        return await self._threads.run(lambda: run(*seen))
 
     def _failure(self, kind: str, what: str, error: Exception | None) -> PluginFailed:
         now = time.monotonic()
@@ -149,7 +168,12 @@ class RequestPlugins:
             peer=letter.peer,
             local=letter.local,
         )
-        advice = await plugins.advise(request)
+        if letter.answered is None:
+            advice = await plugins.advise(request)
+        else:
+            answered = letter.answered
+            response = PluginResponse(answered.status, Headers(tuple(answered.headers)))
+            advice = await plugins.classify(answered.classifier, request, response)
         try:
             self._engine.advise(letter.ticket, advice)
         except ValueError as error:
@@ -163,7 +187,7 @@ def make_plugins(routers: Iterable[HttpRouter]) -> dict[str, RouterPlugins]:
     return {router.name: RouterPlugins(router) for router in routers if router.has_python_plugins}
 
 
-def _made(kind: Any) -> Callable[[PluginRequest], Any]:
+def _made(kind: Any) -> Callable[..., Any]:
     try:
         made = kind.make()
     except Exception as error:

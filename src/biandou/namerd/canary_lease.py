@@ -23,10 +23,11 @@ _REMARK: Final = Remark("canary")
 
 
 class Lease:
-    """The claim of one namerd; `clock` gives seconds that only rise."""
+    """The claim of one namerd, kept in `namespace`; `clock` gives seconds that only rise."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic, namespace: str = LEASE) -> None:
         self._store = store
+        self._namespace = namespace
         self._clock = clock
         self._name = secrets.token_hex(8).encode()
         self._seen: tuple[Version | None, float] | None = None
@@ -35,7 +36,7 @@ class Lease:
 
     async def held(self) -> bool:
         """Whether we drive, after trying to if nobody does; raises `StoreError` if the store can't be asked."""
-        state = self._store.watch(LEASE).sample()
+        state = self._store.watch(self._namespace).sample()
         if not isinstance(state, Ok):
             return False
         now = self._clock()
@@ -51,7 +52,7 @@ class Lease:
 
     async def release(self) -> None:
         """Let another take it at once; raises `StoreError`."""
-        state = self._store.watch(LEASE).sample()
+        state = self._store.watch(self._namespace).sample()
         if isinstance(state, Ok) and state.value is not None and _owner(state.value.dtab) == self._name:
             await self._write(state.value.version, b"")
 
@@ -60,9 +61,9 @@ class Lease:
         dentries = [Dentry(Prefix((b"lease",)), Leaf(Path((owner, str(self._beat).encode()))))] if owner else []
         try:
             if version is None:
-                await self._store.create(LEASE, Dtab(dentries), _REMARK)
+                await self._store.create(self._namespace, Dtab(dentries), _REMARK)
             else:
-                await self._store.update(LEASE, Dtab(dentries), version, _REMARK)
+                await self._store.update(self._namespace, Dtab(dentries), version, _REMARK)
         except (NamespaceExists, NamespaceMissing, StaleVersion):
             return False
         self._beaten = self._clock()

@@ -20,6 +20,9 @@ from biandou.stores.interface import Remark, Store, Version, Versioned
 RESERVED: Final = "~canary~"
 """What the names of these namespaces begin with."""
 
+ROLLOUTS: Final = "~rollout~"
+"""And those of rollouts (rollout_state.py)."""
+
 LEASE: Final = f"{RESERVED}~lease"
 MAX_CANARIES: Final = 100
 """How many paths of a namespace are remembered; beyond it those that ended are forgotten, the first first."""
@@ -38,12 +41,12 @@ class Shown:
 
 def is_reserved(namespace: str) -> bool:
     """Whether a namespace is no operator's."""
-    return namespace.startswith(RESERVED)
+    return namespace.startswith((RESERVED, ROLLOUTS))
 
 
 def namespaces_with_canaries(names: frozenset[str]) -> list[str]:
     """Give the operators' namespaces that have canaries, of all names in a store."""
-    return sorted(name.removeprefix(RESERVED) for name in names if is_reserved(name) and name != LEASE)
+    return sorted(name.removeprefix(RESERVED) for name in names if name.startswith(RESERVED) and name != LEASE)
 
 
 class CanaryStates:

@@ -12,6 +12,7 @@ from biandou.dtab import EMPTY, NEG, Alt, Dtab, Leaf, NameTree, Path, Union
 from biandou.dtab.bound import Addresses, Bound, LocalStatus, Negative
 from biandou.dtab.evaluation import Evaluator
 from biandou.dtab.explain import Delegation
+from biandou.dtab.lint import Served
 from biandou.errors import BindingError
 from biandou.live import Failed, Live, Ok, Pending, Source, State, Watch
 from biandou.namers.all import Namers
@@ -41,15 +42,27 @@ class Names:
         self._alone = Evaluator(Live.ok(Dtab()), namers.lookup)
         # Kept by the names that are observed: a namespace that nobody asks for costs nothing.
         self._evaluators: WeakValueDictionary[str, Evaluator] = WeakValueDictionary()
+        self._trials: WeakValueDictionary[tuple[str, str], Evaluator] = WeakValueDictionary()
+
+    @property
+    def served(self) -> Served:
+        """Which prefixes the namers answer for."""
+        return self._namers.served
 
     def bind(self, namespace: str, local: Dtab, path: Path) -> Live[NameTree[Bound]]:
         """Give what `path` comes to through the namespace's dtab + `local`; one that does not exist is empty."""
         return self._evaluator(namespace).bind(path, local)
 
-    def settled(self, namespace: str, local: Dtab, path: Path) -> Live[Settled]:
+    def settled(self, namespace: str, local: Dtab, path: Path) -> SettledName:
         """Give the same, each time when all of its client names have been resolved."""
-        tree = self.bind(namespace, local, path)
-        return Source(follow=lambda source: tree.observe(_Settling(source).take).close)
+        return SettledName(self.bind(namespace, local, path))
+
+    def tried(self, namespace: str, trial: str, dtab: Dtab, local: Dtab, path: Path) -> SettledName:
+        """Give what `path` comes to through `dtab` + `local`; `trial` is the name of this dtab in the namespace."""
+        evaluator = self._trials.get((namespace, trial))
+        if evaluator is None:
+            evaluator = self._trials[namespace, trial] = Evaluator(Live.ok(dtab), self._namers.lookup)
+        return SettledName(evaluator.bind(path, local))
 
     def addresses(self, client: Path) -> Live[Resolved]:
         """Give where a client name is; a failure if it is not a single one.
@@ -96,10 +109,40 @@ def _dtab(stored: Versioned | None) -> Dtab:
     return Dtab() if stored is None else stored.dtab
 
 
+class SettledName(Source[Settled]):
+    """A tree that is held back until its client names are resolved."""
+
+    __slots__ = ("_settling", "_tree", "_watch")
+
+    def __init__(self, tree: Live[NameTree[Bound]]) -> None:
+        super().__init__()
+        self._tree = tree
+        self._settling: _Settling | None = None
+        self._watch: Watch | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is another tree than the one that is told, whose client names are not all resolved yet."""
+        return self._settling is not None and self._settling.waiting and not isinstance(self.state, Pending)
+
+    def _open(self) -> None:
+        self._settling = _Settling(self)
+        self._watch = self._tree.observe(self._settling.take)
+
+    def _shut(self) -> None:
+        settling, self._settling = self._settling, None
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
+        if settling is not None:
+            settling.close()
+
+
 class _Settling:
     """Holds a tree back until its client names are resolved; what their addresses do afterwards is no news here."""
 
     def __init__(self, source: Source[Settled]) -> None:
+        self.waiting = False
         self._source = source
         self._watches: list[Watch] = []
         self._turn = object()
@@ -108,10 +151,12 @@ class _Settling:
         """Take in the tree's next state."""
         former, self._watches = self._watches, []
         self._turn = turn = object()
+        self.waiting = not isinstance(state, Failed)
         if isinstance(state, Ok):
             try:
                 self._wait(state.value, turn)
             except RecursionError:
+                self.waiting = False
                 self._source.fail(BindingError("the tree is too deep to show"))
         elif isinstance(state, Pending):
             # A former tree stays: whoever was told it goes on with it.
@@ -120,6 +165,13 @@ class _Settling:
         else:
             self._source.fail(state.error)
         for watch in former:
+            watch.close()
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        self._turn = object()
+        watches, self._watches = self._watches, []
+        for watch in watches:
             watch.close()
 
     def _wait(self, tree: NameTree[Bound], turn: object) -> None:
@@ -134,6 +186,7 @@ class _Settling:
                 states[client] = state
                 if len(states) == len(leaves):
                     self._turn = object()
+                    self.waiting = False
                     self._source.set(Settled(tree, dict(states)))
                     for watch in watches:
                         watch.close()
@@ -141,6 +194,7 @@ class _Settling:
             return look
 
         if not leaves:
+            self.waiting = False
             self._source.set(Settled(tree, {}))
             return
         for bound in leaves.values():

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from biandou.clients.grpc_log import hush_grpc
 from biandou.config.namerd import HttpController, InterfaceKind, MeshInterface, NamerdConfig
+from biandou.config.server_tls import server_context
 from biandou.errors import ConfigError
 from biandou.kinds import kind_name
 from biandou.namerd.canary_driver import CanaryDriver
@@ -19,9 +20,10 @@ from biandou.namerd.interfaces.http import HttpApi
 from biandou.namerd.interfaces.http_server import Doorkeeper, HttpServer
 from biandou.namerd.interfaces.listening import listen, show_address
 from biandou.namerd.interfaces.mesh import MeshApi
+from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names
 from biandou.namerd.reports import Reports
-from biandou.namerd.tls import server_context
+from biandou.namerd.rollout_driver import RolloutDriver
 from biandou.namers.interface import Namer
 from biandou.stores.interface import Store
 from biandou.telemeters.registry import Registry, ScopeRegistry
@@ -106,11 +108,15 @@ class Namerd:
         canaries = CanaryDriver(store, names, reports)
         self._closing.append(canaries.stop)
         canaries.start()
-        api = HttpApi(store, names, bound_names, reports)
+        linkers = Linkers()
+        rollouts = RolloutDriver(store, linkers.in_force, linkers.outcomes)
+        self._closing.append(rollouts.stop)
+        rollouts.start()
+        api = HttpApi(store, names, bound_names, reports, linkers)
         for interface in self._config.interfaces:
             metrics = admin.registry.scope("interface", kind_name(type(interface)))
             if isinstance(interface, MeshInterface):
-                await self._serve_mesh(interface, MeshApi(store, names, reports), metrics)
+                await self._serve_mesh(interface, MeshApi(store, names, reports, linkers), metrics)
             else:
                 await self._serve(interface, api, metrics)
         _log.info("initialized")

@@ -7,8 +7,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::cause_of;
+use super::classified::Asked;
 use super::relay::{self, Broken, Waits};
 use super::response::{self, Framing};
+use super::streaming::Streaming;
 use crate::access_log::{AccessLog, Entry};
 use crate::classify::Class;
 use crate::due::Due;
@@ -18,9 +20,10 @@ use crate::mail::Level;
 use crate::resolve::Client;
 use crate::retry::Again;
 use crate::route::{Hop, Unsent};
+use crate::router::Server;
 use crate::serve::buffer::Buffer;
 use crate::stream::Socket;
-use crate::wire::h1::{Body, ChunkRelay, Form, Limits, Parse, RequestHead, ResponseHead, Version};
+use crate::wire::h1::{Body, ChunkRelay, Form, Parse, RequestHead, ResponseHead, Version};
 use crate::worker::Worker;
 
 /// Interim responses that are passed on before the final one; more is a flood.
@@ -121,12 +124,6 @@ pub(super) struct Relayed {
     pub(super) broken: Option<Cause>,
 }
 
-/// What a response comes to, as its service has it classified.
-fn classify(hop: &Hop<'_>, request: &RequestHead, response: &ResponseHead) -> Class {
-    let classifier = hop.answered.policy.classifier;
-    classifier.response(request.method, response.status, response.signals)
-}
-
 fn outcome_of(class: Class) -> Outcome {
     if class.is_success() {
         Outcome::Success
@@ -173,13 +170,14 @@ impl Verdict<'_> {
 /// The way back of one response.
 pub(super) struct Answer<'a> {
     pub(super) waits: Waits<'a>,
+    pub(super) server: &'a Server,
     pub(super) hop: &'a Hop<'a>,
     pub(super) request: &'a RequestHead,
     pub(super) reply: &'a mut Buffer,
     pub(super) response: &'a mut ResponseHead,
     pub(super) back: &'a mut Vec<u8>,
-    pub(super) limits: &'a Limits,
-    pub(super) clear_context: bool,
+    /// The host that the caller asked for, where the endpoint was asked for another.
+    pub(super) asked_host: &'a Vec<u8>,
     /// The caller may send another request.
     pub(super) caller_stays: bool,
     /// The request's body has gone out whole.
@@ -193,6 +191,8 @@ pub(super) struct Answer<'a> {
     /// The request can be sent again as it was; not once the caller has seen an interim response.
     pub(super) replayable: &'a Cell<bool>,
     pub(super) access: Option<(&'a AccessLog, &'a Entry)>,
+    /// What a classifier in Python will be asked.
+    pub(super) asked: Option<Box<Asked<'a>>>,
 }
 
 impl Answer<'_> {
@@ -209,10 +209,9 @@ impl Answer<'_> {
             },
         };
         let head_us = self.waits.worker.now_us();
-        let response = &*self.response;
-        let class = classify(self.hop, self.request, response);
+        let class = self.classify().await;
         self.verdict.tell(outcome_of(class), head_us);
-        if response.status == 101 {
+        if self.response.status == 101 {
             return self.switch(head_length, head_us, caller).await;
         }
         self.log();
@@ -233,7 +232,7 @@ impl Answer<'_> {
         let response = &*self.response;
         let (mut body, mut reusable, status) = (response.body, response.keep_alive, response.status);
         let mut framing = Framing::of(body, self.request.version);
-        if self.clear_context && response.l5d_err.is_some() && framing != Framing::None {
+        if self.server.plan.clear_context && response.l5d_err.is_some() && framing != Framing::None {
             // What another router told of its inside stays inside (reference/linker.md §5.7).
             (body, framing, reusable) = (Body::None, Framing::Exact(0), false);
         }
@@ -242,16 +241,23 @@ impl Answer<'_> {
         self.back.clear();
         response::push_head(
             self.back,
-            response,
-            self.reply.bytes(),
-            self.request,
-            framing,
-            keep_alive,
-            (!self.clear_context).then_some(class),
+            &response::HeadParts {
+                response,
+                bytes: self.reply.bytes(),
+                request: self.request,
+                framing,
+                keep_alive,
+                class: (!self.server.plan.clear_context).then_some(class),
+                renamed: self.hop.authority.map(|authority| (&**authority, &self.asked_host[..])),
+            },
         );
         self.reply.consume(head_length);
         self.begun.set(true);
+        let streaming = Self::streaming(self.server, self.waits.worker, body);
         let passed = relay::download(self.waits, endpoint, caller, self.reply, self.back, body, framing).await;
+        if let Some(streaming) = streaming {
+            streaming.end(self.waits.worker);
+        }
         let (at_boundary, sent_bytes, broken) = match passed {
             Ok((at_boundary, sent_bytes)) => (at_boundary, sent_bytes, None),
             Err(Broken::Source(error)) => {
@@ -271,6 +277,22 @@ impl Answer<'_> {
             switched: false,
             broken,
         })
+    }
+
+    fn streaming<'s>(server: &'s Server, worker: &Worker, body: Body) -> Option<Streaming<'s>> {
+        Streaming::begin(body, &server.stats[worker.index].response_streams, worker)
+    }
+
+    /// What the response comes to, as its service has it classified.
+    async fn classify(&mut self) -> Class {
+        if let Some(asked) = self.asked.take() {
+            // Boxed, so that it takes no room in the tasks of those whose classifier is not in Python.
+            if let Some(class) = Box::pin(asked.about(self.response, self.reply.bytes())).await {
+                return class;
+            }
+        }
+        let classifier = self.hop.answered.policy.classifier;
+        classifier.response(self.request.method, self.response.status, self.response.signals)
     }
 
     /// Whether the request is sent again instead of passing its response on, which is paid for here.
@@ -327,7 +349,7 @@ impl Answer<'_> {
             if !self.reply.is_empty() {
                 let parsed = self
                     .response
-                    .parse(self.reply.bytes(), self.limits, self.request.method)
+                    .parse(self.reply.bytes(), &self.server.limits, self.request.method)
                     .map_err(|error| Lost::Garbled(io::Error::new(io::ErrorKind::InvalidData, error)))?;
                 match parsed {
                     Parse::Complete(length) if matches!(self.response.status, 100 | 102..200) => {
@@ -362,7 +384,13 @@ impl Answer<'_> {
     async fn pass_interim<W: AsyncWrite + Unpin>(&mut self, length: usize, caller: &mut W) -> Result<(), Lost> {
         if self.response.status != 100 && self.request.version == Version::Http11 {
             self.back.clear();
-            response::push_interim(self.back, self.response, self.reply.bytes(), None, self.clear_context);
+            response::push_interim(
+                self.back,
+                self.response,
+                self.reply.bytes(),
+                None,
+                self.server.plan.clear_context,
+            );
             self.replayable.set(false);
             // Half of it written leaves no way back; written whole, any final response may follow.
             self.begun.set(true);
@@ -391,7 +419,13 @@ impl Answer<'_> {
         self.log();
         self.back.clear();
         let bytes = self.reply.bytes();
-        response::push_interim(self.back, self.response, bytes, Some(protocol), self.clear_context);
+        response::push_interim(
+            self.back,
+            self.response,
+            bytes,
+            Some(protocol),
+            self.server.plan.clear_context,
+        );
         self.begun.set(true);
         let written = self.waits.write(caller, self.back).await;
         written.map_err(|_gone| Lost::CallerGone)?;

@@ -9,9 +9,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answer::{Answer, Late, Lost, Relayed, Verdict};
+use super::classified::Asked;
 use super::exchange::{H1Exchange, Told};
 use super::relay::{self, Broken, NEVER, Rest, Upload, Waits, shorter_or_never};
 use super::request::{self, HeadParts};
+use super::streaming::Streaming;
 use super::{Connection, Next, Scratch, forwarded, upgrade};
 use crate::context::Deadline;
 use crate::endpoint::{InFlight, Outcome};
@@ -20,6 +22,11 @@ use crate::route::{Hop, Sent, Served, Unsent};
 use crate::stats::Counted;
 use crate::stream::Stream;
 use crate::tls::peer;
+
+/// What has passed, if the time is over.
+fn passed(deadline: Option<(Instant, Late)>) -> Option<Late> {
+    deadline.and_then(|(by, late)| (by <= Instant::now()).then_some(late))
+}
 
 impl H1Exchange<'_, '_> {
     /// Sends the request to one endpoint and passes its response on.
@@ -160,6 +167,7 @@ impl H1Exchange<'_, '_> {
                 trace_propagator: self.server.router.plan.trace_propagator,
                 client_cert_passes: forwards && shown.is_none() && !self.server.plan.withhold_errors,
                 timestamp_header: self.server.plan.timestamp_header.as_deref(),
+                authority: hop.authority.map(|authority| &**authority),
                 endpoint: &hop.endpoint.text,
                 upgrade: upgrade::wanted(&scratch.request, scratch.input.bytes()),
             },
@@ -246,6 +254,7 @@ impl H1Exchange<'_, '_> {
             response,
             back,
             access,
+            asked_host,
             ..
         } = &mut *self.scratch;
         let Connection {
@@ -263,7 +272,14 @@ impl H1Exchange<'_, '_> {
         if let Some(log) = &server.router.access_log {
             log.note(access, request, input.bytes(), output, peer.ip());
         }
+        let classifier = hop.answered.policy.classifier.plugin();
+        let asked = classifier.map(|number| Box::new(Asked::new(server, number, request, input.bytes(), *peer)));
         let upstream_stall_ms = shorter_or_never(server.plan.stall_ms(), hop.client.policy.socket.write_timeout_ms);
+        if hop.authority.is_some() {
+            // The head may be gone when the response comes.
+            asked_host.clear();
+            asked_host.extend_from_slice(request.authority().map_or(b"", |host| host.get(input.bytes())));
+        }
         let mut body = Upload::of(request.body);
         let used = body
             .take(&input.bytes()[self.head_length..], output)
@@ -271,14 +287,12 @@ impl H1Exchange<'_, '_> {
         let towards = Waits {
             stall_ms: upstream_stall_ms,
             until_ms: deadline.as_ref().map_or(NEVER, |(by, _)| {
-                worker.now_us() / 1000 + by.duration_since(Instant::now()).as_millis() as u64
+                worker.now_us() / 1000 + by.duration_since(Instant::now()).as_millis() as u64 + 2
             }),
             ..waits
         };
         towards.write(endpoint, output).await.map_err(|(written, error)| {
-            if let Some((by, late)) = &deadline
-                && *by <= Instant::now()
-            {
+            if let Some(late) = passed(deadline) {
                 Lost::Late(late.failure(&hop.endpoint.text))
             } else if written == 0 {
                 Lost::Unwritten(error)
@@ -292,13 +306,13 @@ impl H1Exchange<'_, '_> {
         let begun = Cell::new(false);
         let mut answer = Answer {
             waits,
+            server,
             hop,
             request,
             reply,
             response,
             back,
-            limits: &server.limits,
-            clear_context: server.plan.clear_context,
+            asked_host,
             caller_stays: request.keep_alive && !worker.is_draining(),
             uploaded: &uploaded,
             may_switch: upgrade::wanted(request, input.bytes()).is_some(),
@@ -311,8 +325,12 @@ impl H1Exchange<'_, '_> {
             begun: &begun,
             replayable: &replayable,
             access: server.router.access_log.as_deref().map(|log| (log, &*access)),
+            asked,
         };
         let relayed = if body.is_done() {
+            if let Some(streaming) = Streaming::begin(request.body, &stats.request_streams, worker) {
+                streaming.end(worker);
+            }
             let (_, mut caller_writes) = stream.split();
             let relayed = answer.pass_on(endpoint, &mut caller_writes).await;
             self.begun |= begun.get();
@@ -357,15 +375,21 @@ impl H1Exchange<'_, '_> {
                     done: &uploaded,
                 },
             ));
+            let mut streaming = Streaming::begin(request.body, &stats.request_streams, worker);
             let mut uploading_over = false;
             let relayed = {
                 let mut answering = Box::pin(answer.pass_on(&mut endpoint_reads, &mut caller_writes));
                 poll_fn(|context| {
                     if !uploading_over && let Poll::Ready(sent) = uploading.as_mut().poll(context) {
                         uploading_over = true;
+                        if let Some(streaming) = streaming.take() {
+                            streaming.end(worker);
+                        }
                         match sent {
                             Err(Broken::Sink(error)) if error.kind() == io::ErrorKind::TimedOut && !begun.get() => {
-                                return Poll::Ready(Err(Lost::Silent(error)));
+                                // Which of two clocks has rung first says nothing.
+                                let late = passed(deadline).map(|late| late.failure(&hop.endpoint.text));
+                                return Poll::Ready(Err(late.map_or(Lost::Silent(error), Lost::Late)));
                             }
                             // An endpoint that stops reading may have answered: its response decides.
                             Ok(()) | Err(Broken::Sink(_)) => {}

@@ -87,6 +87,7 @@ async fn consult(
             Ok(Consulted::Replied { status, next })
         }
         Advice::Failed { message } => Err(Failure::plugin(&message)),
+        Advice::Class { .. } => Err(Failure::plugin("the plugins gave what was not asked for")),
     }
 }
 
@@ -98,18 +99,10 @@ fn letter(ticket: u64, connection: &Connection<'_>, scratch: &Scratch) -> Outgoi
         router: connection.server.router.plan.label.clone(),
         method: plugin::as_text(request.method_span.get(bytes)),
         target: plugin::as_text(request.target.get(bytes)),
-        headers: request
-            .headers
-            .iter()
-            .map(|header| {
-                (
-                    plugin::as_text(header.name.get(bytes)),
-                    plugin::as_text(header.value.get(bytes)),
-                )
-            })
-            .collect(),
+        headers: plugin::fields_as_text(&request.headers, bytes),
         peer: connection.peer.to_string(),
         local: connection.server.address.to_string(),
+        answered: None,
     }
 }
 

@@ -13,7 +13,10 @@ from biandou.namerd.canary import Canary, Plan, abandon, abort, begin, pause, pr
 from biandou.namerd.canary_state import CanaryStates, Shown, is_reserved, namespaces_with_canaries
 from biandou.namerd.interfaces.documents import JSON, dump
 from biandou.namerd.interfaces.message import Answer, Reply, Request, Stream, text
+from biandou.namerd.interfaces.rollouts import under_way
+from biandou.namerd.linkers import Linkers
 from biandou.namerd.reports import Reports
+from biandou.namerd.rollout_state import RolloutStates
 from biandou.stores.interface import Store
 
 KEYS: Final = {
@@ -33,8 +36,10 @@ class CanaryConflict(Exception):
 class CanaryRoutes:
     """Answers what is below `canaries` and `reports`; `now` gives seconds since 1970."""
 
-    def __init__(self, store: Store, reports: Reports, now: Callable[[], float]) -> None:
+    def __init__(self, store: Store, reports: Reports, now: Callable[[], float], linkers: Linkers) -> None:
         self._store = store
+        self._linkers = linkers
+        self._rollouts = RolloutStates(store)
         self._states = CanaryStates(store)
         self._reports = reports
         self._now = now
@@ -49,7 +54,8 @@ class CanaryRoutes:
             return Reply(status=405, headers={"Allow": "POST"})
         if "origin" in request.headers:
             return text("this request comes from a page of a browser", 403)
-        return Reply(dump(self._reports.take(namespace, request.body)) + b"\n", 200, JSON)
+        wanted = self._linkers.hear(namespace, request.body, self._reports.take(namespace, request.body))
+        return Reply(dump(wanted) + b"\n", 200, JSON)
 
     # ── Canaries ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -100,6 +106,8 @@ class CanaryRoutes:
             for canary in shown.canaries.values():
                 if not canary.status.over or canary.wanted != canary.weight:
                     raise CanaryConflict(f"a canary of {canary.plan.path} is under way in this namespace")
+            if under_way(self._rollouts, namespace):
+                raise CanaryConflict("a dtab is being tried in this namespace")
             state = self._store.watch(namespace).sample()
             if not isinstance(state, Ok):
                 raise StoreDown(self._store.trouble or "the store has not been read yet")

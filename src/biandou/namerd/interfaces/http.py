@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
@@ -44,9 +45,14 @@ from biandou.namerd.interfaces.documents import (
     read_etag,
     tree_document,
 )
+from biandou.namerd.interfaces.in_force import InForceRoutes
 from biandou.namerd.interfaces.message import Answer, Reply, Request, Stream, text
+from biandou.namerd.interfaces.plans import PlanRoutes
+from biandou.namerd.interfaces.rollouts import RolloutRoutes
+from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names
 from biandou.namerd.reports import Reports
+from biandou.namerd.sight import Sights
 from biandou.stores.interface import HistoricStore, Remark, Store, Versioned
 
 T = TypeVar("T")
@@ -85,14 +91,22 @@ class HttpApi:
     """Answers requests; `bound_names` gives the names of the namers that can be enumerated, and may read files."""
 
     def __init__(
-        self, store: Store, names: Names, bound_names: Callable[[], list[str]], reports: Reports | None = None
+        self,
+        store: Store,
+        names: Names,
+        bound_names: Callable[[], list[str]],
+        reports: Reports | None = None,
+        linkers: Linkers | None = None,
     ) -> None:
         self._store = store
         self._names = names
         self._bound_names = bound_names
         # A thousand linkers that watch one name are told what was written once.
         self._shared: WeakValueDictionary[tuple[Any, ...], Live[bytes]] = WeakValueDictionary()
-        canaries = CanaryRoutes(store, Reports() if reports is None else reports, time.time)
+        linkers = linkers or Linkers()
+        reports = Reports() if reports is None else reports
+        canaries = CanaryRoutes(store, reports, time.time, linkers)
+        in_force = InForceRoutes(Sights(store, names), linkers.in_force)
         self._routes: Mapping[str, Callable[[Request, str | None], Awaitable[Answer]]] = {
             "dtabs": self._dtabs,
             "bind": self._bind,
@@ -103,6 +117,11 @@ class HttpApi:
             "history": self._history,
             "canaries": canaries.canaries,
             "reports": canaries.report,
+            "follow": in_force.follow,
+            "in-force": in_force.in_force,
+            "namers": self._served,
+            "plan": PlanRoutes(store, names, reports, linkers).plan,
+            "rollouts": RolloutRoutes(store, time.time).rollouts,
             "openapi.json": self._describe,
         }
 
@@ -115,9 +134,9 @@ class HttpApi:
         # The store is away: what it said last is told, and that it may be old.
         warning = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in trouble[:200])
         headers = {**answer.headers, "Warning": f'110 biandou "the store is away: {warning}"'}
-        if isinstance(answer, Stream):
-            return Stream(answer.documents, answer.media, headers)
-        return Reply(answer.body, answer.status, answer.media, headers)
+        if isinstance(answer, Reply):
+            return Reply(answer.body, answer.status, answer.media, headers)
+        return replace(answer, headers=headers)
 
     async def _answer(self, request: Request) -> Answer:
         kind, slash, rest = request.path.removeprefix("/api/1/").partition("/")
@@ -158,7 +177,7 @@ class HttpApi:
                 # A page in somebody's browser can send a POST to a loopback address, and has no business here.
                 return text("this request comes from a page of a browser", 403)
             case "POST" | "PUT" | "DELETE" if is_reserved(namespace):
-                return text("this namespace holds the states of canaries", 403)
+                return text("this namespace holds the states of canaries or rollouts", 403)
             case "POST":
                 return await self._create(request, namespace)
             case "PUT":
@@ -282,6 +301,14 @@ class HttpApi:
         self._ready(namespace)
         delegation = self._names.delegate(namespace, dtab, Path.read(path))
         return Reply(dump(await delegation_json(delegation, DELEGATE_SECONDS)), 200, JSON)
+
+    async def _served(self, _request: Request, _namespace: str | None) -> Answer:
+        served = self._names.served
+        shown = {
+            "configured": sorted(str(prefix) for prefix in served.configured or ()),
+            "system": sorted(str(Path.of("$", name)) for name in served.system),
+        }
+        return Reply(dump(shown) + b"\n", 200, JSON)
 
     async def _show_bound_names(self, request: Request, _namespace: str | None) -> Answer:
         if request.method not in ("GET", "HEAD"):

@@ -21,7 +21,8 @@ from aiohttp.web_server import Server
 from biandou.config.namerd import AccessToken
 from biandou.errors import reason
 from biandou.live import PENDING, Failed, Ok, State
-from biandou.namerd.interfaces.message import Answer, Reply, Request, Stream, text
+from biandou.namerd.interfaces.conversation import converse, read_in_time
+from biandou.namerd.interfaces.message import FOLLOW, Answer, Conversation, Reply, Request, Stream, text
 from biandou.telemeters.registry import ScopeRegistry
 
 MAX_CONNECTIONS: Final = 20_000
@@ -30,8 +31,6 @@ MAX_LINE: Final = 64 * 1024
 """How long a request's first line or one of its headers may be: paths and dtabs stand in queries."""
 BODY_SECONDS: Final = 30.0
 IDLE_SECONDS: Final = 120.0
-REPLY_SECONDS: Final = 30.0
-"""How long a caller may take to read what it asked for, or the next document of a stream."""
 CLOSE_SECONDS: Final = 2.0
 """How long answers may go on when the server closes."""
 
@@ -80,6 +79,7 @@ class HttpServer:
         )
         self._closing = asyncio.Event()
         self._streams: set[asyncio.Event] = set()
+        self._conversations = 0
         # Cancelled when the caller goes: a stream that has nothing to say would never notice.
         self._http = Server(
             self._handle,
@@ -92,7 +92,7 @@ class HttpServer:
             max_field_size=MAX_LINE,
         )
         metrics.gauge("connections", lambda: float(len(self._http.connections)))
-        metrics.gauge("streams", lambda: float(len(self._streams)))
+        metrics.gauge("streams", lambda: float(len(self._streams) + self._conversations))
 
     async def start(self, listener: socket.socket, tls: ssl.SSLContext | None, *, no_delay: bool = True) -> Close:
         """Serve, and give what ends that."""
@@ -118,6 +118,14 @@ class HttpServer:
         admitted = self._doorkeeper.admit(sent.headers.get("Authorization"))
         if admitted is None:
             return self._reply(Reply(status=401, headers={"WWW-Authenticate": "Bearer"}), sent, close=True)
+        path, _, query = sent.raw_path.partition("?")
+        headers = {name.lower(): value for name, value in sent.headers.items()}
+        author, may_change = admitted
+        if sent.method == "POST" and path.startswith(FOLLOW):
+            answer = await self._answer(Request(sent.method, path, query, headers, b"", author, may_change))
+            if isinstance(answer, Conversation):
+                return await self._converse(answer, sent)
+            return self._reply(answer if isinstance(answer, Reply) else Reply(status=404), sent, close=True)
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await _body(sent)
@@ -127,13 +135,10 @@ class HttpServer:
             return self._reply(text(f"the body can't be read: {error.message}", 400), sent, close=True)
         if body is None:
             return self._reply(text(f"the body is longer than {MAX_BODY} bytes", 413), sent, close=True)
-        path, _, query = sent.raw_path.partition("?")
-        headers = {name.lower(): value for name, value in sent.headers.items()}
-        author, may_change = admitted
         answer = await self._answer(Request(sent.method, path, query, headers, body, author, may_change))
         if isinstance(answer, Stream):
             return await self._stream(answer, sent)
-        return self._reply(answer, sent)
+        return self._reply(answer if isinstance(answer, Reply) else Reply(status=404), sent)
 
     def _reply(self, reply: Reply, sent: BaseRequest, *, close: bool = False) -> StreamResponse:
         (self._success if reply.status < 500 else self._failures).add()
@@ -146,6 +151,15 @@ class HttpServer:
             response.headers.pop("Content-Type", None)
         if close or self._closing.is_set():
             response.force_close()
+        return response
+
+    async def _converse(self, conversation: Conversation, sent: BaseRequest) -> StreamResponse:
+        self._conversations += 1
+        try:
+            response = await converse(conversation, sent, self._closing)
+        finally:
+            self._conversations -= 1
+        self._success.add()
         return response
 
     async def _stream(self, stream: Stream, sent: BaseRequest) -> StreamResponse:
@@ -171,12 +185,12 @@ class HttpServer:
                 state = latest
                 if isinstance(state, Ok) and state.value is not None and state.value != former:
                     former = state.value
-                    await _read_in_time(response.write(former), sent)
+                    await read_in_time(response.write(former), sent)
                 elif isinstance(state, Failed):
-                    await _read_in_time(response.write(f"{reason(state.error)}\n".encode()), sent)
+                    await read_in_time(response.write(f"{reason(state.error)}\n".encode()), sent)
                     break
             response.force_close()
-            await _read_in_time(response.write_eof(), sent)
+            await read_in_time(response.write_eof(), sent)
         except ConnectionResetError:
             self._dropped.add()
             raise
@@ -191,19 +205,7 @@ class _Bounded(Response):
     """A response whose connection is cut when its caller does not read it."""
 
     async def write_eof(self, data: bytes = b"") -> None:
-        await _read_in_time(super().write_eof(data), self._req)
-
-
-async def _read_in_time(writing: Awaitable[None], sent: BaseRequest | None) -> None:
-    """Wait until the caller has room for what is written; cuts the connection of one that has none for too long."""
-    transport = sent.transport if sent is not None else None
-    try:
-        async with asyncio.timeout(REPLY_SECONDS):
-            await writing
-    except TimeoutError as error:
-        if transport is not None:
-            transport.abort()
-        raise ConnectionResetError("the caller does not read") from error
+        await read_in_time(super().write_eof(data), self._req)
 
 
 async def _body(sent: BaseRequest) -> bytes | None:

@@ -31,8 +31,11 @@ from biandou.dtab.tree import EMPTY, FAIL
 from biandou.dtab.wire import check_size, known
 from biandou.errors import NamespaceRefused, StoreDown, reason
 from biandou.live import PENDING, Failed, Live, Ok, Pending, State
+from biandou.namerd.interfaces.mesh_in_force import MeshStanding
+from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names, Resolved
 from biandou.namerd.reports import Reports
+from biandou.namerd.sight import shown_version
 from biandou.stores.interface import Store, Versioned, check_namespace
 
 T = TypeVar("T")
@@ -72,10 +75,11 @@ class MeshApi:
     `refusal` knows; a stream ends with its failure.
     """
 
-    def __init__(self, store: Store, names: Names, reports: Reports) -> None:
+    def __init__(self, store: Store, names: Names, reports: Reports, linkers: Linkers | None = None) -> None:
         self._store = store
         self._names = names
         self._reports = reports
+        self._linkers = linkers or Linkers()
         # A thousand linkers that watch one name are told what was written once.
         self._shared: WeakValueDictionary[tuple[object, ...], Live[bytes]] = WeakValueDictionary()
         self.unary: Mapping[str, Callable[[bytes], Awaitable[bytes]]] = {
@@ -182,10 +186,18 @@ class MeshApi:
         root = decode_path(parts[1]) if 1 in parts else None
         namespace = self._namespace(Asked(root, b"", Dtab()))
         try:
-            answer = self._reports.take(namespace, parts.get(2, b""))
+            document = parts.get(2, b"")
+            answer = self._linkers.hear(namespace, document, self._reports.take(namespace, document))
         except ValueError as error:
             raise MeshRefusal(Status.INVALID_ARGUMENT, reason(error)) from error
         return bytes_field(1, json.dumps(answer).encode())
+
+    def standing(self, wake: Callable[[], None]) -> MeshStanding:
+        """Give what keeps which version a linker has in force that watches here; `wake` says that there is another."""
+        return MeshStanding(self._linkers.in_force, self._version, wake)
+
+    def _version(self, namespace: str) -> Live[str]:
+        return self._store.watch(namespace).map(shown_version).stabilize()
 
     # ── What they have in common ─────────────────────────────────────────────────────────────────────────────────────
 

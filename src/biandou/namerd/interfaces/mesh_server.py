@@ -14,13 +14,13 @@ from typing import Any, Final, NoReturn
 import grpc
 import grpc.aio
 
+from biandou.config.server_tls import server_context
 from biandou.dtab.protobuf import MalformedMessage
 from biandou.errors import ConfigError, reason
 from biandou.live import PENDING, Failed, Ok, State
 from biandou.namerd.interfaces.listening import show_address
 from biandou.namerd.interfaces.mesh import MeshApi, MeshRefusal, Status, refusal
 from biandou.namerd.interfaces.mesh_watch import Wishes
-from biandou.namerd.tls import server_context
 from biandou.policies import ServerTls
 from biandou.telemeters.registry import ScopeRegistry
 
@@ -167,7 +167,7 @@ class MeshServer:
     async def _watch(self, requests: AsyncIterator[bytes], context: _Context) -> None:
         """Tell one linker all that it watches."""
         self._requests.add()
-        wishes = Wishes(self._api.watched)
+        wishes = Wishes(self._api.watched, self._api.standing)
 
         async def read() -> None:
             async for request in requests:

@@ -13,6 +13,7 @@ from typing import Final
 from biandou.dtab.protobuf import MalformedMessage, as_bytes, as_number, bytes_field, fields, number_field, text_field
 from biandou.live import PENDING, Failed, Live, Ok, State, Watch
 from biandou.namerd.interfaces.mesh import MeshRefusal, Status, refusal
+from biandou.namerd.interfaces.mesh_in_force import IN_FORCE, LINKER, MeshStanding
 
 MAX_WISHES: Final = 10_000
 """How much one linker may watch."""
@@ -25,19 +26,27 @@ Follow = Callable[[bytes], Live[bytes]]
 
 
 class Wishes:
-    """What one linker watches; `follows` has by a wish's field what follows it."""
+    """What one linker watches; `follows` has by a wish's field what follows it.
 
-    def __init__(self, follows: Mapping[int, Follow]) -> None:
+    `standing` gives what keeps which version the linker has in force, and wakes us to tell a new one.
+    """
+
+    def __init__(
+        self, follows: Mapping[int, Follow], standing: Callable[[Callable[[], None]], MeshStanding] | None = None
+    ) -> None:
         self._follows = follows
         self._wishes: dict[int, _Wish] = {}
         self._waiting: dict[int, _Wish] = {}
         self.changed = asyncio.Event()
+        self._standing = None if standing is None else standing(self.changed.set)
 
     async def take(self, message: bytes) -> None:
         """Take in a `WatchReq`; raises `MalformedMessage`."""
         for count, (number, value) in enumerate(fields(message)):
             if number == 1:
                 self._take(as_bytes(number, value))
+            elif number in (LINKER, IN_FORCE) and self._standing is not None:
+                self._standing.take(number, as_bytes(number, value))
             if count % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
 
@@ -88,7 +97,13 @@ class Wishes:
                 self._drop(number)
         if not self._waiting:
             self.changed.clear()
+            if self._standing is not None:
+                told.append(self._standing.news(self._settled))
         return b"".join(told)
+
+    def _settled(self) -> bool:
+        """Whether nothing that was told is about to be told otherwise."""
+        return not any(wish.behind for wish in self._wishes.values())
 
     def close(self) -> None:
         """Watch nothing any more."""
@@ -96,6 +111,8 @@ class Wishes:
         self._waiting.clear()
         for wish in wishes.values():
             wish.close()
+        if self._standing is not None:
+            self._standing.close()
 
 
 class _Wish:
@@ -109,6 +126,11 @@ class _Wish:
         self.state: State[bytes] = PENDING
         self._former: bytes | None = None
         self._watch: Watch | None = None
+
+    @property
+    def behind(self) -> bool:
+        """Whether what was told is no more, and what is so now is not known yet."""
+        return self._former is not None and isinstance(self.state, type(PENDING))
 
     def begin(self, follow: Follow, request: bytes) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -10,6 +10,8 @@ from urllib.parse import parse_qsl
 from biandou.live import Live
 
 MAX_FIELDS: Final = 100
+FOLLOW: Final = "/api/1/follow/"
+"""A POST to what is below this is answered while its body is still being sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,19 @@ class Stream:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Answer = Reply | Stream
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """An answer that goes on while the request does: `run` reads its body's lines and writes the answer's.
+
+    It raises `ValueError` to end it with a reason.
+    """
+
+    run: Callable[[AsyncIterator[list[bytes]], Callable[[bytes], Awaitable[None]]], Awaitable[None]]
+    media: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Answer = Reply | Stream | Conversation
 
 
 def text(body: str, status: int = 200) -> Reply:

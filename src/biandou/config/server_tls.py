@@ -1,4 +1,4 @@
-"""TLS towards those who talk to namerd: the keys of a server's `tls` section as Python's `ssl` has them."""
+"""TLS of the servers that run in Python, the admin's and namerd's: the keys of a `tls` section as `ssl` has them."""
 
 from __future__ import annotations
 

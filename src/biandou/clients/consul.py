@@ -1,0 +1,209 @@
+"""A client of Consul's HTTP API: one request at a time, its answer bounded in size and in time.
+
+`consul_watch.py` follows what may change, `consul_catalog.py` and `consul_kv.py` read what answers hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from yarl import URL
+
+from biandou.clients.retry import Retry
+from biandou.clients.sockets import lasting_socket
+from biandou.clients.tls import ClientTls, client_context
+
+CONNECT_SECONDS: Final = 1.0
+ANSWER_SECONDS: Final = 4.0
+"""How long an answer may take that does not wait for a change."""
+
+MAX_ANSWER: Final = 64 * 1024 * 1024
+"""How many bytes an answer may have, unless said otherwise."""
+
+MAX_BEGINNING: Final = 32
+"""So many queries that do not wait are asked at once: thousands of names must not connect in one moment."""
+
+_REST: Final = Retry(0.1, 5.0)
+_MAX_SAID: Final = 1024
+
+Query = Mapping[str, str]
+
+
+class ConsulError(Exception):
+    """Consul did not do what it was asked for, or its answer can't be read."""
+
+
+class ConsulAway(ConsulError):
+    """Consul cannot be reached, is busy or has no leader; whether a change was made may be unknown."""
+
+
+class ConsulForbidden(ConsulError):
+    """The token does not let us, or there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of status 200, 404 or 409; `index` is what a blocking query waits for a change of, if there is one.
+
+    `filtered` says that it leaves out what the token may not see.
+    """
+
+    status: int
+    body: bytes
+    index: int | None = None
+    filtered: bool = False
+
+
+class Consul:
+    """The agent at `host`:`port`, which may be a name with several addresses.
+
+    With `fail_fast`, a connection that failed lets all requests fail at once for a while (up to 5 s).
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        name: str | None = None,
+        fail_fast: bool = False,
+        max_answer: int = MAX_ANSWER,
+    ) -> None:
+        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        self.address = f"{host}:{port}"
+        self._base = f"{'http' if tls is None else 'https'}://{self.address}"
+        self._headers = {"Accept": "application/json"} if token is None else {"X-Consul-Token": token}
+        self._tls = tls
+        self._name = name
+        self._fail_fast = fail_fast
+        self._max_answer = max_answer
+        self._session: aiohttp.ClientSession | None = None
+        self.beginning = asyncio.Semaphore(MAX_BEGINNING)
+        self._users = 0
+        self._unreachable = 0
+        self._unreachable_until = 0.0
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[Consul]:
+        """Keep connections while the context is open: the last of those who use them closes them."""
+        self._users += 1
+        try:
+            yield self
+        finally:
+            self._users -= 1
+            if self._users == 0:
+                session, self._session = self._session, None
+                if session is not None:
+                    await session.close()
+
+    async def get(self, path: str, query: Query, seconds: float = ANSWER_SECONDS) -> Answer:
+        """Read; a status of 404 is an answer. Raises `ConsulError`."""
+        return await self._ask("GET", path, query, None, seconds)
+
+    async def put(self, path: str, query: Query, document: bytes) -> Answer:
+        """Send JSON; a status of 409 is an answer. Raises `ConsulError`."""
+        return await self._ask("PUT", path, query, document, ANSWER_SECONDS)
+
+    async def _ask(self, method: str, path: str, query: Query, document: bytes | None, seconds: float) -> Answer:
+        if self._fail_fast and time.monotonic() < self._unreachable_until:
+            raise ConsulAway(f"consul at {self.address}: could not be reached a moment ago")
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await self._exchange(method, path, query, document)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            if time.monotonic() >= self._unreachable_until:
+                self._unreachable += 1
+                self._unreachable_until = time.monotonic() + _REST.wait(self._unreachable)
+            raise ConsulAway(f"consul at {self.address}: {error}") from error
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise ConsulAway(f"consul at {self.address}: {str(error) or 'no answer in time'}") from error
+        self._unreachable = 0
+        return answer
+
+    async def _exchange(self, method: str, path: str, query: Query, document: bytes | None) -> Answer:
+        text = f"{self._base}{path}?{urlencode(query)}" if query else f"{self._base}{path}"
+        headers = {"Content-Type": "application/json"} if document is not None else None
+        async with self._sessions().request(
+            method,
+            URL(text, encoded=True),
+            data=document,
+            headers=headers,
+            server_hostname=self._name,
+            allow_redirects=False,
+        ) as response:
+            if response.status not in (200, 404, 409):
+                raise await self._refusal(response)
+            body = await self._body(response)
+            return Answer(
+                response.status,
+                body,
+                _index(response.headers.get("X-Consul-Index")),
+                response.headers.get("X-Consul-Results-Filtered-By-ACLs") == "true",
+            )
+
+    def _sessions(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            if self._users == 0:
+                raise ConsulAway("consul: not open")
+            connector = aiohttp.TCPConnector(
+                # A blocking query keeps its connection: as many as there are names.
+                limit=0,
+                ssl=True if self._tls is None else self._tls,
+                keepalive_timeout=30,
+                socket_factory=lasting_socket,
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                headers=self._headers,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+                auto_decompress=False,
+                skip_auto_headers=("Accept-Encoding",),
+            )
+        return self._session
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > self._max_answer:
+                raise ConsulError(f"consul at {self.address}: an answer of more than {self._max_answer} bytes")
+        return bytes(body)
+
+    async def _refusal(self, response: aiohttp.ClientResponse) -> ConsulError:
+        said = (await response.content.read(_MAX_SAID)).decode(errors="replace").strip()
+        message = f"consul at {self.address}: {response.status} {said}"
+        if response.status in (401, 403):
+            return ConsulForbidden(message)
+        if response.status == 429 or response.status >= 500:
+            return ConsulAway(message)
+        return ConsulError(message)
+
+
+def consul_at(
+    host: str, port: int, token: str | None, tls: ClientTls | None, *, fail_fast: bool, max_answer: int = MAX_ANSWER
+) -> Consul:
+    """Make a client from what an operator writes; raises `ConfigError` for a TLS file that can't be used."""
+    context = client_context(tls)
+    name = tls.common_name if tls is not None and context is not None else None
+    return Consul(host, port, token=token, tls=context, name=name, fail_fast=fail_fast, max_answer=max_answer)
+
+
+def segment(text: str) -> str:
+    """Give text as one segment of a request's path."""
+    return quote(text, safe="")
+
+
+def _index(text: str | None) -> int | None:
+    if text is None or not (text.isascii() and text.isdecimal() and len(text) < 20):
+        return None
+    return int(text)

@@ -1,0 +1,144 @@
+"""What Consul's catalogue says of a service: its instances and how they are, from either of its two endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import msgspec
+
+from biandou.clients.consul import Answer, ConsulError
+from biandou.clients.consul_access import Health
+
+DOMAIN: Final = "consul"
+_WORST_FIRST: Final[tuple[Health, ...]] = ("maintenance", "critical", "warning")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One instance of a service; addresses may be host names, or empty, and the port 0."""
+
+    node_address: str
+    service_address: str
+    port: int
+    tags: tuple[str, ...] = ()
+    health: Health = "passing"
+    meta: dict[str, str] = field(default_factory=dict)
+    node_meta: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What the agent says of itself; the datacentre is `None` if it does not say."""
+
+    datacenter: str | None
+    domain: str
+
+
+class _Entry(msgspec.Struct, rename="pascal"):
+    address: str | None = None
+    node_meta: dict[str, str] | None = None
+    service_address: str | None = None
+    service_port: int | None = None
+    service_tags: list[str] | None = None
+    service_meta: dict[str, str] | None = None
+
+
+class _Node(msgspec.Struct, rename="pascal"):
+    address: str | None = None
+    meta: dict[str, str] | None = None
+
+
+class _Service(msgspec.Struct, rename="pascal"):
+    address: str | None = None
+    port: int | None = None
+    tags: list[str] | None = None
+    meta: dict[str, str] | None = None
+
+
+class _Check(msgspec.Struct):
+    status: str = msgspec.field(default="", name="Status")
+    id: str = msgspec.field(default="", name="CheckID")
+
+
+class _Checked(msgspec.Struct, rename="pascal"):
+    node: _Node
+    service: _Service
+    checks: list[_Check] | None = None
+
+
+class _Config(msgspec.Struct, rename="pascal"):
+    datacenter: str | None = None
+    domain: str | None = None
+
+
+class _DebugConfig(msgspec.Struct):
+    domain: str | None = msgspec.field(default=None, name="DNSDomain")
+
+
+class _Self(msgspec.Struct, rename="pascal"):
+    config: _Config
+    debug_config: _DebugConfig | None = None
+
+
+def read_catalog(answer: Answer) -> list[Instance]:
+    """Read `/v1/catalog/service/…`; raises `ConsulError`."""
+    return [
+        Instance(
+            entry.address or "",
+            entry.service_address or "",
+            entry.service_port or 0,
+            tuple(entry.service_tags or ()),
+            meta=entry.service_meta or {},
+            node_meta=entry.node_meta or {},
+        )
+        for entry in decoded(answer, list[_Entry])
+    ]
+
+
+def read_health(answer: Answer) -> list[Instance]:
+    """Read `/v1/health/service/…`; raises `ConsulError`."""
+    return [
+        Instance(
+            entry.node.address or "",
+            entry.service.address or "",
+            entry.service.port or 0,
+            tuple(entry.service.tags or ()),
+            _worst(entry.checks or ()),
+            entry.service.meta or {},
+            entry.node.meta or {},
+        )
+        for entry in decoded(answer, list[_Checked])
+    ]
+
+
+def read_agent(answer: Answer) -> Agent:
+    """Read `/v1/agent/self`; raises `ConsulError`. Newer ones tell the domain only for debugging."""
+    told = decoded(answer, _Self)
+    domain = told.config.domain or (told.debug_config.domain if told.debug_config is not None else None) or DOMAIN
+    return Agent(told.config.datacenter or None, domain.strip(".") or DOMAIN)
+
+
+def decoded(answer: Answer, shape: type[T]) -> T:
+    """Read an answer's JSON; raises `ConsulError` for one that is none, or of another shape."""
+    if answer.status != 200:
+        raise ConsulError(f"consul: unexpected status {answer.status}")
+    try:
+        return msgspec.json.decode(answer.body, type=shape)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ConsulError(f"consul: an answer that can't be read: {error}") from error
+
+
+def _worst(checks: Iterable[_Check]) -> Health:
+    """Give how an instance is; Consul marks maintenance by a check of its own, as its own client reads it."""
+    found = {_health(check) for check in checks}
+    return next((health for health in _WORST_FIRST if health in found), "passing")
+
+
+def _health(check: _Check) -> str:
+    if check.id == "_node_maintenance" or check.id.startswith("_service_maintenance:"):
+        return "maintenance"
+    return check.status

@@ -1,0 +1,366 @@
+"""What a name means in Consul: one blocking query a service, whoever asks, for as long as anybody does.
+
+A registry that fails or answers with what can't be read leaves the last good set in use. Only until there was one does
+a failure mean that the name is unknown, so that the next alternative of a dtab is tried (reference/naming.md §1.13).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
+
+from biandou.clients.consul import Answer, Consul, ConsulError, ConsulForbidden, segment
+from biandou.clients.consul_access import reading
+from biandou.clients.consul_catalog import Agent, Instance, read_agent, read_catalog, read_health
+from biandou.clients.consul_watch import RETRY, Seats, follow
+from biandou.clients.dns import Resolver, ip_literal
+from biandou.dtab import NEG, Leaf, NameTree, Path
+from biandou.dtab.bound import AUTHORITY, WEIGHT, Address, Addresses, AddressSet, Bound, Negative
+from biandou.live import Live, Ok, Pending, Source, State
+
+if TYPE_CHECKING:
+    from biandou.namers.consul import ConsulNamerKind
+
+LOCAL: Final = ".local"
+"""Stands for the agent's own datacentre."""
+
+LOG_NAMES: Final = 5
+"""Of so many names that fail at one time each is logged as a warning."""
+
+_NEGATIVE: Final[Live[NameTree[Path | Bound]]] = Live.ok(NEG)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """What Consul is asked for; service and tag in lower case."""
+
+    dc: str
+    service: str
+    tag: str | None
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.dc, self.tag, self.service) if part is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An instance that may be used; the host may be a name."""
+
+    host: str
+    port: int
+    meta: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The instances of a service, and the metadata of all of them."""
+
+    endpoints: tuple[Endpoint, ...] = ()
+    meta: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class Memory:
+    """What was known of a service when it was followed last."""
+
+    service: Service | None = None
+
+
+class ConsulNamer:
+    """Names of the form `/<dc>/<service>`, or `/<dc>/<tag>/<service>` with `includeTag`."""
+
+    def __init__(self, kind: ConsulNamerKind, consul: Consul) -> None:
+        self.prefix = kind.full_prefix
+        self._kind = kind
+        self._consul = consul
+        self._resolver = Resolver()
+        self._services: WeakValueDictionary[Name, Source[Service]] = WeakValueDictionary()
+        self._addresses: WeakValueDictionary[Name, Live[Addresses]] = WeakValueDictionary()
+        self._watches: dict[Name, ServiceWatch] = {}
+        self._failing: set[Name] = set()
+        self._seats = Seats(kind.max_blocking_queries)
+        self._agent: Live[Agent | None] = Source(follow=self._ask_agent)
+
+    def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
+        """Give a leaf while the service has instances, a negative tree while it has none."""
+        taken = 3 if self._kind.include_tag else 2
+        try:
+            names = [part.decode() for part in path.take(taken).segments]
+        except UnicodeDecodeError:
+            return _NEGATIVE
+        if len(names) < taken or names[-1] in (".", ".."):
+            return _NEGATIVE
+        dc, tag = names[0], names[1].lower() if taken == 3 else None
+        name = Name(dc, names[-1].lower(), tag)
+        client, residual = self.prefix + path.take(taken), path.drop(taken)
+        if dc != LOCAL and not self._kind.set_host:
+            return self._tree(name, None, client, residual)
+
+        def known(agent: Agent | None) -> Live[NameTree[Path | Bound]]:
+            if agent is None:
+                return _NEGATIVE
+            asked = replace(name, dc=agent.datacenter or dc) if dc == LOCAL else name
+            return self._tree(asked, agent, client, residual)
+
+        return self._agent.flat_map(known)
+
+    def state(self) -> dict[str, Any]:
+        """Give what is followed now, by what Consul is asked for."""
+        return {str(name): watch.state() for name, watch in list(self._watches.items())}
+
+    def source(self, client: Path) -> str:
+        """Give where a client name's endpoints are."""
+        names = "/".join(part.decode(errors="replace") for part in client.drop(len(self.prefix)).segments)
+        return f"consul at {self._consul.address}: {names}"
+
+    # ── A service ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _tree(self, name: Name, agent: Agent | None, client: Path, residual: Path) -> Live[NameTree[Path | Bound]]:
+        service = self._service(name)
+        addresses = self._addresses.get(name)
+        if addresses is None:
+            addresses = self._addresses[name] = service.flat_map(self._resolve)
+        if self._kind.set_host and agent is not None:
+            parts = (name.tag, name.service, "service", name.dc, agent.domain)
+            addresses = _with_authority(addresses, ".".join(part for part in parts if part is not None))
+        leaf: NameTree[Path | Bound] = Leaf(Bound(client, addresses, residual))
+        return service.map(lambda known: leaf if known.endpoints else NEG)
+
+    def _service(self, name: Name) -> Source[Service]:
+        service = self._services.get(name)
+        if service is None:
+            memory = Memory()
+            service = self._services[name] = Source(follow=lambda source: self._follow(name, source, memory))
+        return service
+
+    def _follow(self, name: Name, source: Source[Service], memory: Memory) -> Callable[[], None]:
+        # What was known long ago may not be told as if it were known now.
+        source.forget()
+        kind = self._kind
+        query = reading(kind.consistency_mode, name.dc)
+        if name.tag is not None:
+            query["tag"] = name.tag
+        if kind.use_health_check and set(kind.health_statuses) == {"passing"}:
+            query["passing"] = "true"
+        path = f"/v1/{'health' if kind.use_health_check else 'catalog'}/service/{segment(name.service)}"
+        watch = self._watches[name] = ServiceWatch(name, path, self._read, source, memory, self._failing)
+        following = asyncio.get_running_loop().create_task(
+            follow(self._consul, path, query, watch, seats=self._seats), name=f"consul {name}"
+        )
+
+        def stop() -> None:
+            following.cancel()
+            self._failing.discard(name)
+            if self._watches.get(name) is watch:
+                del self._watches[name]
+
+        return stop
+
+    def _read(self, answer: Answer) -> Service:
+        """Give the instances that may be used; raises `ConsulError`."""
+        kind = self._kind
+        instances = read_health(answer) if kind.use_health_check else read_catalog(answer)
+        if answer.filtered and not instances:
+            # None that we may see is not none.
+            raise ConsulForbidden(f"consul at {self._consul.address}: the token does not let us see the instances")
+        if kind.use_health_check:
+            instances = [instance for instance in instances if instance.health in kind.health_statuses]
+        found = [endpoint for instance in instances if (endpoint := self._endpoint(instance)) is not None]
+        found.sort(key=lambda endpoint: (endpoint.host, endpoint.port))
+        meta = dict(instances[0].meta) if kind.transfer_metadata and instances else None
+        return Service(tuple(found), meta)
+
+    def _endpoint(self, instance: Instance) -> Endpoint | None:
+        host = instance.service_address if self._kind.prefer_service_address else ""
+        host = host or instance.node_address
+        if not host or not 1 <= instance.port <= 65535:
+            return None
+        weights = [entry.weight for entry in self._kind.weights if entry.tag in instance.tags]
+        meta: dict[str, Any] = dict(instance.node_meta) if self._kind.transfer_metadata else {}
+        return Endpoint(host, instance.port, {**meta, WEIGHT: float(max(weights, default=1.0))})
+
+    # ── Addresses ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _resolve(self, service: Service) -> Live[Addresses]:
+        literals = {endpoint.host: ip_literal(endpoint.host) for endpoint in service.endpoints}
+        names = [host for host, literal in literals.items() if literal is None]
+        known: dict[str, tuple[str, ...]] = {
+            host: (literal,) for host, literal in literals.items() if literal is not None
+        }
+        if not names:
+            return Live.ok(_addresses(service, known))
+        hosts = Live.join([self._resolver.addresses(name) for name in names])
+
+        def merge(states: tuple[State[tuple[str, ...] | None], ...]) -> Live[Addresses]:
+            """Leave out hosts that are not known; wait while nothing is."""
+            found = {
+                name: state.value
+                for name, state in zip(names, states, strict=True)
+                if isinstance(state, Ok) and state.value is not None
+            }
+            if not known and not found and any(isinstance(state, Pending) for state in states):
+                return Live()
+            return Live.ok(_addresses(service, {**known, **found}))
+
+        return hosts.flat_map(merge)
+
+    # ── The agent ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _ask_agent(self, source: Source[Agent | None]) -> Callable[[], None]:
+        """Learn what the agent says of itself; `None` while it does not say. Once known, it stays."""
+        if isinstance(source.state, Ok) and source.state.value is not None:
+            return _nothing_to_stop
+
+        async def ask() -> None:
+            failures = 0
+            async with self._consul.opened():
+                while True:
+                    try:
+                        agent = read_agent(await self._consul.get("/v1/agent/self", {}))
+                    except ConsulError as error:
+                        failures += 1
+                        _log.log(logging.WARNING if failures == 1 else logging.DEBUG, "%s", error)
+                        _tell(source, None)
+                        await asyncio.sleep(RETRY.wait(failures))
+                    else:
+                        _tell(source, agent)
+                        return
+
+        asking = asyncio.get_running_loop().create_task(ask(), name="consul agent")
+
+        def stop() -> None:
+            asking.cancel()
+
+        return stop
+
+
+class ServiceWatch:
+    """One blocking query: tells the source, and keeps how it goes for `/namer_state`."""
+
+    def __init__(  # noqa: PLR0917 - all of it is one name's
+        self,
+        name: Name,
+        path: str,
+        read: Callable[[Answer], Service],
+        source: Source[Service],
+        memory: Memory,
+        failing: set[Name],
+    ) -> None:
+        self._name = name
+        self._path = path
+        self._read = read
+        self._source = source
+        self._memory = memory
+        # All names whose query fails now.
+        self._failing = failing
+        self._began = _now()
+        self._index: int | None = None
+        self._updated: str | None = None
+        self._confirmed: str | None = None
+        self._corrections = 0
+        self._error: str | None = None
+        self._error_at: str | None = None
+
+    @property
+    def useful(self) -> bool:
+        """Whether the service has instances."""
+        known = self._source.state
+        return isinstance(known, Ok) and bool(known.value.endpoints)
+
+    def changed(self, answer: Answer) -> None:
+        """Take in what Consul says."""
+        service = self._read(answer)
+        known = self._source.state
+        if answer.index == self._index and isinstance(known, Ok) and known.value != service:
+            self._corrections += 1
+        self._index = answer.index
+        self._updated = self._confirmed = _now()
+        self._mended()
+        self._memory.service = service
+        _tell(self._source, service)
+
+    def confirmed(self) -> None:
+        """Note that what is known still holds."""
+        self._confirmed = _now()
+        self._mended()
+
+    def failed(self, error: ConsulError) -> None:
+        """Stay with what is known, from an earlier time if need be."""
+        new = self._name not in self._failing
+        self._failing.add(self._name)
+        # When Consul is away for thousands of names, a few of them say enough.
+        level = logging.WARNING if new and len(self._failing) <= LOG_NAMES else logging.DEBUG
+        _log.log(level, "%s: %s", self._name, error)
+        self._error, self._error_at = str(error), _now()
+        if not isinstance(self._source.state, Ok):
+            _tell(self._source, self._memory.service or Service())
+
+    def _mended(self) -> None:
+        if self._error is None:
+            return
+        self._failing.discard(self._name)
+        _log.log(logging.INFO if not self._failing else logging.DEBUG, "%s: Consul answers again", self._name)
+        self._error = self._error_at = None
+
+    def state(self) -> dict[str, Any]:
+        """Give JSON values, in the reference's shape."""
+        known = self._source.state
+        endpoints = known.value.endpoints if isinstance(known, Ok) else None
+        return {
+            "state": {
+                "running": True,
+                "lastStartedAt": self._began,
+                "lastUpdatedAt": self._updated,
+                "lastConfirmedAt": self._confirmed,
+                "value": None if endpoints is None else [f"{one.host}:{one.port}" for one in endpoints],
+            },
+            "poll": {
+                "request": self._path,
+                "index": self._index,
+                "corrections": self._corrections,
+                "error": self._error,
+                "lastErrorAt": self._error_at,
+            },
+        }
+
+
+def _with_authority(addresses: Live[Addresses], authority: str) -> Live[Addresses]:
+    def add(known: Addresses) -> Addresses:
+        if isinstance(known, AddressSet):
+            return AddressSet(known.addresses, {**known.meta, AUTHORITY: authority})
+        return known
+
+    return addresses.map(add)
+
+
+def _addresses(service: Service, hosts: dict[str, tuple[str, ...]]) -> Addresses:
+    if not service.endpoints:
+        return Negative()
+    found = (
+        Address(literal, endpoint.port, endpoint.meta)
+        for endpoint in service.endpoints
+        for literal in hosts.get(endpoint.host, ())
+    )
+    return AddressSet(tuple(dict.fromkeys(found)), service.meta or {})
+
+
+def _tell(source: Source[Any], value: Any) -> None:
+    """Tell the observers; the mistake of one of them must not end the watch of the others."""
+    try:
+        source.set(value)
+    except Exception:
+        _log.exception("an observer of a service failed")
+
+
+def _nothing_to_stop() -> None:
+    pass
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
