@@ -65,6 +65,8 @@ pub struct Scratch {
     access: Entry,
     /// What the identifiers in Python have said of the request.
     named: Vec<Named>,
+    /// The host that the caller asked for, where the endpoint is asked for another.
+    asked_host: Vec<u8>,
 }
 
 impl Scratch {
@@ -83,6 +85,7 @@ impl Scratch {
             head_room,
             access: Entry::default(),
             named: Vec::new(),
+            asked_host: Vec::new(),
         }
     }
 
@@ -438,6 +441,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         let bytes = future_bytes(serve);
-        assert!(bytes <= 2976, "a connection's task takes {bytes} bytes");
+        assert!(bytes <= 3000, "a connection's task takes {bytes} bytes");
     }
 }
