@@ -78,7 +78,8 @@ async def test_what_callers_and_endpoints_do_wrong_is_counted() -> None:
         assert status_of(await linker.get("web")) == 503
         may_answer.set()
         assert status_of(await waiting) == 200
-        async with Caller(port) as caller:
+        # A server that takes any number of requests: the place of the last one may not be free yet.
+        async with Caller(linker.port(index=2)) as caller:
             caller.writer.write(get("web", "/cut"))
             await caller.reader.readuntil(b"half")
             await origin.close()
@@ -86,5 +87,6 @@ async def test_what_callers_and_endpoints_do_wrong_is_counted() -> None:
                 await caller.reader.read()
         metrics = await linker.metrics()
         server = f"rt/http/server/127.0.0.1/{port}"
-        names = ("rejected_invalid_header_names", "rejected_invalid_header_values", "nacks", "dispatch/stream/failures")
-        assert [metrics.get(f"{server}/{name}") for name in names] == [2, 1, 1, 1]
+        names = ("rejected_invalid_header_names", "rejected_invalid_header_values", "nacks")
+        assert [metrics.get(f"{server}/{name}") for name in names] == [2, 1, 1]
+        assert metrics[f"rt/http/server/127.0.0.1/{linker.port(index=2)}/dispatch/stream/failures"] == 1
