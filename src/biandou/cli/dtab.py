@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from biandou.cli.dtab_apply import apply
 from biandou.cli.dtab_forms import JSON, as_json, plain, pretty
 from biandou.cli.dtab_history import diff, history, rollback
 from biandou.cli.dtab_lint import lint
@@ -177,6 +178,7 @@ dtab.command("rollback", cls=WaitingCommand)(rollback)
 dtab.command("abort")(abort)
 dtab.command("promote")(promote)
 dtab.command("status", cls=WaitingCommand)(status)
+dtab.command("apply")(apply)
 dtab.command("lint")(lint)
 dtab.command("plan")(plan)
 dtab.command("test")(try_tests)
