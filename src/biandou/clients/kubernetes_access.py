@@ -1,0 +1,46 @@
+"""What an operator says of how a Kubernetes API server is asked: shared by the namers and the store."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Final
+
+from msgspec import Meta
+
+from biandou.errors import ConfigError
+
+if TYPE_CHECKING:
+    from biandou.clients.kubernetes import Kubernetes
+
+KubernetesPort = Annotated[int, Meta(ge=1, le=65535)]
+
+HOST: Final = "localhost"
+PORT: Final = 8001
+"""Where `kubectl proxy` listens, which needs neither TLS nor a token."""
+
+
+def check_host(host: str | None) -> None:
+    """Raise `ValueError` for a host that is none."""
+    if host is not None and (not host or not host.isprintable() or set(host) & set("/?#@ ")):
+        raise ValueError("host is a host name or an address")
+
+
+def kubernetes_at(host: str | None, port: int | None, service_account: str | None) -> Kubernetes:
+    """Make a client from what an operator writes.
+
+    With a service account's directory, a host or port that is not written comes from `KUBERNETES_SERVICE_HOST` and
+    `KUBERNETES_SERVICE_PORT`, as every container has them; raises `ConfigError` without these.
+    """
+    # Not above: every linker knows these kinds, and few need an HTTP client.
+    from biandou.clients.kubernetes import Kubernetes  # noqa: PLC0415
+    from biandou.clients.kubernetes_account import ServiceAccount  # noqa: PLC0415
+
+    if service_account is None:
+        return Kubernetes(host or HOST, port or PORT)
+    known = host or os.environ.get("KUBERNETES_SERVICE_HOST")
+    text = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    if not known:
+        raise ConfigError("serviceAccount: without `host` there must be KUBERNETES_SERVICE_HOST in the environment")
+    if port is None and not (text.isascii() and text.isdecimal() and 0 < int(text[:6]) <= 65535):
+        raise ConfigError(f"KUBERNETES_SERVICE_PORT is no port: {text}")
+    return Kubernetes(known, port or int(text), ServiceAccount(service_account))
