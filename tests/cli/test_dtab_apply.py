@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -186,6 +191,35 @@ async def test_what_was_written_is_undone_if_a_later_one_fails(
     assert not (world.folder / LOCK).exists()
     history = (await run("history", "b-old")).output.splitlines()
     assert [line.split("  ")[-1] for line in history] == ["undone: apply", "apply", "8 bytes"]
+
+
+async def test_an_interrupted_apply_is_undone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        world.file(name, A)
+    real, hanging = world.store.create, asyncio.Event()
+
+    async def create(namespace: str, dtab: Dtab, remark: Remark) -> bytes:
+        if namespace == "two":
+            hanging.set()
+            await asyncio.sleep(60)
+        return await real(namespace, dtab, remark)
+
+    monkeypatch.setattr(world.store, "create", create)
+    arguments = ["-m", "biandou", "dtab", "apply", str(world.folder), "--yes", "--no-plan"]
+    paths = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, env=paths, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    await asyncio.wait_for(hanging.wait(), 20)
+    assert (await world.now()).keys() == {"one"}
+    process.send_signal(signal.SIGINT)
+    _, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert errors.decode().splitlines() == [
+        "Error: two could not be written: interrupted",
+        "It is not known whether two is still written: look at it.",
+    ]
+    assert process.returncode == 255
+    assert await world.now() == {}
 
 
 async def test_a_change_that_comes_between_plan_and_write_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from pathlib import Path as File
 from typing import Any
 
 import pytest
 
-from biandou.dtab import Dtab, Path
+from biandou.dtab import FAIL, Dtab, Path
 from biandou.dtab.likeness import moving
 from biandou.dtab.tree import NameTree
 from biandou.linker.live_names import live_names
-from biandou.live import Live
+from biandou.live import Live, Source
 from biandou.namerd.interfaces import plans
 from biandou.namerd.interfaces.http import HttpApi
 from biandou.namerd.interfaces.message import Reply, Request
@@ -88,6 +89,28 @@ async def test_a_name_whose_namer_does_not_answer_in_time_is_unknown(disco: File
     await store.stop()
 
 
+async def test_names_whose_namer_is_slow_do_not_hold_up_the_others(disco: File) -> None:
+    late: Source[NameTree[Any]] = Source()
+
+    class Late:
+        prefix = Path.read("/#/late")
+
+        def lookup(self, path: Path) -> Live[NameTree[Any]]:
+            return Live() if path.segments[:1] == (b"never",) else late
+
+    store, _ = await made(disco)
+    names = Names(store, Namers([FsNamerKind(root_dir=str(disco)).namer(), Late()]))
+    requests = {Path.read(f"/svc/web/{number}"): 1 for number in range(90)} | {Path.read("/svc/api"): 1}
+    new = f"{OLD} ; /svc/web => /#/late ; /svc/web/7 => /#/late/never ; /svc/api => !"
+    plan = asyncio.create_task(changes(names, "default", Dtab.read(new), requests, 2))
+    await asyncio.sleep(1.2)
+    late.set(FAIL)
+    kinds = Counter(change.kind for change in await plan)
+    assert kinds == {"unroutable": 90, "unknown": 1}
+    assert not late.observed
+    await store.stop()
+
+
 def test_what_moves_is_the_part_that_does_not_stay() -> None:
     old, new = NameTree.read("90*/a & 10*/b"), NameTree.read("50*/a & 25*/b & 25*/c")
     assert moving(old, new) == pytest.approx(0.4)
@@ -120,7 +143,7 @@ def report(process: str, requests: dict[str, int], cut: int = 0) -> bytes:
     return json.dumps({"process": process, "clients": {}, "names": {"requests": requests, "cut": cut}}).encode()
 
 
-def test_requests_are_those_that_came_while_it_was_listened() -> None:
+async def test_requests_are_those_that_came_while_it_was_listened() -> None:
     names = LiveNames()
     names.take("default", report("early/http", {"/svc/web": 1}))
     assert not names.wants("default")
@@ -130,19 +153,19 @@ def test_requests_are_those_that_came_while_it_was_listened() -> None:
         names.take("default", report("b/http", {"/svc/web": 50}, 3))
         names.take("default", report("b/http", {"/svc/web": 5, "no path": 2}, 4))
         names.take("default", report("a/http", {"/svc/web": 130, "/svc/api": 7, "/svc/new": 2}))
-        heard = names.heard("default")
+        heard = await names.heard("default")
     assert heard.requests == {Path.read("/svc/web"): 35, Path.read("/svc/api"): 0, Path.read("/svc/new"): 2}
     assert (heard.routers, heard.cut) == (2, 4)
-    assert names.heard("default").requests == {}
+    assert (await names.heard("default")).requests == {}
 
 
-def test_more_names_than_are_kept_are_counted_as_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_names_than_are_kept_are_counted_as_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     names = LiveNames()
     monkeypatch.setattr("biandou.namerd.live_names.MAX_HELD", 3)
     with names.wanted("default"):
         names.take("default", report("a/http", {"/svc/a": 1, "/svc/b": 1}))
         names.take("default", report("b/http", {"/svc/c": 1, "/svc/d": 1}))
-        assert (len(names.heard("default").requests), names.heard("default").cut) == (2, 2)
+        assert (len((await names.heard("default")).requests), (await names.heard("default")).cut) == (2, 2)
 
 
 @pytest.mark.parametrize(

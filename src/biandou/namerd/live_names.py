@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,20 +15,21 @@ from biandou.namerd.in_force import MAX_REPORTING, MAX_TEXT
 
 MAX_NAMES: Final = 10_000
 """Of one router of a linker."""
-MAX_ALL: Final = 100_000
-"""Of all routers that one plan looks at."""
+MAX_ALL: Final = 20_000
+"""Of all routers together; whoever plans waits for all of them."""
 MAX_HELD: Final = 500_000
 """Of all routers, a name of each of them counted."""
+NAMES_AT_ONCE: Final = 500
+"""So many names are read before others, who ask meanwhile, have their turn."""
 MAX_NAME: Final = 4096
 MOST: Final = 2**53
 
 
 @dataclass(slots=True)
 class _Process:
-    """What a router of a linker said first and last."""
+    """What a router of a linker said last."""
 
-    first: dict[str, int]
-    last: dict[str, int]
+    counts: dict[str, int]
     cut: int
     reports: int = 1
 
@@ -46,7 +47,18 @@ class Heard:
 class _Listening:
     plans: int = 0
     processes: dict[str, _Process] = field(default_factory=dict)
+    requests: dict[str, int] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def add(self, came: dict[str, int]) -> int:
+        """Take in what came for each name, and give how many names were too many."""
+        left = 0
+        for name, count in came.items():
+            if name in self.requests or len(self.requests) < MAX_ALL:
+                self.requests[name] = self.requests.get(name, 0) + count
+            else:
+                left += 1
+        return left
 
 
 class LiveNames:
@@ -91,15 +103,19 @@ class LiveNames:
         if not isinstance(process, str) or len(process) > MAX_TEXT or len(requests) > MAX_NAMES:
             raise ValueError("a report has a process, and not too many names")
         known = listening.processes.get(process)
-        held = sum(len(other.last) for other in listening.processes.values() if other is not known)
+        held = sum(len(other.counts) for other in listening.processes.values() if other is not known)
         if held + len(requests) > MAX_HELD:
             requests, cut = {}, cut + len(requests)
         if known is None:
-            if len(listening.processes) < MAX_REPORTING:
-                listening.processes[process] = _Process(requests, requests, cut)
+            if len(listening.processes) == MAX_REPORTING:
+                return
+            known = listening.processes[process] = _Process({}, 0, 0)
+            came = dict.fromkeys(requests, 0)
         else:
-            known.last, known.cut = requests, cut
-            known.reports += 1
+            # A linker that has begun anew counts from nothing.
+            came = {name: _risen(known.counts.get(name, 0), count) for name, count in requests.items()}
+        known.counts, known.cut = requests, cut + listening.add(came)
+        known.reports += 1
         listening.changed.set()
 
     async def until(self, namespace: str, routers: int, reports: int, seconds: float) -> None:
@@ -118,25 +134,24 @@ class LiveNames:
         except TimeoutError:
             pass
 
-    def heard(self, namespace: str) -> Heard:
+    async def heard(self, namespace: str) -> Heard:
         """Give what was heard since it was wanted."""
         listening = self._wanted.get(namespace, _Listening())
-        requests: Counter[Path] = Counter()
-        cut = 0
-        for process in listening.processes.values():
-            cut += process.cut
-            for text, count in process.last.items():
-                try:
-                    name = Path.read(text)
-                except DtabSyntaxError:
-                    continue
-                if name not in requests and len(requests) == MAX_ALL:
-                    cut += 1
-                    continue
-                former = process.first.get(text, 0)
-                # A linker that has begun anew counts from nothing.
-                requests[name] += count - former if count >= former else count
-        return Heard(dict(requests), len(listening.processes), cut)
+        requests: dict[Path, int] = {}
+        for index, (text, count) in enumerate(list(listening.requests.items())):
+            if index % NAMES_AT_ONCE == NAMES_AT_ONCE - 1:
+                await asyncio.sleep(0)
+            try:
+                name = Path.read(text)
+            except DtabSyntaxError:
+                continue
+            requests[name] = requests.get(name, 0) + count
+        processes = listening.processes.values()
+        return Heard(requests, len(processes), sum(process.cut for process in processes))
+
+
+def _risen(before: int, now: int) -> int:
+    return now - before if now >= before else now
 
 
 def _name(value: Any) -> str:

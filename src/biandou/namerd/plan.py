@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -13,11 +14,13 @@ from biandou.dtab import Dtab, Path
 from biandou.dtab.bound import Addresses, AddressSet, LocalStatus
 from biandou.dtab.likeness import comparable, moving
 from biandou.errors import reason
-from biandou.live import PENDING, Failed, Live, Ok, State
+from biandou.live import Failed, Live, Ok, Pending, State
 from biandou.namerd.names import Names, Settled
 
 NAMES_AT_ONCE: Final = 20
 """So many names are bound before others, who ask meanwhile, have their turn."""
+BATCH_SECONDS: Final = 0.2
+"""So long the next ones wait for these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,59 +53,88 @@ async def changes(
 ) -> list[Change]:
     """Give the names that go elsewhere, those with most requests first; waits for namers so long at most."""
     trial = f"plan {hashlib.sha256(str(dtab).encode()).hexdigest()}"
-    old: list[State[Settled]] = []
-    new: list[State[Settled]] = []
-    with ExitStack() as watches:
-        settled = [
-            (names.settled(namespace, Dtab(), name), names.tried(namespace, trial, dtab, Dtab(), name))
-            for name in requests
-        ]
-        waiting = _Waiting()
-        for index, pair in enumerate(settled):
-            if index % NAMES_AT_ONCE == NAMES_AT_ONCE - 1:
-                await asyncio.sleep(0)
-            for live in pair:
-                watches.callback(live.observe(waiting.observer(live)).close)
-        await waiting.wait(seconds)
-        old = [before.sample() for before, _ in settled]
-        new = [after.sample() for _, after in settled]
     total = sum(requests.values())
-    found = []
-    for (name, count), before, after in zip(requests.items(), old, new, strict=True):
-        change = _change(name, count, total, before, after)
+    found: list[Change] = []
+    deadline = time.monotonic() + seconds
+    # Whose namer lets them wait: they go on doing so while the next ones are looked at.
+    slow: list[_Trial] = []
+
+    def judge(one: _Trial) -> None:
+        change = _change(one.name, requests[one.name], total, one.old.sample(), one.new.sample())
         if change is not None:
             found.append(change)
+
+    def attempt(name: Path) -> _Trial:
+        return _Trial(name, names.settled(namespace, Dtab(), name), names.tried(namespace, trial, dtab, Dtab(), name))
+
+    with ExitStack() as watches:
+        for batch in _batches(list(requests)):
+            tried = []
+            for name in batch:
+                one = attempt(name)
+                watches.callback(one.close)
+                tried.append(one)
+            if not slow:
+                # The first stays, and with it what both dtabs stand on: it need not be opened for each batch.
+                slow.append(tried.pop(0))
+            await _until_known(tried, min(BATCH_SECONDS, deadline - time.monotonic()))
+            for one in tried:
+                if one.known:
+                    judge(one)
+                    one.close()
+                else:
+                    slow.append(one)
+            watches.pop_all()
+            for one in slow:
+                watches.callback(one.close)
+        await _until_known(slow, deadline - time.monotonic())
+        for one in slow:
+            judge(one)
     return sorted(found, key=lambda change: (-change.requests, change.name))
 
 
-class _Waiting:
-    """Knows whether everything that is observed has said something."""
+class _Trial:
+    """A name by both dtabs, watched until it is closed."""
 
-    def __init__(self) -> None:
-        self._silent: set[int] = set()
-        self._done = asyncio.Event()
+    def __init__(self, name: Path, old: Live[Settled], new: Live[Settled]) -> None:
+        self.name = name
+        self.old = old
+        self.new = new
+        self.changed = asyncio.Event()
+        self._watches = [live.observe(self._look) for live in (old, new)]
 
-    def observer(self, live: Live[Settled]) -> Callable[[State[Settled]], None]:
-        key = id(live)
-        self._silent.add(key)
+    @property
+    def known(self) -> bool:
+        """Whether both dtabs have been answered for."""
+        return not any(isinstance(live.sample(), Pending) for live in (self.old, self.new))
 
-        def look(state: State[Settled]) -> None:
-            if state is not PENDING:
-                self._silent.discard(key)
-                if not self._silent:
-                    self._done.set()
+    def _look(self, _state: State[Settled]) -> None:
+        self.changed.set()
 
-        return look
+    def close(self) -> None:
+        """Watch no more."""
+        watches, self._watches = self._watches, []
+        for watch in watches:
+            watch.close()
 
-    async def wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                while self._silent:
-                    self._done.clear()
-                    await self._done.wait()
-        except TimeoutError:
-            # Who is silent still, is told as unknown.
-            return
+
+async def _until_known(tried: Sequence[_Trial], seconds: float) -> None:
+    # Others, who ask meanwhile, have their turn.
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(max(seconds, 0)):
+            for one in tried:
+                while not one.known:
+                    one.changed.clear()
+                    await one.changed.wait()
+    except TimeoutError:
+        # Who is silent still, is told as unknown.
+        return
+
+
+def _batches(names: Sequence[Path]) -> Iterator[Sequence[Path]]:
+    for start in range(0, len(names), NAMES_AT_ONCE):
+        yield names[start : start + NAMES_AT_ONCE]
 
 
 def _change(name: Path, count: int, total: int, before: State[Settled], after: State[Settled]) -> Change | None:

@@ -66,7 +66,7 @@ class PlanRoutes:
             with live.wanted(namespace):
                 wait = min(LISTEN_SECONDS + 2 * routers / MOST_A_SECOND, MOST_LISTEN_SECONDS)
                 await live.until(namespace, routers, 2, wait)
-                heard = live.heard(namespace)
+                heard = await live.heard(namespace)
             seconds = time.monotonic() - began
             found = await changes(self._names, namespace, dtab, heard.requests, BIND_SECONDS)
             state = stored.sample()
