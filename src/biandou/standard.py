@@ -44,6 +44,7 @@ from biandou.policies import (
 from biandou.stores.consul import ConsulStoreKind
 from biandou.stores.etcd import EtcdStoreKind
 from biandou.stores.in_memory import InMemoryStoreKind
+from biandou.stores.kubernetes import KubernetesStoreKind
 from biandou.stores.sqlite import SqliteStoreKind
 from biandou.stores.zk import ZkStoreKind
 from biandou.telemeters.prometheus import PrometheusTelemeter
@@ -201,8 +202,8 @@ STORES: Final[Register[Any]] = PluggableRegister(
         ConsulStoreKind,
         EtcdStoreKind,
         ZkStoreKind,
+        KubernetesStoreKind,
     ),
-    planned=("io.l5d.k8s",),
 )
 
 ROOMS: Final[Mapping[str, Register[Any]]] = {

@@ -102,9 +102,9 @@ BAD = [
         ["n.yaml:2:76: interfaces[0].tls.protocols: `protocols` cannot be chosen for io.l5d.mesh"],
     ),
     (
-        "storage: {kind: io.l5d.k8s}\ninterfaces: [{kind: io.l5d.httpController, prot: 4180}]",
+        "storage: {kind: io.l5d.k8s, host: 'a/b'}\ninterfaces: [{kind: io.l5d.httpController, prot: 4180}]",
         [
-            "n.yaml:1:17: storage.kind: `io.l5d.k8s` is known but not built yet",
+            "n.yaml:1:35: storage.host: host is a host name or an address",
             "n.yaml:2:44: interfaces[0].prot: unknown key; did you mean `port`? allowed: kind, ip, port, "
             "socketOptions, tls, tokens",
         ],
