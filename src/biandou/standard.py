@@ -20,6 +20,7 @@ from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
 from biandou.kinds import Register
 from biandou.namers.consul import ConsulNamerKind
 from biandou.namers.fs import FsNamerKind
+from biandou.namers.k8s import K8sExternalNamerKind, K8sNamerKind, K8sNamespacedNamerKind
 from biandou.namers.rewrite import RewriteNamerKind
 from biandou.plugins import PluggableRegister
 from biandou.policies import (
@@ -95,14 +96,14 @@ NAMERS: Final[Register[Any]] = PluggableRegister(
         ConsulNamerKind,
         FsNamerKind,
         RewriteNamerKind,
+        K8sNamerKind,
+        K8sNamespacedNamerKind,
+        K8sExternalNamerKind,
     ),
     planned=(
         "io.l5d.curator",
         "io.l5d.dnssrv",
-        "io.l5d.k8s",
-        "io.l5d.k8s.external",
         "io.l5d.k8s.istio",
-        "io.l5d.k8s.ns",
         "io.l5d.marathon",
         "io.l5d.rancher",
         "io.l5d.serversets",

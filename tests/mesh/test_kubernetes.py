@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
 from biandou.testing.linker_process import LinkerProcess
+from biandou.testing.origin import Origin
+from tests.registries import kubernetes_faults as faults
 from tests.registries.kubernetes import KubernetesServer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -39,6 +43,57 @@ async def asked(namerd: LinkerProcess, verb: str, dtab: str | None = None) -> tu
         session.request(verb, url, data=dtab, headers=headers) as answer,
     ):
         return answer.status, await answer.text()
+
+
+def origin(text: str) -> Origin:
+    return Origin(f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+
+
+def pods(*origins: Origin) -> list[dict[str, Any]]:
+    """Give the subsets of an Endpoints object, one for each since each has a port of its own."""
+    return [
+        {"addresses": [{"ip": "127.0.0.1"}], "ports": [{"name": "http", "port": one.port, "protocol": "TCP"}]}
+        for one in origins
+    ]
+
+
+async def until_answers(linker: LinkerProcess, wanted: set[bytes]) -> None:
+    found: set[bytes] = set()
+    try:
+        async with asyncio.timeout(10):
+            while found != wanted:
+                found = {(await linker.get("web", router="k8s")).partition(b"\r\n\r\n")[2] for _ in range(10)}
+    except TimeoutError:
+        raise AssertionError(f"{found} instead of {wanted}") from None
+
+
+async def test_a_linker_follows_kubernetes_and_outlives_it(server: KubernetesServer) -> None:
+    async with origin("one") as one, origin("two") as two:
+        server.apply("endpoints", "default", "web", subsets=pods(one))
+        async with LinkerProcess(config_of(EXAMPLES / "k8s.yaml", server)) as linker:
+            await until_answers(linker, {b"one"})
+            server.apply("endpoints", "default", "web", subsets=pods(one, two))
+            await until_answers(linker, {b"one", b"two"})
+            server.apply("endpoints", "default", "web", subsets=pods(two))
+            await until_answers(linker, {b"two"})
+            for fault in (faults.answers(503), faults.answers(200, b"{}"), faults.cuts(b"{")):
+                server.fail(fault)
+                await asyncio.sleep(0.2)
+                await until_answers(linker, {b"two"})
+            await server.stop()
+            await asyncio.sleep(0.2)
+            await until_answers(linker, {b"two"})
+            server.apply("endpoints", "default", "web", subsets=pods(one))
+            server.state.forget()
+            server.fail(None)
+            await server.start()
+            await until_answers(linker, {b"one"})
+            state = json.loads(await linker.admin("/namer_state/io.l5d.k8s.json"))
+            assert state["endpoints"]["default/web"]["watch"]["error"] is None
+            server.remove("endpoints", "default", "web")
+            async with asyncio.timeout(10):
+                while not (await linker.get("web", router="k8s")).startswith(b"HTTP/1.1 502 "):
+                    await asyncio.sleep(0.02)
 
 
 async def test_namerds_share_dtabs_in_kubernetes_and_outlive_it(server: KubernetesServer) -> None:

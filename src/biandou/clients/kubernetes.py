@@ -84,6 +84,8 @@ class Kubernetes:
                 session, self._session = self._session, None
                 if session is not None:
                     await session.close()
+                    # A handshake that was given up is closed by the loop's next rounds.
+                    await asyncio.sleep(0.01)
 
     async def get(self, path: str, query: Query | None = None) -> Json:
         """Read an object or a list; raises `KubernetesError`."""
