@@ -4,6 +4,8 @@
 //! *ask*, however many requests on however many workers wait for it. Python keeps an answer current until the name is
 //! *released*: because it was idle, or because the table is full and another name needs the place.
 
+mod service;
+
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{
@@ -15,12 +17,16 @@ use std::sync::{Arc, Mutex, Weak};
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
-use crate::budget::{Budget, BudgetPlan};
+use crate::budget::Budget;
 use crate::limit::{Limit, ServiceLimits};
 use crate::mail::{Answer, Level, Outbox, Outcome, Outgoing, lock};
 use crate::plan::{RouterPlan, ServicePolicy};
 use crate::resolve::{Client, Clients};
-use crate::stats::{BindCacheStats, PathStats, ServiceStats};
+use crate::spent::SpentBudgets;
+use crate::stats::BindCacheStats;
+
+use service::PathBlocks;
+pub use service::Service;
 
 /// Services that may be known before those that are gone are looked for.
 const SERVICES_BOUND: usize = 256;
@@ -124,76 +130,6 @@ impl Binding {
     /// Whether the name still stands for this; otherwise ask anew.
     pub fn is_current(&self) -> bool {
         self.name.answers.load(Acquire) == self.answers && !self.name.is_retired()
-    }
-}
-
-/// The metrics of one logical path, whatever dtabs its requests brought.
-#[derive(Debug)]
-pub struct Service {
-    pub path: Box<str>,
-    /// One block a worker.
-    pub stats: Box<[Arc<ServiceStats>]>,
-    /// The metrics of this path through each client.
-    through: Mutex<HashMap<Box<str>, PathBlocks>>,
-    /// What its retries cost, whatever dtabs they brought; none before its first answer.
-    budget: Mutex<Option<Arc<Budget>>>,
-}
-
-/// One block a worker.
-type PathBlocks = Arc<[Arc<PathStats>]>;
-
-impl Service {
-    fn new(path: &str, workers: usize) -> Self {
-        Self {
-            path: path.into(),
-            stats: (0..workers).map(|_| Arc::new(ServiceStats::default())).collect(),
-            through: Mutex::default(),
-            budget: Mutex::default(),
-        }
-    }
-
-    /// The budget for retries, made anew when the operator has changed it.
-    fn budget_of(&self, plan: BudgetPlan) -> Arc<Budget> {
-        let mut budget = lock(&self.budget);
-        match &*budget {
-            Some(budget) if *budget.plan() == plan => budget.clone(),
-            _ => budget.insert(Arc::new(Budget::new(plan, self.stats.len()))).clone(),
-        }
-    }
-
-    /// How many requests may be retried now; none before the first answer.
-    pub fn retries_left(&self, now_ms: u64) -> Option<u64> {
-        lock(&self.budget).as_ref().map(|budget| budget.balance(now_ms))
-    }
-
-    fn through_client(&self, client: &str) -> PathBlocks {
-        let mut through = lock(&self.through);
-        if let Some(blocks) = through.get(client) {
-            return blocks.clone();
-        }
-        if through.len() == through.capacity() {
-            // The next sweep may be a minute away, and requests can name thousands of clients until then.
-            through.retain(|_, blocks| Arc::strong_count(blocks) > 1);
-            let in_use = through.len();
-            through.reserve(in_use.max(1));
-        }
-        let blocks: PathBlocks = self.stats.iter().map(|_| Arc::new(PathStats::default())).collect();
-        through.insert(client.into(), blocks.clone());
-        blocks
-    }
-
-    /// Drops the metrics of clients that no answer names any more: dtabs of requests can name any number of them.
-    fn forget_unused(&self) {
-        lock(&self.through).retain(|_, blocks| Arc::strong_count(blocks) > 1);
-    }
-
-    /// The metrics of this path through each client that it goes through.
-    pub fn through(&self) -> Vec<(Box<str>, PathBlocks)> {
-        let through = lock(&self.through);
-        through
-            .iter()
-            .map(|(client, blocks)| (client.clone(), blocks.clone()))
-            .collect()
     }
 }
 
@@ -303,6 +239,7 @@ pub struct Names {
     pub trees: BindCacheStats,
     pub bounds: BindCacheStats,
     pub limits: ServiceLimits,
+    spent: Arc<SpentBudgets>,
     /// Grows whenever a name is retired, so that workers know when to look through their maps.
     pub changes: AtomicU64,
 }
@@ -325,6 +262,7 @@ impl Names {
             trees: BindCacheStats::default(),
             bounds: BindCacheStats::default(),
             limits: ServiceLimits::default(),
+            spent: Arc::default(),
             changes: AtomicU64::new(0),
         }
     }
@@ -419,6 +357,7 @@ impl Names {
     /// Retires every name that no request has used for `idle_s` seconds.
     pub fn expire(&self, now_s: u64, idle_s: u64) {
         self.limits.forget_unused(now_s.saturating_mul(1_000_000));
+        self.spent.forget_filled(now_s.saturating_mul(1000));
         let mut table = lock(&self.table);
         let mut index = 0;
         while let Some(name) = table.slots.get(index) {
@@ -450,7 +389,7 @@ impl Names {
         if let Some(service) = table.services.get(path).and_then(Weak::upgrade) {
             return service;
         }
-        let service = Arc::new(Service::new(path, self.workers));
+        let service = Arc::new(Service::new(path, self.workers, self.spent.clone()));
         if table.services.len() >= table.services_bound {
             table.services.retain(|_, service| service.strong_count() > 0);
             table.services_bound = SERVICES_BOUND.max(2 * table.services.len());

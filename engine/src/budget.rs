@@ -102,6 +102,16 @@ impl Budget {
         u64::try_from(whole).unwrap_or(0)
     }
 
+    /// Whether anything was ever taken.
+    pub fn was_drawn_on(&self) -> bool {
+        self.withdrawals.0.iter().any(|word| word.load(Relaxed) as u32 > 0)
+    }
+
+    /// Whether anything was taken that still counts.
+    pub fn is_drawn_on(&self, now_ms: u64) -> bool {
+        self.withdrawals.sum(self.slice(now_ms)) > 0
+    }
+
     fn slice(&self, now_ms: u64) -> u32 {
         ((u128::from(now_ms) * u128::from(self.slices_per_ms)) >> 64) as u32
     }

@@ -28,6 +28,7 @@ mod roster;
 mod route;
 pub mod router;
 mod serve;
+mod spent;
 pub mod stats;
 pub mod stream;
 pub mod tally;

@@ -80,7 +80,7 @@ pub fn bind(plan: &ServerPlan, workers: usize, inherited: &mut Inherited, ours: 
 fn bind_one(address: SocketAddr, plan: &ServerPlan, share: bool) -> io::Result<TcpListener> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(named)?;
-    socket.set_reuse_address(true)?;
+    socket.set_reuse_address(plan.socket.reuse_addr)?;
     socket.set_reuse_port(share || plan.socket.reuse_port)?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
@@ -89,4 +89,31 @@ fn bind_one(address: SocketAddr, plan: &ServerPlan, share: bool) -> io::Result<T
     socket.bind(&address.into()).map_err(named)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_taken_over_from_dying_connections_unless_forbidden() {
+        for reuse_addr in [true, false] {
+            let plan: ServerPlan = serde_json::from_value(json!({
+                "ip": "127.0.0.1", "port": 0, "fds": [], "max_concurrent_requests": null, "max_call_depth": 1000,
+                "clear_context": false, "timestamp_header": null, "head_timeout_ms": 1000, "max_connections": 10,
+                "idle_timeout_ms": null, "life_timeout_ms": null, "request_timeout_ms": null,
+                "socket": {"no_delay": true, "reuse_addr": reuse_addr, "reuse_port": false, "keep_alive": null,
+                    "backlog": null, "read_timeout_ms": null, "write_timeout_ms": null},
+            }))
+            .expect("a plan");
+            let listeners = bind(&plan, 2, &mut Inherited::new(), false)
+                .and_then(Sockets::open)
+                .expect("a free port");
+            for listener in &listeners {
+                assert_eq!(socket2::SockRef::from(listener).reuse_address().ok(), Some(reuse_addr));
+            }
+        }
+    }
 }

@@ -138,6 +138,8 @@ impl ServerPlan {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct SocketOptions {
     pub no_delay: bool,
+    #[serde(default = "reuse_addr")]
+    pub reuse_addr: bool,
     pub reuse_port: bool,
     pub keep_alive: Option<bool>,
     pub backlog: Option<i32>,
@@ -145,10 +147,15 @@ pub struct SocketOptions {
     pub write_timeout_ms: Option<u64>,
 }
 
+fn reuse_addr() -> bool {
+    SocketOptions::default().reuse_addr
+}
+
 impl Default for SocketOptions {
     fn default() -> Self {
         Self {
             no_delay: true,
+            reuse_addr: true,
             reuse_port: false,
             keep_alive: None,
             backlog: None,

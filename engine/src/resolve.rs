@@ -15,6 +15,10 @@ use crate::plan::ClientPolicy;
 use crate::stats::{BindCacheStats, ClientStats};
 use crate::tls::client::ClientTlsPlan;
 use crate::tls::reloading::Reloading;
+use crate::wire::h1::is_authority;
+
+/// How long a `Host` of a registry may be.
+const MAX_AUTHORITY: usize = 1024;
 
 /// What is known of a client name.
 #[derive(Debug)]
@@ -140,7 +144,11 @@ impl Client {
         let former = self.resolved.load();
         let known = matches!(**former, Resolved::Endpoints(_) | Resolved::Status(_));
         let next = match state {
-            EndpointsState::Bound { addresses, .. } => Resolved::Endpoints(self.next_set(&former, &addresses)),
+            EndpointsState::Bound { addresses, authority } => {
+                let mut set = self.next_set(&former, &addresses);
+                set.authority = authority.and_then(|text| host_of(&text));
+                Resolved::Endpoints(set)
+            }
             EndpointsState::Negative => Resolved::Endpoints(self.next_set(&former, &[])),
             // Others are no final status: the caller would wait for more (RFC 9110 §15.2).
             EndpointsState::Status { code } if !(200..600).contains(&code) => {
@@ -179,6 +187,12 @@ impl Client {
             }
         }
     }
+}
+
+/// What a registry calls its endpoints, if a `Host` header can hold it: it may come out of a name in a request.
+fn host_of(authority: &str) -> Option<Arc<str>> {
+    let usable = !authority.is_empty() && authority.len() <= MAX_AUTHORITY && is_authority(authority.as_bytes());
+    usable.then(|| authority.into())
 }
 
 /// A client under the policy that it had before.
@@ -277,5 +291,22 @@ impl Clients {
     /// All clients, for the tally.
     pub fn all(&self) -> Vec<Arc<Client>> {
         lock(&self.by_id).values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_names_a_host_only_as_a_host_header_can_hold_it() {
+        assert_eq!(
+            host_of("web.service.dc1.consul:80").as_deref(),
+            Some("web.service.dc1.consul:80")
+        );
+        let long = "h".repeat(MAX_AUTHORITY + 1);
+        for text in ["", "web\r\nX: y", "a b", "user@web", "web/path", &long] {
+            assert_eq!(host_of(text), None, "{text:?}");
+        }
     }
 }

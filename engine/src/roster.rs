@@ -226,5 +226,6 @@ fn take(known: &mut Vec<Arc<Server>>, router: &Router, plan: &ServerPlan) -> Opt
 
 /// Whether listening sockets cannot be what a plan wants without being opened anew.
 fn listens_differently(former: &ServerPlan, plan: &ServerPlan) -> bool {
-    former.socket.reuse_port != plan.socket.reuse_port || former.socket.backlog != plan.socket.backlog
+    let of = |plan: &ServerPlan| (plan.socket.reuse_addr, plan.socket.reuse_port, plan.socket.backlog);
+    of(former) != of(plan)
 }

@@ -55,6 +55,8 @@ pub struct Hop<'a> {
     pub leaf: &'a Leaf,
     pub client: &'a Client,
     pub endpoint: &'a Arc<Endpoint>,
+    /// The `Host` that the endpoint wants to be asked for, if it is not the caller's.
+    pub authority: Option<&'a Arc<str>>,
     /// By when the response must have begun.
     pub due: Option<Due>,
     /// A new connection is to be made, since an idle one may be as old as the one that was lost.
@@ -232,6 +234,7 @@ pub async fn route<E: Exchange>(
                 leaf,
                 client,
                 endpoint,
+                authority: set.authority.as_ref(),
                 due,
                 fresh: tried.lost_connection(),
                 resend: Resend { bound_to, room },

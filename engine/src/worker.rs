@@ -25,7 +25,9 @@ use crate::serve::h1::{self, Scratch};
 use crate::serve::pulse::Pulse;
 
 /// How often deadlines are looked at.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(TICK_MS);
+/// By so much at the most `Worker::tick_ms` is behind.
+pub const TICK_MS: u64 = 100;
 /// Idle connections and retired names are looked at every so many ticks.
 const TICKS_PER_SWEEP: u64 = 10;
 /// Working memory that is kept for the next requests.

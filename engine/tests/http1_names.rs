@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use biandou_engine::mail::Outgoing;
@@ -208,4 +209,33 @@ fn a_share_that_leads_nowhere_fails_alone() {
         }
     }
     assert!((60..140).contains(&served), "{served}");
+}
+
+/// What the engine is told of `web`, with the host name that the registry has for it.
+fn known_as(authority: &str, addresses: &[SocketAddr]) -> Value {
+    let mut letter = endpoints("/#/io.l5d.fs/web", addresses, &json!({}));
+    letter["state"]["authority"] = json!(authority);
+    letter
+}
+
+#[test]
+fn requests_get_the_host_name_that_the_registry_has_now_and_no_header_of_its_making() {
+    let origin = Origin::replying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let mesh = Mesh::web(&[origin.address]);
+    let get = b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n";
+    for (authority, host) in [
+        ("web.consul:80", "web.consul:80"),
+        ("other.consul", "other.consul"),
+        ("a\r\nx-forged: 1", "web"),
+        ("a b", "web"),
+        ("", "web"),
+        ("web.consul", "web.consul"),
+    ] {
+        let letter = serde_json::from_value(known_as(authority, &[origin.address])).expect("a letter");
+        mesh.engine.endpoints(letter);
+        assert!(mesh.talk(get).starts_with("HTTP/1.1 200 "), "{authority:?}");
+        let head = origin.head();
+        assert!(head.contains(&format!("\r\nHost: {host}\r\n")), "{authority:?}: {head}");
+        assert!(!head.contains("x-forged"), "{head}");
+    }
 }

@@ -143,8 +143,14 @@ fn a_server_arrives_with_every_key() {
     );
     let socket = &first.socket;
     assert_eq!(
-        (socket.no_delay, socket.reuse_port, socket.keep_alive, socket.backlog),
-        (false, true, Some(true), Some(128))
+        (
+            socket.no_delay,
+            socket.reuse_addr,
+            socket.reuse_port,
+            socket.keep_alive,
+            socket.backlog
+        ),
+        (false, false, true, Some(true), Some(128))
     );
     assert_eq!(
         (socket.read_timeout_ms, socket.write_timeout_ms),

@@ -37,6 +37,10 @@ class Told:
         self.errors: list[ConsulError] = []
         self.more = asyncio.Event()
 
+    @property
+    def useful(self) -> bool:
+        return bool(self.ports)
+
     def changed(self, answer: Answer) -> None:
         read_health(answer)
         self.answers.append(answer)
@@ -213,6 +217,18 @@ async def test_a_bad_answer_is_told_as_a_failure_and_asking_begins_anew(fault: f
             server.fail(None)
             await told.until_ports(8080, 8081)
         assert "index" not in server.asked(PATH)[-2] or "index" not in server.asked(PATH)[-1]
+
+
+async def test_a_mistake_of_ours_ends_no_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ConsulServer() as server:
+        server.register(WEB)
+        async with following(server) as told:
+            await told.until_ports(8080)
+            with monkeypatch.context() as patched:
+                patched.setattr(told, "changed", lambda answer: 1 / 0)
+                server.register(Instance("web", 8081))
+                await told.until_failed()
+            await told.until_ports(8080, 8081)
 
 
 async def test_an_answer_without_an_end_is_cut_where_the_bound_is() -> None:

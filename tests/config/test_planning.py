@@ -49,7 +49,9 @@ routers:
   servers:
   - port: 1
     ip: 0.0.0.0
-    socketOptions: {noDelay: false, reusePort: true, keepAlive: true, backlog: 9, readTimeoutMs: 3, writeTimeoutMs: 4}
+    socketOptions:
+      {noDelay: false, reuseAddr: false, reusePort: true, keepAlive: true, backlog: 9,
+       readTimeoutMs: 3, writeTimeoutMs: 4}
     trust: none
     addForwardedHeader: {for: {kind: static, label: edge}}
     maxConcurrentRequests: 5
@@ -86,6 +88,7 @@ routers:
         "fds": [],
         "socket": {
             "no_delay": False,
+            "reuse_addr": False,
             "reuse_port": True,
             "keep_alive": True,
             "backlog": 9,
@@ -158,6 +161,7 @@ def test_every_setting_of_a_client_reaches_its_policy() -> None:
         "pool": {"min_size": 1, "max_size": 2, "idle_time_ms": 3, "max_waiters": 4},
         "socket": {
             "no_delay": True,
+            "reuse_addr": True,
             "reuse_port": False,
             "keep_alive": False,
             "backlog": None,
@@ -293,6 +297,7 @@ def test_a_service_of_which_nothing_is_said_has_linkerds_defaults() -> None:
         ("", 5 * 1024),
         ("streamAfterContentLengthKB: 3", 3 * 1024),
         ("streamAfterContentLengthKB: 0", 0),
+        ("streamingEnabled: false", 2**31 - 1),
     ],
 )
 def test_a_body_is_kept_to_be_sent_again_as_long_as_linkerd_would_hold_it(line: str, kept: int) -> None:

@@ -134,6 +134,13 @@ def test_a_failure_keeps_its_reason() -> None:
     assert str(state.error) == "no"
 
 
+@pytest.mark.parametrize("message", ["1a00", "1a020a00"])
+def test_a_failure_without_a_reason_says_so(message: str) -> None:
+    state = decode_replicas(bytes.fromhex(message))
+    assert isinstance(state, Failed)
+    assert str(state.error) == "namerd gives no reason"
+
+
 def test_a_delegation_is_what_protoc_makes_of_it() -> None:
     assert encode_delegation(DELEGATION).hex() == DELEGATION_BYTES
     assert decode_delegation(bytes.fromhex(DELEGATION_BYTES), bound) == DELEGATION

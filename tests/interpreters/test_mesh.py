@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import subprocess
 import sys
@@ -236,6 +237,24 @@ async def test_all_names_of_a_linker_share_one_connection() -> None:
             for name in names:
                 await name.until(leaf(7))
             assert connections(namerd.port) == 1
+
+
+async def test_a_connection_that_nobody_uses_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from biandou.clients import mesh
+
+    monkeypatch.setattr(mesh, "IDLE_SECONDS", 0.1)
+    async with Namerd(store()) as namerd:
+        ours = interpreter(namerd)
+        for _ in range(2):
+            with Observed(ours.bind(Dtab(), WEB)) as name:
+                await name.until(leaf(7))
+                await asyncio.sleep(0.2)
+                assert connections(namerd.port) == 1
+            async with asyncio.timeout(5):
+                while connections(namerd.port):
+                    # A cancelled call is in a cycle with its exception, and holds its connection as long.
+                    gc.collect()
+                    await asyncio.sleep(0.05)
 
 
 async def test_a_name_that_was_never_told_waits_for_namerd() -> None:

@@ -94,6 +94,7 @@ PLANS: Final = {
                         fds=[3, 4],
                         socket=SocketOptions(
                             no_delay=False,
+                            reuse_addr=False,
                             reuse_port=True,
                             keep_alive=True,
                             backlog=128,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from ssl import SSLContext
 
 import pytest
 
@@ -21,7 +22,7 @@ class Server:
         self.opened = 0
         self.closed = 0
 
-    async def serve(self, listener: socket.socket) -> Close:
+    async def serve(self, listener: socket.socket, tls: SSLContext | None) -> Close:
         self.opened += 1
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -29,7 +30,7 @@ class Server:
             writer.write(ANSWER)
             writer.close()
 
-        server = await asyncio.start_server(answer, sock=listener)
+        server = await asyncio.start_server(answer, sock=listener, ssl=tls)
 
         async def close() -> None:
             self.closed += 1

@@ -93,6 +93,29 @@ async def test_a_linker_follows_consul_and_outlives_it(server: ConsulServer) -> 
                     await asyncio.sleep(0.02)
 
 
+async def test_set_host_asks_for_consuls_name_and_leads_callers_to_theirs(server: ConsulServer) -> None:
+    """reference/linker.md §5.1: `Host`, `Location` and `Refresh`."""
+    server.agent["DebugConfig"] = {"DNSDomain": "mesh."}
+    answer = (
+        "HTTP/1.1 302 Found\r\nLocation: http://web.service.dc1.mesh/a\r\nX-Is: web.service.dc1.mesh\r\n"
+        "refresh: 5; url=http://web.service.dc1.mesh/b\r\nContent-Length: 0\r\n\r\n"
+    )
+    async with Origin(answer.encode()) as one:
+        server.register(instance(one), instance(one, "bad name"))
+        async with LinkerProcess(config_of(EXAMPLES / "consul.yaml", p8500=server.port)) as linker:
+            told = (await linker.get("WEB", router="consul")).decode()
+            assert one.requests[-1].startswith(b"GET / HTTP/1.1\r\nHost: web.service.dc1.mesh\r\n")
+            assert one.requests[-1].lower().count(b"\r\nhost:") == 1
+            assert "\r\nLocation: http://WEB/a\r\n" in told
+            assert "\r\nrefresh: 5; url=http://WEB/b\r\n" in told
+            assert "\r\nX-Is: web.service.dc1.mesh\r\n" in told
+            # What no header can hold is left alone.
+            told = (await linker.get("x", "/", r"l5d-dtab: /svc/x => /svc/bad\x20name", router="consul")).decode()
+            assert told.startswith("HTTP/1.1 302 ")
+            assert b"\r\nHost: x\r\n" in one.requests[-1]
+            assert "\r\nLocation: http://web.service.dc1.mesh/a\r\n" in told
+
+
 @asynccontextmanager
 async def namerd_on(server: ConsulServer) -> AsyncIterator[LinkerProcess]:
     config = config_of(EXAMPLES / "namerd-consul" / "namerd.yaml", p8500=server.port)

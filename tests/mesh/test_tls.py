@@ -13,42 +13,12 @@ import pytest
 from biandou.testing.linker_process import LinkerProcess
 from biandou.testing.origin import OK, Origin, exchange, read_message
 from tests.mesh.callers import values_of
-
-
-async def run(*arguments: str | Path) -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
-        *map(str, arguments),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(20):
-        output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode(errors="replace")
-
-
-async def openssl(*arguments: str | Path) -> None:
-    status, output = await run("openssl", *arguments)
-    assert status == 0, output
-
-
-async def make(folder: Path, name: str, host: str) -> None:
-    """Make `<name>.pem` and `<name>.key` for a host, signed by the folder's authority."""
-    key, request, certificate = (folder / f"{name}.{end}" for end in ("key", "csr", "pem"))
-    extensions = folder / f"{name}.ext"
-    extensions.write_text(f"subjectAltName=DNS:{host}\nbasicConstraints=CA:FALSE\n")
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    await openssl("req", *curve, "-keyout", key, "-out", request, "-subj", f"/CN={host}")
-    authority = ("-CA", folder / "ca.pem", "-CAkey", folder / "ca.key", "-CAcreateserial", "-days", "2")
-    await openssl("x509", "-req", "-in", request, *authority, "-extfile", extensions, "-out", certificate)
+from tests.mesh.certificates import make, make_authority, openssl, run
 
 
 @pytest.fixture
 async def certificates(tmp_path: Path) -> Path:
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    files = ("-keyout", tmp_path / "ca.key", "-out", tmp_path / "ca.pem")
-    await openssl("req", "-x509", *curve, *files, "-subj", "/CN=authority", "-days", "2")
+    await make_authority(tmp_path)
     await make(tmp_path, "web", "web.test")
     await make(tmp_path, "caller", "caller.test")
     return tmp_path

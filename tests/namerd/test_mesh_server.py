@@ -12,7 +12,7 @@ import pytest
 from biandou.live import Live, Ok, Source
 from biandou.namerd.interfaces import mesh_server
 from biandou.namerd.interfaces.mesh import MeshApi
-from biandou.namerd.interfaces.mesh_server import MeshServer
+from biandou.namerd.interfaces.mesh_server import WATCH, MeshServer
 from biandou.namerd.names import Names
 from biandou.namerd.reports import Reports
 from biandou.namers.all import Namers
@@ -29,6 +29,7 @@ async def serving(told: Live[bytes]) -> AsyncIterator[tuple[int, ScopeRegistry]]
     store = InMemoryStore({})
     api = MeshApi(store, Names(store, Namers()), Reports())
     api.streams = {STREAM: lambda _: told}
+    api.watched = {2: lambda _: told}
     metrics = ScopeRegistry(("mesh",))
     port, close = await MeshServer(api, metrics).start("127.0.0.1", 0, None)
     try:
@@ -45,16 +46,18 @@ def text(value: str) -> bytes:
     return bytes((len(value),)) + value.encode()
 
 
-def request() -> bytes:
+def request(path: str) -> bytes:
     """A stream that lets the server send 100 bytes before it has to wait."""
+    # An empty request ends what is sent; WatchReq{wishes{number: 1, tree: {}}} does not.
+    sent, end = (b"", 1) if path == STREAM else (b"\x0a\x04\x08\x01\x12\x00", 0)
     # RFC 7541: :method POST, :scheme http, then literals with the names :path, :authority, content-type and te.
-    head = b"\x83\x86\x04" + text(STREAM) + b"\x01" + text("namerd") + b"\x0f\x10" + text("application/grpc")
+    head = b"\x83\x86\x04" + text(path) + b"\x01" + text("namerd") + b"\x0f\x10" + text("application/grpc")
     head += b"\x00" + text("te") + text("trailers")
     return (
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
         + frame(SETTINGS, struct.pack(">HI", 4, WINDOW))
         + frame(HEADERS, head, 4, 1)
-        + frame(DATA, bytes(5), 1, 1)
+        + frame(DATA, struct.pack(">BI", 0, len(sent)) + sent, end, 1)
     )
 
 
@@ -83,11 +86,12 @@ class Reader:
         return messages
 
 
-async def test_a_slow_reader_gets_the_latest_state_and_not_all() -> None:
+@pytest.mark.parametrize("path", [STREAM, WATCH])
+async def test_a_slow_reader_gets_the_latest_state_and_not_all(path: str) -> None:
     told = Source(Ok(b"%08d" % 0 + bytes(65536)))
     async with serving(told) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request())
+        writer.write(request(path))
         async with asyncio.timeout(10):
             while not told.observed:
                 await asyncio.sleep(0.01)
@@ -96,18 +100,19 @@ async def test_a_slow_reader_gets_the_latest_state_and_not_all() -> None:
             await asyncio.sleep(0.0005)
         for stream in (0, 1):
             writer.write(frame(WINDOW_UPDATE, struct.pack(">I", 2**30), 0, stream))
-        messages = await Reader(reader, writer).until(lambda message: message.startswith(b"00001000"))
+        messages = await Reader(reader, writer).until(lambda message: b"00001000" in message)
         # One was on its way, and perhaps another in gRPC's hands; of 1,000 states none else was kept.
         assert 1 <= len(messages) <= 4, [message[:8] for message in messages]
         writer.close()
 
 
-async def test_a_reader_that_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", [STREAM, WATCH])
+async def test_a_reader_that_does_not_read_is_dropped(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mesh_server, "WRITE_SECONDS", 0.3)
     told = Source(Ok(bytes(65536)))
     async with serving(told) as (port, metrics):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request())
+        writer.write(request(path))
         async with asyncio.timeout(10):
             while not told.observed:
                 await asyncio.sleep(0.01)
@@ -120,12 +125,13 @@ async def test_a_reader_that_does_not_read_is_dropped(monkeypatch: pytest.Monkey
         writer.close()
 
 
-async def test_a_reader_that_goes_is_forgotten() -> None:
+@pytest.mark.parametrize("path", [STREAM, WATCH])
+async def test_a_reader_that_goes_is_forgotten(path: str) -> None:
     """Also one to whom nothing was ever said (reference/naming.md §12, 44)."""
     told: Source[bytes] = Source()
     async with serving(told) as (port, _):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request())
+        writer.write(request(path))
         async with asyncio.timeout(10):
             while not told.observed:
                 await asyncio.sleep(0.01)

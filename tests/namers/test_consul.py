@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -454,6 +455,50 @@ async def test_a_registry_that_is_away_for_many_names_fills_no_log(
     assert len(caplog.records) == 5
     for watch in watches:
         watch.__exit__(None, None, None)
+
+
+async def test_names_beyond_the_connections_that_wait_are_asked_again_and_again(
+    server: ConsulServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consul_watch, "STAND_SECONDS", 0.1)
+    instances = [Instance(f"n{number}", 1) for number in range(12)]
+    server.register(*instances)
+    namer = namer_of(server, max_blocking_queries=4)
+    with ExitStack() as stack:
+        watches = [
+            stack.enter_context(Observed(addresses(namer.lookup(Path.of("dc1", one.service))))) for one in instances
+        ]
+        for watch in watches:
+            await watch.until(at(1))
+        await until_blocked(server, 4)
+        server.register(*(Instance(one.service, 2) for one in instances))
+        for watch in watches:
+            await watch.until(at(1, 2))
+        assert server.waiting <= 4
+    async with asyncio.timeout(5):
+        while server.waiting:
+            await asyncio.sleep(0.005)
+
+
+async def test_a_flood_of_unknown_names_leaves_room_for_those_that_are_there(
+    server: ConsulServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consul_watch, "STAND_SECONDS", 0.1)
+    server.register(Instance("web", 1))
+    namer = namer_of(server, max_blocking_queries=8)
+    with ExitStack() as stack:
+        flood = [
+            stack.enter_context(Observed(addresses(namer.lookup(Path.of("dc1", f"x{number}"))))) for number in range(40)
+        ]
+        for watch in flood:
+            await watch.until(at())
+        await until_blocked(server, 4)
+        web = stack.enter_context(Observed(addresses(namer.lookup(WEB))))
+        await web.until(at(1))
+        await until_blocked(server, 5)
+        assert any("index" in query for query in server.asked(CATALOG))
+        server.register(Instance("x39", 7))
+        await flood[39].until(at(7))
 
 
 # ── Mistakes ─────────────────────────────────────────────────────────────────────────────────────────────────────────

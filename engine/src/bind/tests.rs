@@ -139,3 +139,28 @@ fn the_longest_idle_name_that_leads_to_a_client_gives_way_to_another_client() {
     assert!(names.give_up_for_client(3));
     assert!(!names.give_up_for_client(3), "nothing else leads to one");
 }
+
+#[test]
+fn a_flood_of_names_does_not_refill_the_budget_of_one_that_it_pushed_out() {
+    let names = names(2);
+    let clients = Clients::new(1);
+    let left = || {
+        let name = ask(&names, "/web", 5);
+        names.answer(name.ticket, answer(Outcome::Negative), &clients);
+        let answered = name.answered.load_full().expect("an answer");
+        while answered.budget.withdraw(5000) {}
+        name.service.retries_left(5000)
+    };
+    let before = ask(&names, "/web", 5);
+    assert_eq!(left(), Some(0));
+    for number in 0..1000 {
+        let name = ask(&names, &format!("/{number}"), 5);
+        names.answer(name.ticket, answer(Outcome::Negative), &clients);
+    }
+    assert!(before.is_retired());
+    drop(before);
+    let name = ask(&names, "/web", 6);
+    names.answer(name.ticket, answer(Outcome::Negative), &clients);
+    assert_eq!(name.service.retries_left(5000), Some(0));
+    assert_eq!(name.service.retries_left(30_000), Some(100), "it fills up in its time");
+}

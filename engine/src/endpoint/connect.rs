@@ -48,7 +48,16 @@ impl Link {
 
     /// Whether it has been open for longer than a limit; without one it never has, and nobody looks at the clock.
     pub fn is_older_than(&self, limit_ms: Option<u64>) -> bool {
-        limit_ms.is_some_and(|limit_ms| self.opened.elapsed() >= Duration::from_millis(limit_ms))
+        let older = limit_ms.is_some_and(|limit_ms| self.opened.elapsed() >= Duration::from_millis(limit_ms));
+        if older {
+            self.stats.closings.lifetime.add(1);
+        }
+        older
+    }
+
+    /// Counts the link among those that have idled for too long.
+    pub(super) fn count_expired(&self) {
+        self.stats.closings.idle.add(1);
     }
 
     /// Counts the link in (1) or out (-1) of those that idle.
@@ -60,6 +69,10 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.stats.closes.add(1);
+        self.stats
+            .closings
+            .duration_ms
+            .record(self.opened.elapsed().as_millis() as u64);
         self.stats.pool_size.sub(1);
         self.endpoint.connections.fetch_sub(1, Relaxed);
     }

@@ -86,6 +86,9 @@ impl Pools {
                 let fresh = idle.limit_ms.is_none_or(|limit_ms| now_ms < idle.since_ms + limit_ms);
                 let wanted = fresh || spare == 0;
                 spare -= usize::from(!wanted);
+                if !wanted {
+                    idle.link.count_expired();
+                }
                 let keep = wanted && !retired && idle.link.stream.is_quiet();
                 if !keep {
                     idle.link.count_idle(-1);

@@ -61,6 +61,8 @@ pub struct EndpointSet {
     pub levels: Option<Arc<Levels>>,
     /// How long endpoints warm up, if they do.
     pub warm_up_ms: Option<u64>,
+    /// The `Host` that the endpoints want to be asked for, if it is not the caller's.
+    pub authority: Option<Arc<str>>,
     treatment: Treatment,
 }
 
@@ -103,6 +105,7 @@ impl EndpointSet {
             adds: self.adds,
             removes: self.removes,
             updates: self.updates,
+            authority: self.authority.clone(),
             ..Self::arranged(members, treatment, cursor)
         }
     }
@@ -179,6 +182,7 @@ impl EndpointSet {
             adds: 0,
             removes: 0,
             updates: 1,
+            authority: None,
             treatment,
         }
     }

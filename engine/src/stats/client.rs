@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::closings::Closings;
 use super::counter::{Counter, Gauge};
 use super::failures::Counted;
 use super::histogram::Histogram;
@@ -21,6 +22,7 @@ pub struct ClientStats {
     pub responses: Responses,
     pub connects: Counter,
     pub closes: Counter,
+    pub closings: Closings,
     pub received_bytes: Counter,
     pub sent_bytes: Counter,
     pub payloads: Payloads,
@@ -61,9 +63,13 @@ impl ClientStats {
             &self.failed_connect_latency,
             &self.requeues_per_request,
         ];
-        let inside = histograms.len() * size_of::<Histogram>() + size_of::<Payloads>();
+        let inside = histograms.len() * size_of::<Histogram>() + size_of::<Payloads>() + size_of::<Closings>();
         let histograms: usize = histograms.into_iter().map(Histogram::footprint).sum();
-        let parts = self.payloads.footprint() + self.results.footprint() + self.responses.footprint();
+        let parts = size_of::<Closings>()
+            + self.closings.footprint()
+            + self.payloads.footprint()
+            + self.results.footprint()
+            + self.responses.footprint();
         size_of::<Self>() - inside + histograms + parts
     }
 
@@ -81,6 +87,7 @@ impl ClientStats {
             sent_bytes: &block.sent_bytes,
             payloads: &block.payloads,
         });
+        scope.closings(blocks, |block| &block.closings);
         let in_ms = MICROSECONDS_PER_MILLISECOND;
         scope.merge("connect_latency_ms", blocks, in_ms, |block| &block.connect_latency);
         scope.merge("failed_connect_latency_ms", blocks, in_ms, |block| {

@@ -6,6 +6,7 @@
 mod balancing;
 mod bind_cache;
 mod client;
+mod closings;
 mod counter;
 mod deadlines;
 mod failures;
@@ -23,6 +24,7 @@ mod traffic;
 pub use balancing::balancing;
 pub use bind_cache::BindCacheStats;
 pub use client::ClientStats;
+pub use closings::Closings;
 pub use counter::{Counter, Gauge};
 pub use deadlines::Deadlines;
 pub use failures::{Counted, Failures};

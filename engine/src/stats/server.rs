@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::closings::Closings;
 use super::counter::{Counter, Gauge};
 use super::deadlines::Deadlines;
 use super::failures::Counted;
@@ -12,6 +13,7 @@ use super::streams::Streams;
 use super::traffic::{Payloads, Traffic};
 use crate::failure::Cause;
 use crate::tally::Scope;
+use crate::wire::h1::HeadErrorKind;
 
 /// What one worker has counted for `rt/<router>/server/<ip>/<port>` (reference/linker.md §8.6).
 #[derive(Debug, Default)]
@@ -26,6 +28,14 @@ pub struct ServerStats {
     pub refused_connections: Counter,
     pub connects: Counter,
     pub closes: Counter,
+    pub closings: Closings,
+    /// Requests that were refused so that they may be sent elsewhere.
+    pub nacks: Counter,
+    /// Heads that were refused for the name, or the value, of a header.
+    pub invalid_names: Counter,
+    pub invalid_values: Counter,
+    /// Responses that broke off.
+    pub broken_streams: Counter,
     /// Connections whose TLS handshake was sound.
     pub tls_connections: Gauge,
     pub tls_handshake_us: Histogram,
@@ -48,6 +58,21 @@ impl ServerStats {
         self.responses.record(told, latency_us);
     }
 
+    /// Counts a connection out that was open for so long.
+    pub fn count_close(&self, open_ms: u64) {
+        self.closes.add(1);
+        self.closings.duration_ms.record(open_ms);
+    }
+
+    /// Counts a head that was refused for one of its headers.
+    pub fn count_malformed(&self, what: HeadErrorKind) {
+        match what {
+            HeadErrorKind::InvalidName | HeadErrorKind::SpaceBeforeColon => self.invalid_names.add(1),
+            HeadErrorKind::InvalidValue | HeadErrorKind::FoldedLine => self.invalid_values.add(1),
+            _ => {}
+        }
+    }
+
     /// Adds up the workers' blocks.
     pub fn collect(scope: &[&str], blocks: &[Arc<Self>]) -> Scope {
         let mut scope = Scope::new(scope);
@@ -55,6 +80,11 @@ impl ServerStats {
         let responses = blocks.iter().map(|block| &block.responses);
         Responses::collect(&responses, &mut scope);
         scope.stat("request_latency_ms", Responses::latency(responses));
+        scope.closings(blocks, |block| &block.closings);
+        scope.sum_if_any("nacks", blocks, |block| &block.nacks);
+        scope.sum_if_any("rejected_invalid_header_names", blocks, |block| &block.invalid_names);
+        scope.sum_if_any("rejected_invalid_header_values", blocks, |block| &block.invalid_values);
+        scope.sum_if_any("dispatch/stream/failures", blocks, |block| &block.broken_streams);
         scope.sum_if_any("rate_limited", blocks, |block| &block.rate_limited);
         scope.sum_if_any("refused_connections", blocks, |block| &block.refused_connections);
         Deadlines::collect(blocks, |block| &block.deadlines, &mut scope);

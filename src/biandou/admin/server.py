@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 import socket
 import ssl
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
 from aiohttp.http_exceptions import PayloadEncodingError
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import Response
 from aiohttp.web_server import Server
 
-from biandou.admin.identifier import IdentifierSite
-from biandou.admin.page import Reply, Request, text
+from biandou.admin.page import JSON, Reply, Request, text
 from biandou.admin.site import Site
 from biandou.admin.sources import AdminSources
 
@@ -25,10 +26,10 @@ MAX_CONNECTIONS: Final = 256
 MAX_BODY: Final = 256 * 1024
 BODY_SECONDS: Final = 10.0
 PAGE_SECONDS: Final = 30.0
+HANDSHAKE_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 60.0
 REPLY_SECONDS: Final = 60.0
 """How long a caller may take to read what it asked for."""
-HANDSHAKE_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
 """How long requests may go on when the server closes."""
 
@@ -60,17 +61,38 @@ class _Refuse(asyncio.Protocol):
         transport.close()
 
 
-class AdminServer:
-    """The pages on one listening socket."""
+Answering = Callable[[BaseRequest, bytes], Awaitable[Reply]]
+"""Answers a request whose body has come."""
 
-    def __init__(self, site: Site | IdentifierSite, http: Server, server: asyncio.Server) -> None:
-        self._site = site
-        self._http = http
-        self._server = server
 
-    def show(self, sources: AdminSources) -> None:
-        """Answer from these sources from now on."""
-        self._site.show(sources)
+class HttpServer:
+    """Answers on one listening socket."""
+
+    def __init__(self, answer: Answering) -> None:
+        self._answer = answer
+        self._http = Server(
+            self._handle,
+            access_log=None,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=CLOSE_SECONDS,
+            auto_decompress=False,
+        )
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._http.connections)
+
+    async def start(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        """Serve."""
+
+        def connection() -> asyncio.Protocol:
+            return self._http() if self.connections < MAX_CONNECTIONS else _Refuse()
+
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            connection, sock=listener, ssl=tls, ssl_handshake_timeout=HANDSHAKE_SECONDS if tls is not None else None
+        )
 
     async def close(self) -> None:
         """Stop listening and close every connection; running requests get `CLOSE_SECONDS`."""
@@ -78,34 +100,57 @@ class AdminServer:
         self._http.pre_shutdown()
         await self._http.shutdown(CLOSE_SECONDS)
 
-
-async def serve(
-    sources: AdminSources, listener: socket.socket, tls: ssl.SSLContext | None = None, *, identifies: bool = False
-) -> AdminServer:
-    """Serve a listening socket: the admin pages, or what `identifies` says each request is."""
-    site = IdentifierSite(sources) if identifies else Site(sources, loopback=_is_loopback(listener))
-
-    async def handle(sent: BaseRequest) -> Response:
-        return _response(await _answer(site, sent), sent.method)
-
-    http = Server(
-        handle, access_log=None, keepalive_timeout=IDLE_SECONDS, lingering_time=CLOSE_SECONDS, auto_decompress=False
-    )
-
-    def connection() -> asyncio.Protocol:
-        return http() if len(http.connections) < MAX_CONNECTIONS else _Refuse()
-
-    metrics = sources.telemetry.registry.scope("identifierhttp" if identifies else "adminhttp")
-    metrics.gauge("connections", lambda: float(len(http.connections)))
-    handshake = None if tls is None else HANDSHAKE_SECONDS
-    server = await asyncio.get_running_loop().create_server(
-        connection, sock=listener, ssl=tls, ssl_handshake_timeout=handshake
-    )
-    return AdminServer(site, http, server)
+    async def _handle(self, sent: BaseRequest) -> Response:
+        return _response(await _reply(self._answer, sent), sent.method)
 
 
-async def _answer(site: Site | IdentifierSite, sent: BaseRequest) -> Reply:
-    path, _, query = sent.raw_path.partition("?")
+class AdminServer(HttpServer):
+    """The admin's pages."""
+
+    def __init__(self, site: Site) -> None:
+        async def answer(sent: BaseRequest, body: bytes) -> Reply:
+            path, _, query = sent.raw_path.partition("?")
+            headers = {name.lower(): value for name, value in sent.headers.items()}
+            return await site.answer(Request(sent.method, path, query, headers, body))
+
+        super().__init__(answer)
+        self._site = site
+
+    def show(self, sources: AdminSources) -> None:
+        """Answer from these sources from now on."""
+        self._site.show(sources)
+
+
+async def serve(sources: AdminSources, listener: socket.socket, tls: ssl.SSLContext | None = None) -> AdminServer:
+    """Serve the admin's pages on a listening socket."""
+    server = AdminServer(Site(sources, loopback=_is_loopback(listener)))
+    sources.telemetry.registry.scope("adminhttp").gauge("connections", lambda: float(server.connections))
+    await server.start(listener, tls)
+    return server
+
+
+Identifying = Callable[[str, str, tuple[tuple[str, str], ...], str], Mapping[str, Any]]
+"""Gives a document for a request's method, target, headers and version."""
+
+
+async def serve_identifier(identify: Identifying, listener: socket.socket, tls: ssl.SSLContext | None) -> HttpServer:
+    """Answer every request on a listening socket with what its head means."""
+
+    async def answer(sent: BaseRequest, _body: bytes) -> Reply:
+        headers = tuple((_text(name), _text(value)) for name, value in sent.raw_headers)
+        version = f"{sent.version.major}.{sent.version.minor}"
+        return Reply(json.dumps(identify(sent.method, sent.raw_path, headers, version)).encode(), content_type=JSON)
+
+    server = HttpServer(answer)
+    await server.start(listener, tls)
+    return server
+
+
+def _text(written: bytes) -> str:
+    return written.decode(errors="surrogateescape")
+
+
+async def _reply(answer: Answering, sent: BaseRequest) -> Reply:
     try:
         async with asyncio.timeout(BODY_SECONDS):
             body = await _body(sent)
@@ -115,10 +160,9 @@ async def _answer(site: Site | IdentifierSite, sent: BaseRequest) -> Reply:
         return text(f"the body can't be read: {error.message}", 400)
     if body is None:
         return text(f"the body is longer than {MAX_BODY} bytes", 413)
-    headers = {name.lower(): value for name, value in sent.headers.items()}
     try:
         async with asyncio.timeout(PAGE_SECONDS):
-            return await site.answer(Request(sent.method, path, query, headers, body))
+            return await answer(sent, body)
     except TimeoutError:
         return text("Request timed out.", 503)
 

@@ -29,9 +29,6 @@ class Delegate(Protocol):
 Clients: TypeAlias = Callable[[str, str], Sequence[ClientView]]
 """Gives a client of a router as the engine sees it now; of what is empty, all."""
 
-Identify: TypeAlias = Callable[[str, str, Mapping[str, str]], Mapping[str, Any]]
-"""Gives what each router takes a request for, by its method, target and headers."""
-
 State: TypeAlias = Callable[[], Any]
 """Gives JSON values."""
 
@@ -61,6 +58,5 @@ class AdminSources:
     withheld: Callable[[], Iterable[Withheld]] | None = None
     namer_states: Mapping[str, State] = field(default_factory=dict)
     health: Callable[[], Mapping[str, Any]] | None = None
-    identify: Identify | None = None
     namespaces: Callable[[], Sequence[str]] | None = None
     stored_dtab: Callable[[str], str | None] | None = None

@@ -8,8 +8,11 @@ from typing import Annotated
 
 import typer
 
+from biandou.cli.dtab_apply import apply
 from biandou.cli.dtab_forms import JSON, as_json, plain, pretty
 from biandou.cli.dtab_history import diff, history, rollback
+from biandou.cli.dtab_lint import lint
+from biandou.cli.dtab_plan import plan
 from biandou.cli.dtab_shared import (
     Json,
     Message,
@@ -25,6 +28,7 @@ from biandou.cli.dtab_shared import (
     write,
 )
 from biandou.cli.dtab_status import Wait, WaitingCommand, status, wait_in_force
+from biandou.cli.dtab_test import try_tests
 from biandou.cli.dtab_trial import For, MaxErrorRise, MinRequests, To, Trial, abort, promote
 from biandou.cli.namerd_http import Namerd, NamerdFailed
 
@@ -174,6 +178,10 @@ dtab.command("rollback", cls=WaitingCommand)(rollback)
 dtab.command("abort")(abort)
 dtab.command("promote")(promote)
 dtab.command("status", cls=WaitingCommand)(status)
+dtab.command("apply")(apply)
+dtab.command("lint")(lint)
+dtab.command("plan")(plan)
+dtab.command("test")(try_tests)
 
 
 def _now() -> str:

@@ -84,15 +84,18 @@ def read_file(file: str) -> Sent:
         raise failed(str(error)) from None
 
 
+def namerd_access(context: typer.Context, url: str | None) -> Access:
+    """Give where namerd is, by flags and environment; raises `ValueError`."""
+    common: Common = context.obj
+    where = base_url(url or common.url, os.environ, Path.cwd())
+    return Access(where, common.token, common.cacert, common.cert, common.key)
+
+
 def run(context: typer.Context, url: str | None, work: Callable[[Namerd], Awaitable[None]]) -> None:
     """Do something with the namerd that flags and environment name; ends with its message if it fails."""
-    common: Common = context.obj
 
     async def talk() -> None:
-        access = Access(
-            base_url(url or common.url, os.environ, Path.cwd()), common.token, common.cacert, common.cert, common.key
-        )
-        async with connected(access) as namerd:
+        async with connected(namerd_access(context, url)) as namerd:
             await work(namerd)
 
     try:

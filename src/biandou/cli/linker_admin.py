@@ -5,30 +5,62 @@ from __future__ import annotations
 import asyncio
 import importlib
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from biandou.admin.sources import AdminSources, State
-from biandou.config.server_tls import server_context
+from biandou.config.admin import Admin
+from biandou.config.server import SocketOptions
 from biandou.dtab import Dtab, Path
 from biandou.dtab.explain import Delegation
 from biandou.interpreters.local import LocalInterpreter
-from biandou.linker.admin_listener import AdminListener, Close
+from biandou.linker.admin_listener import ADMIN, AdminListener, Close
 from biandou.linker.identify import Request, identification
 from biandou.linker.log import LEVELS
 from biandou.linker.process import Parts
 from biandou.live import Live
 from biandou.namers.all import Namers
+from biandou.policies import ServerTls
 from biandou.telemeters.metrics import ProcessTelemetry
 from biandou.telemeters.prometheus import PrometheusTelemeter
 from biandou.telemeters.window import WINDOW_SECONDS
 
 if TYPE_CHECKING:
     # Loaded when somebody looks.
-    from biandou.admin.server import AdminServer
+    from ssl import SSLContext
 
-SERVER = "biandou.admin.server"
+    from biandou.admin.server import AdminServer, HttpServer
+
+SERVER: Final = "biandou.admin.server"
+IDENTIFIER: Final = "identifier"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where one of the servers listens, and how: that of the admin pages, or the one that identifies requests."""
+
+    what: str
+    ip: str
+    port: int
+    options: SocketOptions
+    tls: ServerTls | None
+
+
+def addresses(admin: Admin) -> list[Address]:
+    """Give where an admin section wants us to listen."""
+    found = [Address(ADMIN, admin.ip, admin.port, admin.socket_options, admin.tls)]
+    if admin.http_identifier_port is not None:
+        found.append(Address(IDENTIFIER, admin.ip, admin.http_identifier_port, admin.socket_options, admin.tls))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A server that listens."""
+
+    address: Address
+    listener: AdminListener
 
 
 class LinkerAdmin:
@@ -37,96 +69,133 @@ class LinkerAdmin:
     def __init__(self, parts: Parts, snapshot_seconds: float) -> None:
         self._telemetry = ProcessTelemetry(lambda: parts.door.tally().scopes, snapshot_seconds)
         self._sources = linker_sources(parts, self._telemetry)
-        self._server: AdminServer | None = None
-        self._admin = admin = parts.config.admin
-        self._tls = server_context(admin.tls) if admin.tls is not None else None
-        self._address = admin.ip, admin.port
-        self._listener = self._listen(*self._address)
-        self._identifier: AdminServer | None = None
-        port = admin.http_identifier_port
-        self._identifying = None if port is None else self._listen(admin.ip, port, identifies=True)
+        self._routers = parts.config.routers
+        self._pages: dict[AdminListener, AdminServer] = {}
+        self._addresses = addresses(parts.config.admin)
+        self._open: dict[str, Open] = {}
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def start(self) -> list[str]:
-        """Listen, and give the lines to log; raises `OSError`."""
-        lines = await self._listener.start()
-        if self._identifying is not None:
-            lines += await self._identifying.start()
+        """Listen, and give the lines to log; raises `OSError`, or `ConfigError` for a certificate."""
+        lines: list[str] = []
+        for address in self._addresses:
+            opened = self.listen(address)
+            lines += await opened.listener.start()
+            self._open[address.what] = opened
         self._telemetry.start()
         return lines
 
     async def prepare(self, parts: Parts) -> Following:
-        """Listen where the new configuration says, without answering yet; raises `OSError`."""
-        address = parts.config.admin.ip, parts.config.admin.port
-        lines: list[str] = []
-        admin = parts.config.admin
-        if (admin.tls, admin.http_identifier_port) != (self._admin.tls, self._admin.http_identifier_port):
-            lines.append("admin.tls and admin.httpIdentifierPort take effect at the next start")
-        listener = None
-        if address != self._address and address[1] == self._address[1] != 0:
-            lines.append(f"admin.ip takes effect at the next start: port {address[1]} is in use, by this admin server")
-        elif address != self._address:
-            listener = self._listen(*address)
-            lines += await listener.start()
-        return Following(self, parts, address, listener, lines)
+        """Listen where the new configuration says, without answering yet; raises `OSError` and `ConfigError`."""
+        following = Following(self, parts)
+        try:
+            for address in addresses(parts.config.admin):
+                await following.add(self._open.get(address.what), address)
+        except BaseException:
+            await following.drop()
+            raise
+        return following
 
     async def stop(self) -> None:
         """Stop listening and close every connection."""
         self._telemetry.stop()
-        await self._listener.stop()
-        if self._identifying is not None:
-            await self._identifying.stop()
+        for opened in self._open.values():
+            await opened.listener.stop()
 
-    def follow(self, parts: Parts, address: tuple[str, int], listener: AdminListener | None) -> None:
-        """Show another configuration, by another listener if there is one."""
+    def follow(self, parts: Parts, listening: dict[str, Open]) -> None:
+        """Show another configuration, on these servers."""
         self._sources = linker_sources(parts, self._telemetry)
-        if listener is not None:
-            former, self._listener, self._server = self._listener, listener, None
-            self._address = address
-            # Not awaited: one of its requests may be what we do this for.
-            stopping = asyncio.get_running_loop().create_task(former.stop(), name="former admin")
-            self._stopping.add(stopping)
-            stopping.add_done_callback(self._stopping.discard)
-        elif self._server is not None:
-            self._server.show(self._sources)
-        if self._identifier is not None:
-            self._identifier.show(self._sources)
+        self._routers = parts.config.routers
+        former, self._open = self._open, listening
+        for opened in former.values():
+            if opened not in listening.values():
+                self._pages.pop(opened.listener, None)
+                # Not awaited: one of its requests may be what we do this for.
+                stopping = asyncio.get_running_loop().create_task(opened.listener.stop(), name="former admin")
+                self._stopping.add(stopping)
+                stopping.add_done_callback(self._stopping.discard)
+        for server in self._pages.values():
+            server.show(self._sources)
 
-    def _listen(self, ip: str, port: int, *, identifies: bool = False) -> AdminListener:
-        async def serve(listener: socket.socket) -> Close:
-            module = importlib.import_module(SERVER)
-            server: AdminServer = await module.serve(self._sources, listener, self._tls, identifies=identifies)
+    def listen(self, address: Address) -> Open:
+        """Give a server that is not listening yet."""
+
+        async def serve(listener: socket.socket, tls: SSLContext | None) -> Close:
+            server: AdminServer = await importlib.import_module(SERVER).serve(self._sources, listener, tls)
             # What was loaded while the configuration changed shows the newer one.
             server.show(self._sources)
-            if identifies:
-                self._identifier = server
-            else:
-                self._server = server
+            self._pages[opened.listener] = server
             return server.close
 
-        scheme = "http" if self._tls is None else "https"
-        return AdminListener(ip, port, SERVER, serve, f"{scheme} {'identifier' if identifies else 'admin'}")
+        async def serve_identifier(listener: socket.socket, tls: SSLContext | None) -> Close:
+            server: HttpServer = await importlib.import_module(SERVER).serve_identifier(self._identify, listener, tls)
+            return server.close
+
+        opened = Open(
+            address,
+            AdminListener(
+                address.ip,
+                address.port,
+                SERVER,
+                serve if address.what == ADMIN else serve_identifier,
+                options=address.options,
+                tls=address.tls,
+                what=address.what,
+            ),
+        )
+        return opened
+
+    def _identify(
+        self, method: str, uri: str, headers: tuple[tuple[str, str], ...], version: str
+    ) -> dict[str, dict[str, str]]:
+        request = Request(method, uri, headers, version)
+        return {router.name: identification(router.identifier, router.dst_prefix, request) for router in self._routers}
 
 
-@dataclass(frozen=True, slots=True)
 class Following:
-    """An admin server that is ready to show another configuration."""
+    """An admin server that gets ready to show another configuration."""
 
-    admin: LinkerAdmin
-    parts: Parts
-    address: tuple[str, int]
-    listener: AdminListener | None
-    lines: list[str]
+    def __init__(self, admin: LinkerAdmin, parts: Parts) -> None:
+        self._admin = admin
+        self._parts = parts
+        self._lines: list[str] = []
+        self._listening: dict[str, Open] = {}
+        self._opened: list[AdminListener] = []
+        self._renewals: list[Callable[[], None]] = []
+
+    async def add(self, former: Open | None, address: Address) -> None:
+        """Listen at an address, if the server that has done so until now does not; raises `OSError`, `ConfigError`."""
+        if former is not None and former.address == address:
+            self._renewals.append(former.listener.check_tls())
+        elif former is not None and former.address.port == address.port != 0:
+            changed = ", ".join(
+                f"admin.{key}"
+                for key, before, now in (
+                    ("ip", former.address.ip, address.ip),
+                    ("socketOptions", former.address.options, address.options),
+                    ("tls", former.address.tls, address.tls),
+                )
+                if before != now
+            )
+            port = f"port {address.port} is in use, by this {address.what} server"
+            self._lines.append(f"{changed} takes effect at the next start: {port}")
+        else:
+            former = self._admin.listen(address)
+            self._lines += await former.listener.start()
+            self._opened.append(former.listener)
+        self._listening[address.what] = former
 
     async def __call__(self) -> list[str]:
         """Show it, and give the lines to log."""
-        self.admin.follow(self.parts, self.address, self.listener)
-        return self.lines
+        for renew in self._renewals:
+            renew()
+        self._admin.follow(self._parts, self._listening)
+        return self._lines
 
     async def drop(self) -> None:
         """Let it be."""
-        if self.listener is not None:
-            await self.listener.stop()
+        for listener in self._opened:
+            await listener.stop()
 
 
 def open_admin(parts: Parts, *, snapshot_seconds: float = WINDOW_SECONDS) -> LinkerAdmin:
@@ -151,10 +220,6 @@ def linker_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
         found = {str(name) for namer in parts.assembled.namers if hasattr(namer, "names") for name in namer.names()}
         return sorted(found)
 
-    def identified(method: str, target: str, headers: Mapping[str, str]) -> dict[str, Any]:
-        request = Request(method, target, tuple(headers.items()))
-        return {router.name: identification(router.identifier, router.dst_prefix, request) for router in config.routers}
-
     states: dict[str, State] = {
         str(namer.prefix.drop(1)).removeprefix("/"): namer.state
         for namer in parts.assembled.namers
@@ -174,6 +239,5 @@ def linker_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
         clients=parts.door.clients,
         withheld=lambda: parts.door.withheld,
         namer_states=states,
-        identify=identified,
         health=lambda: {"names": parts.binder.tickets, "clients": parts.binder.clients},
     )

@@ -7,7 +7,6 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from biandou.admin.sources import AdminSources, State
-from biandou.config.server_tls import server_context
 from biandou.dtab import Dtab, Path
 from biandou.dtab.explain import Delegation
 from biandou.linker.admin_listener import AdminListener, Close
@@ -22,6 +21,8 @@ from biandou.telemeters.window import WINDOW_SECONDS
 
 if TYPE_CHECKING:
     # Loaded when somebody looks.
+    from ssl import SSLContext
+
     from biandou.admin.server import AdminServer
 
 SERVER = "biandou.admin.server"
@@ -35,14 +36,11 @@ class NamerdAdmin:
         admin = parts.config.admin
         sources = namerd_sources(parts, self._telemetry)
 
-        tls = server_context(admin.tls) if admin.tls is not None else None
-
-        async def serve(listener: socket.socket) -> Close:
+        async def serve(listener: socket.socket, tls: SSLContext | None) -> Close:
             server: AdminServer = await importlib.import_module(SERVER).serve(sources, listener, tls)
             return server.close
 
-        what = "http admin" if tls is None else "https admin"
-        self._listener = AdminListener(admin.ip, admin.port, SERVER, serve, what)
+        self._listener = AdminListener(admin.ip, admin.port, SERVER, serve, options=admin.socket_options, tls=admin.tls)
 
     @property
     def registry(self) -> Registry:

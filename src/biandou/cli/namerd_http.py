@@ -22,6 +22,10 @@ class NamerdFailed(Exception):
     """namerd cannot be asked or does not do it; the message is for the caller."""
 
 
+class NamerdRefused(NamerdFailed):
+    """namerd has answered that it does not do it, and has not done it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """Where namerd is, and what is shown to it."""
@@ -87,7 +91,8 @@ class Namerd:
         try:
             async with self.session.request(method, url, data=body, headers=named, timeout=timeout) as answer:
                 if answer.status not in (200, 201, 204):
-                    raise NamerdFailed(await _refusal(answer, method))
+                    refused = NamerdRefused if 400 <= answer.status < 500 else NamerdFailed
+                    raise refused(await _refusal(answer, method))
                 if (warning := answer.headers.get("Warning")) is not None:
                     os.write(2, f"warning: {warning}\n".encode())
                 yield answer

@@ -4,6 +4,9 @@ Consul's api-docs/features/blocking: an index that goes back is forgotten and as
 1, or nothing would block; answers that come too fast are asked for at a bounded rate. After a failure asking begins
 without an index, after a wait that grows and differs.
 
+A query that waits holds a connection, and an agent has only so many for one host: beyond a number of them the others
+are asked again and again without waiting, all together at a bounded rate.
+
 An answer with the index of the one before should be the same. It is compared all the same: a cluster that was built
 anew from a backup gives its indexes a second time.
 """
@@ -11,11 +14,14 @@ anew from a backup gives its indexes a second time.
 from __future__ import annotations
 
 import asyncio
+import logging
+import random
 import time
 from typing import Final, Protocol
 
 from biandou.clients.consul import ANSWER_SECONDS, Answer, Consul, ConsulError, Query
 from biandou.clients.retry import Retry
+from biandou.errors import reason
 
 WAIT_SECONDS: Final = 60
 """How long Consul lets us wait for a change: so often is what we know confirmed.
@@ -25,8 +31,18 @@ deceives us.
 """
 
 RETRY: Final = Retry(0.1, 5.0)
+MAX_WAITING: Final = 150
+"""So many queries of one namer wait at once: an agent takes 200 connections of a host, unless it is told otherwise."""
+
+STAND_SECONDS: Final = 1.0
+STAND_PER_SECOND: Final = 200.0
+"""How often a query without a seat is asked, and how often all of them together."""
+
 BURST: Final = 10
 PER_SECOND: Final = 1.0
+
+
+_log = logging.getLogger(__name__)
 
 
 class Waits(Protocol):
@@ -39,14 +55,50 @@ class Waits(Protocol):
 class Follower(Protocol):
     """Who is told what a query comes to."""
 
+    @property
+    def useful(self) -> bool:
+        """Whether the last answer was of use to anybody."""
+
     def changed(self, answer: Answer) -> None:
-        """Take in an answer; raises `ConsulError` if it can't be read, and nothing else."""
+        """Take in an answer; raises `ConsulError` if it can't be read."""
 
     def confirmed(self) -> None:
         """Hear that the last answer still holds."""
 
     def failed(self, error: ConsulError) -> None:
         """Hear that nothing is known that is newer than the last answer."""
+
+
+class Seats:
+    """How many queries wait at once; those without a seat are asked again and again.
+
+    Half of the seats are kept for queries whose answers are of use: anybody may ask for names that will never be there.
+    """
+
+    def __init__(self, most: int = MAX_WAITING) -> None:
+        self._most = most
+        self._taken = 0
+        self._standing = 0
+
+    def take(self, *, useful: bool) -> bool:
+        """Take a seat if there is one; it has to be left."""
+        if self._taken >= (self._most if useful else self._most // 2):
+            return False
+        self._taken += 1
+        return True
+
+    def leave(self) -> None:
+        """Give a seat back."""
+        self._taken -= 1
+
+    async def stand(self, *, useful: bool) -> None:
+        """Wait as long as who has no seat waits before asking again."""
+        self._standing += 1
+        try:
+            seconds = max(STAND_SECONDS, self._standing / STAND_PER_SECOND) * (1 if useful else 4)
+            await asyncio.sleep(random.uniform(seconds / 2, seconds * 3 / 2))  # noqa: S311 - no secret
+        finally:
+            self._standing -= 1
 
 
 class Pace:
@@ -68,16 +120,23 @@ class Pace:
 
 
 async def follow(
-    consul: Consul, path: str, query: Query, follower: Follower, *, retry: Waits = RETRY, pace: Pace | None = None
+    consul: Consul,
+    path: str,
+    query: Query,
+    follower: Follower,
+    *,
+    retry: Waits = RETRY,
+    pace: Pace | None = None,
+    seats: Seats | None = None,
 ) -> None:
-    """Ask for ever; ends only by being cancelled."""
-    pace = pace or Pace()
+    """Ask for ever; ends only by being cancelled. Queries with the same `seats` share the connections that wait."""
+    pace, seats = pace or Pace(), seats or Seats(2)
     index = failures = told = 0
     async with consul.opened():
         while True:
             await pace.keep()
             try:
-                answer = await _ask(consul, path, query, index)
+                answer = await _ask(consul, path, query, index, seats, useful=follower.useful)
                 if answer.index is None:
                     raise ConsulError(f"consul at {consul.address}: {path}: consul did not return an index")
                 if answer.index < index:
@@ -91,17 +150,28 @@ async def follow(
                     follower.changed(answer)
                 index = max(1, answer.index)
                 failures = 0
+                continue
             except ConsulError as error:
-                index = 0
-                failures += 1
-                follower.failed(error)
-                await asyncio.sleep(retry.wait(failures))
+                problem = error
+            except Exception as error:
+                # What no rule has thought of must not end a watch: nobody would notice.
+                _log.exception("%s at %s", path, consul.address)
+                problem = ConsulError(f"consul at {consul.address}: {path}: {reason(error)}")
+            index = 0
+            failures += 1
+            follower.failed(problem)
+            await asyncio.sleep(retry.wait(failures))
 
 
-async def _ask(consul: Consul, path: str, query: Query, index: int) -> Answer:
-    if index == 0:
-        async with consul.beginning:
-            return await consul.get(path, query)
-    # Consul adds up to a sixteenth, so that not all wake at once.
-    seconds = WAIT_SECONDS * 17 / 16 + ANSWER_SECONDS
-    return await consul.get(path, {**query, "index": str(index), "wait": f"{WAIT_SECONDS}s"}, seconds)
+async def _ask(consul: Consul, path: str, query: Query, index: int, seats: Seats, *, useful: bool) -> Answer:
+    if index and seats.take(useful=useful):
+        try:
+            # Consul adds up to a sixteenth, so that not all wake at once.
+            seconds = WAIT_SECONDS * 17 / 16 + ANSWER_SECONDS
+            return await consul.get(path, {**query, "index": str(index), "wait": f"{WAIT_SECONDS}s"}, seconds)
+        finally:
+            seats.leave()
+    if index:
+        await seats.stand(useful=useful)
+    async with consul.beginning:
+        return await consul.get(path, query)

@@ -113,12 +113,14 @@ class _Link:
         opened: Any = self.channel.unary_stream(method)
         call = opened(request)
         try:
-            async for message in call:
+            # Not `async for`: that makes a cycle, and whoever holds a call holds its connection.
+            while (message := await call.read()) is not grpc.aio.EOF:
                 yield message
         except grpc.aio.AioRpcError as error:
             raise ended(error) from error
         finally:
             call.cancel()
+            del call
 
     @property
     def users(self) -> int:
@@ -132,6 +134,7 @@ class _Link:
             self._closed = True
             if self._watching is not None:
                 self._watching.close()
+                self._watching = None
             closing = asyncio.get_running_loop().create_task(self.channel.close(), name="closing a channel")
             # Nobody else keeps it until it is done.
             _closing.add(closing)

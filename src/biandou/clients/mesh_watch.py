@@ -89,11 +89,11 @@ class Wish:
 
 
 class Watching:
-    """The stream; `over` says that it has ended, and `unknown` that this namerd does not have it."""
+    """The stream; `over` says that it has ended. A namerd that does not have it ends every wish as UNIMPLEMENTED."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         opened: Any = channel.stream_stream(WATCH)
-        self._call = opened()
+        self._call: Any = opened()
         self._numbers = itertools.count(1)
         self._wishes: dict[int, Wish] = {}
         self._waiting: list[bytes] = []
@@ -149,9 +149,11 @@ class Watching:
         """End the stream."""
         self.over = True
         self._newer.set()
-        for task in self._tasks:
-            task.cancel()
-        self._call.cancel()
+        call, self._call = self._call, None
+        if call is not None:
+            for task in self._tasks:
+                task.cancel()
+            call.cancel()
 
     def _send(self, wish: bytes) -> None:
         self._say(bytes_field(1, wish))
@@ -182,7 +184,8 @@ class Watching:
     async def _read(self) -> None:
         error: Exception = Ended(grpc.StatusCode.CANCELLED, "the stream has ended")
         try:
-            async for message in self._call:
+            # Not `async for`: that makes a cycle, and whoever holds a call holds its connection.
+            while (message := await self._call.read()) is not grpc.aio.EOF:
                 for number, value in fields(message):
                     if number == 1:
                         self._take(as_bytes(number, value))

@@ -19,6 +19,7 @@ class SocketOptions(Letter, frozen=True, kw_only=True):
     """Options of a listening or connecting socket (reference/linker.md §2.4)."""
 
     no_delay: bool = True
+    reuse_addr: bool = True
     reuse_port: bool = False
     keep_alive: bool | None = None
     backlog: int | None = None

@@ -247,6 +247,7 @@ def _client_tls(tls: ClientTls | None) -> ClientTlsPlan | None:
 def _socket(options: WrittenSocketOptions) -> SocketOptions:
     return SocketOptions(
         no_delay=options.no_delay,
+        reuse_addr=options.reuse_addr,
         reuse_port=options.reuse_port,
         keep_alive=options.keep_alive,
         backlog=options.backlog,

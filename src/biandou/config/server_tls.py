@@ -1,4 +1,4 @@
-"""TLS of the servers that run in Python, the admin's and namerd's: the keys of a `tls` section as `ssl` has them."""
+"""A server's `tls` section as Python's `ssl` has it: for the admin server and namerd."""
 
 from __future__ import annotations
 
@@ -32,10 +32,7 @@ def server_context(tls: ServerTls, protocols: tuple[str, ...] = ("http/1.1",)) -
     if suites:
         context.set_ciphers(":".join(suites))
     context.set_alpn_protocols(list(protocols))
-    try:
-        show_certificate(context, tls.cert_path, tls.key_path, tls.intermediate_certs_path)
-    except OSError as error:
-        raise ConfigError(f"tls: certPath {tls.cert_path}, keyPath {tls.key_path} cannot be used: {error}") from error
+    show(tls, context)
     if tls.ca_cert_path is not None:
         try:
             context.load_verify_locations(tls.ca_cert_path)
@@ -46,3 +43,11 @@ def server_context(tls: ServerTls, protocols: tuple[str, ...] = ("http/1.1",)) -
             raise ConfigError("tls: requireClientAuth needs caCertPath, which says whose clients are let in")
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def show(tls: ServerTls, context: ssl.SSLContext) -> None:
+    """Have new connections see the certificate that the files hold now; raises `ConfigError`."""
+    try:
+        show_certificate(context, tls.cert_path, tls.key_path, tls.intermediate_certs_path)
+    except OSError as error:
+        raise ConfigError(f"tls: certPath {tls.cert_path}, keyPath {tls.key_path} cannot be used: {error}") from error

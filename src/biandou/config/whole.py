@@ -55,6 +55,11 @@ def check_ports(config: Whole, admin: Admin, servers: Iterable[tuple[object, str
     listeners = [*servers]
     if not reading.troubled(config, "admin"):
         listeners.append((admin, admin.ip, admin.port))
+        if admin.http_identifier_port and any(
+            (ip, port) == (admin.ip, admin.http_identifier_port) for _, ip, port in listeners
+        ):
+            message = f"Server conflict on port {admin.http_identifier_port}"
+            reading.blame(admin, "httpIdentifierPort", message)
     seen: dict[tuple[str, int], object] = {}
     for listener, ip, port in listeners:
         # Port 0 is another port each time.

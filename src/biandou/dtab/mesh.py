@@ -260,7 +260,8 @@ def decode_delegation(message: bytes, bind: Callable[[Path, Path], Bound], nesti
         parts = members(inner)
         tree = decode_delegation(parts.get(3, b""), bind, nesting + 1)
         before = bound_leaf_reader(bind)(parts.get(2, b""))
-        return Transformed(name=parts.get(1, b"").decode(errors="replace"), before=before, tree=tree, **head)
+        name = parts.get(1, b"").decode(errors="replace")
+        return Transformed(path=path, dentry=None, name=name, before=before, tree=tree)
     if kind == _LEAF + _DELEGATION:
         return Found(bound=bound_leaf_reader(bind)(inner), **head)
     if kind == _ALT + _DELEGATION:

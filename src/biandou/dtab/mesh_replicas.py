@@ -52,7 +52,7 @@ def decode_replicas(message: bytes) -> State[Addresses]:
     if kind == _NEG:
         return Ok(Negative())
     if kind == _FAILED:
-        told = [as_text(number, value) for number, value in fields(inner) if number == 1]
+        told = [as_text(number, value) for number, value in fields(inner) if number == 1 and value]
         return Failed(ResolutionError(told[-1] if told else "namerd gives no reason"))
     endpoints: dict[Address, None] = {}
     meta: dict[str, Any] = {}

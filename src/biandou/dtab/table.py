@@ -60,7 +60,7 @@ class Dentry:
     def read(text: str) -> Dentry:
         """Read `/svc => /host`; raises `DtabSyntaxError`."""
         scanner = Scanner(text)
-        dentry = _take_dentry(scanner)
+        dentry = take_dentry(scanner)
         scanner.take_end()
         return dentry
 
@@ -102,7 +102,7 @@ class Dtab:
             scanner.skip_space()
             if not scanner.peek:
                 break
-            dentries.append(_take_dentry(scanner))
+            dentries.append(take_dentry(scanner))
             if not scanner.skip(";"):
                 break
         scanner.take_end()
@@ -164,6 +164,18 @@ class Dtab:
                 return False
             nodes = following
         return any(node.ends for node in nodes)
+
+    def may_match(self, path: Path) -> bool:
+        """Whether any entry's prefix is how `path`, or a path that `path` begins, begins."""
+        index = self._index
+        if index is None:
+            index = self._index = _index(self._dentries)
+        nodes = [index]
+        for segment in path.segments:
+            if any(node.ends for node in nodes):
+                return True
+            nodes = [one for node in nodes for one in (node.next.get(segment), node.any) if one is not None]
+        return bool(nodes) and bool(self._dentries)
 
     def lookup(self, path: Path) -> NameTree[Path]:
         """Give one step of delegation: `NEG` when nothing matches, else what the matching entries say, last first."""
@@ -229,7 +241,8 @@ def _take_prefix(scanner: Scanner) -> Prefix:
     return Prefix(tuple([None if element == "*" else unescape(element) for element in text.split("/")]))
 
 
-def _take_dentry(scanner: Scanner) -> Dentry:
+def take_dentry(scanner: Scanner) -> Dentry:
+    """Take an entry from where the scanner is; raises `DtabSyntaxError`."""
     prefix = _take_prefix(scanner)
     scanner.skip_space()
     scanner.take("=")

@@ -111,6 +111,11 @@ class DtabWatch:
         self._memory = memory
         self._failing = False
 
+    @property
+    def useful(self) -> bool:
+        """Always: there is no other query."""
+        return True
+
     def changed(self, answer: Answer) -> None:
         """Take in what the key holds now."""
         self._mended()

@@ -11,13 +11,22 @@ import importlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-BACKLOG: Final = 128
+from biandou.config.listening import listen, show_address
+from biandou.config.server import SocketOptions
+from biandou.errors import ConfigError
+from biandou.policies import ServerTls
+
+if TYPE_CHECKING:
+    # Loaded where TLS is wanted.
+    from ssl import SSLContext
 
 Close = Callable[[], Awaitable[None]]
-Serve = Callable[[socket.socket], Awaitable[Close]]
-"""Serves a listening socket, and gives what ends that."""
+Serve = Callable[[socket.socket, "SSLContext | None"], Awaitable[Close]]
+"""Serves a listening socket, by TLS if there is what that needs, and gives what ends it."""
+
+ADMIN: Final = "admin"
 
 _log = logging.getLogger(__name__)
 
@@ -25,30 +34,43 @@ _log = logging.getLogger(__name__)
 class AdminListener:
     """Listens on `ip`:`port`; at the first connection imports `module` in a thread, then calls `serve`.
 
-    `what` it serves is for the log: `http admin`.
+    `what` is what it is called in the log.
     """
 
-    def __init__(self, ip: str, port: int, module: str, serve: Serve, what: str = "http admin") -> None:
+    def __init__(
+        self,
+        ip: str,
+        port: int,
+        module: str,
+        serve: Serve,
+        *,
+        options: SocketOptions = SocketOptions(),  # noqa: B008 - frozen
+        tls: ServerTls | None = None,
+        what: str = ADMIN,
+    ) -> None:
         self._ip = ip
         self._port = port
         self._module = module
         self._serve = serve
+        self._options = options
+        self._tls = tls
         self._what = what
+        self._context: SSLContext | None = None
         self._socket: socket.socket | None = None
         self._loading: asyncio.Task[Close] | None = None
 
     async def start(self) -> list[str]:
-        """Listen, and give the line to log; raises `OSError`, which names the address."""
-        family = socket.AF_INET6 if ":" in self._ip else socket.AF_INET
+        """Listen, and give the line to log; raises `OSError`, which names the address, `ConfigError` for TLS files."""
+        self._context = self._read_tls()
         try:
-            listener = socket.create_server((self._ip, self._port), family=family, backlog=BACKLOG)
-        except OSError as error:
-            raise OSError(f"the admin server can't listen on {self._ip}:{self._port}: {error.strerror}") from error
-        listener.setblocking(False)
+            listener = listen(self._ip, self._port, self._options, f"the {self._what} server")
+        except ConfigError as error:
+            raise OSError(str(error)) from error
         self._socket = listener
         asyncio.get_running_loop().add_reader(listener, self._load)
         ip, port = listener.getsockname()[:2]
-        return [f"serving {self._what} on {f'[{ip}]' if ':' in ip else ip}:{port}"]
+        scheme = "http" if self._tls is None else "https"
+        return [f"serving {scheme} {self._what} on {show_address(ip, port)}"]
 
     async def stop(self) -> None:
         """Close every connection and stop listening."""
@@ -62,6 +84,25 @@ class AdminListener:
                 await close()
         listener.close()
 
+    def check_tls(self) -> Callable[[], None]:
+        """Read the certificate's files; raises `ConfigError`. What this gives has new connections use them."""
+        self._read_tls()
+
+        def use() -> None:
+            if self._tls is not None and self._context is not None:
+                from biandou.config.server_tls import show  # noqa: PLC0415 - loaded already, see `_read_tls`
+
+                show(self._tls, self._context)
+
+        return use
+
+    def _read_tls(self) -> SSLContext | None:
+        if self._tls is None:
+            return None
+        from biandou.config.server_tls import server_context  # noqa: PLC0415 - loads OpenSSL
+
+        return server_context(self._tls)
+
     def _load(self) -> None:
         """Somebody connects: the connection waits in the kernel until the server is there to take it."""
         listener = self._socket
@@ -69,17 +110,17 @@ class AdminListener:
             return
         loop = asyncio.get_running_loop()
         loop.remove_reader(listener)
-        self._loading = loop.create_task(self._open(listener), name="admin")
+        self._loading = loop.create_task(self._open(listener), name=self._what)
         self._loading.add_done_callback(self._loaded)
 
     async def _open(self, listener: socket.socket) -> Close:
         # In a thread: names are bound meanwhile.
         await asyncio.get_running_loop().run_in_executor(None, importlib.import_module, self._module)
-        return await self._serve(listener)
+        return await self._serve(listener, self._context)
 
     def _loaded(self, loading: asyncio.Task[Close]) -> None:
         if not loading.cancelled() and (error := loading.exception()) is not None:
-            _log.error("the admin server can't be loaded: %s", error, exc_info=error)
+            _log.error("the %s server can't be loaded: %s", self._what, error, exc_info=error)
             listener, self._socket = self._socket, None
             if listener is not None:
                 # Whoever waits is turned away: nobody will ever answer.

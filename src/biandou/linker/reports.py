@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from biandou.clients.identity import identity
 from biandou.interpreters.interface import ReportingInterpreter
+from biandou.linker.live_names import live_names
 from biandou.linker.router import Router
 from biandou.linker.served import served
 from biandou.linker.versions import Versions, standing
@@ -39,6 +40,8 @@ class Reports:
         self._versions = Versions()
         # The routers of which it is wanted what they serve.
         self._served: set[str] = set()
+        # The routers of which it is wanted which names they have.
+        self._named: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self.replan(routers)
 
@@ -77,7 +80,7 @@ class Reports:
 
     async def _report(self) -> float | None:
         """Report once, and give after how many seconds to do it again, `None` if no namerd took it."""
-        scopes = list(self._read()) if self._served or any(self._wanted.values()) else []
+        scopes = list(self._read()) if self._served or self._named or any(self._wanted.values()) else []
         waits = []
         for label, interpreter in self._routers:
             clients = totals(label, self._wanted.get(label, []), scopes)
@@ -85,10 +88,14 @@ class Reports:
             document = {"process": process, "clients": clients, **standing(interpreter)}
             if label in self._served:
                 document["served"] = served(label, scopes)
+            if label in self._named:
+                document["names"] = live_names(label, scopes)
             answers = await interpreter.report(json.dumps(document).encode())
             if answers:
                 wanted = any(isinstance(answer, dict) and answer.get("served") is True for answer in answers)
                 (self._served.add if wanted else self._served.discard)(label)
+                named = any(isinstance(answer, dict) and answer.get("names") is True for answer in answers)
+                (self._named.add if named else self._named.discard)(label)
             told = [read_answer(answer) for answer in answers]
             if told:
                 self._wanted[label] = sorted({client for wanted, _ in told for client in wanted})[:MAX_WANTED]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from biandou.namerd.in_force import InForce
+from biandou.namerd.live_names import LiveNames
 from biandou.namerd.outcomes import Outcomes
 from biandou.namerd.reports import BUSY_SECONDS, IDLE_SECONDS
 
@@ -16,12 +17,19 @@ class Linkers:
 
     in_force: InForce = field(default_factory=InForce)
     outcomes: Outcomes = field(default_factory=Outcomes)
+    names: LiveNames = field(default_factory=LiveNames)
 
     def hear(self, namespace: str, document: bytes, answer: dict[str, Any]) -> dict[str, Any]:
         """Take in a report, and give what it is answered: `answer`, and what else is wanted. Raises `ValueError`."""
         seconds = answer["seconds"]
         self.in_force.report(namespace, document, seconds)
-        if not self.outcomes.wants(namespace):
+        wanted = {}
+        if self.outcomes.wants(namespace):
+            self.outcomes.take(namespace, document)
+            wanted["served"] = True
+        if self.names.wants(namespace):
+            self.names.take(namespace, document)
+            wanted["names"] = True
+        if not wanted:
             return answer
-        self.outcomes.take(namespace, document)
-        return {**answer, "served": True, "seconds": BUSY_SECONDS if seconds == IDLE_SECONDS else seconds}
+        return {**answer, **wanted, "seconds": BUSY_SECONDS if seconds == IDLE_SECONDS else seconds}

@@ -12,6 +12,7 @@ from biandou.dtab import EMPTY, NEG, Alt, Dtab, Leaf, NameTree, Path, Union
 from biandou.dtab.bound import Addresses, Bound, LocalStatus, Negative
 from biandou.dtab.evaluation import Evaluator
 from biandou.dtab.explain import Delegation
+from biandou.dtab.lint import Served
 from biandou.errors import BindingError
 from biandou.live import Failed, Live, Ok, Pending, Source, State, Watch
 from biandou.namers.all import Namers
@@ -42,6 +43,11 @@ class Names:
         # Kept by the names that are observed: a namespace that nobody asks for costs nothing.
         self._evaluators: WeakValueDictionary[str, Evaluator] = WeakValueDictionary()
         self._trials: WeakValueDictionary[tuple[str, str], Evaluator] = WeakValueDictionary()
+
+    @property
+    def served(self) -> Served:
+        """Which prefixes the namers answer for."""
+        return self._namers.served
 
     def bind(self, namespace: str, local: Dtab, path: Path) -> Live[NameTree[Bound]]:
         """Give what `path` comes to through the namespace's dtab + `local`; one that does not exist is empty."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from biandou.clients.grpc_log import hush_grpc
+from biandou.config.listening import listen, show_address
 from biandou.config.namerd import HttpController, InterfaceKind, MeshInterface, NamerdConfig
 from biandou.config.server_tls import server_context
 from biandou.errors import ConfigError
@@ -18,7 +19,6 @@ from biandou.kinds import kind_name
 from biandou.namerd.canary_driver import CanaryDriver
 from biandou.namerd.interfaces.http import HttpApi
 from biandou.namerd.interfaces.http_server import Doorkeeper, HttpServer
-from biandou.namerd.interfaces.listening import listen, show_address
 from biandou.namerd.interfaces.mesh import MeshApi
 from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names

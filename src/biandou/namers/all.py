@@ -7,6 +7,7 @@ from typing import Final
 
 from biandou.dtab import NEG, NameTree, Path
 from biandou.dtab.bound import Addresses, Bound, Negative
+from biandou.dtab.lint import Served
 from biandou.live import Live
 from biandou.namers.interface import Namer
 from biandou.namers.system import SystemNamer
@@ -19,7 +20,13 @@ class Namers:
 
     def __init__(self, configured: Sequence[Namer] = (), system: SystemNamer | None = None) -> None:
         self.configured = tuple(configured)
-        self._order: tuple[Namer, ...] = (*reversed(self.configured), system or SystemNamer())
+        self._system = system or SystemNamer()
+        self._order: tuple[Namer, ...] = (*reversed(self.configured), self._system)
+
+    @property
+    def served(self) -> Served:
+        """Which prefixes they answer for."""
+        return Served(self._system.names, tuple(namer.prefix for namer in self.configured))
 
     def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
         """Give what a whole path (`/#/io.l5d.fs/web`) means: a negative answer lets the next matching namer try."""

@@ -48,6 +48,7 @@ class ConsulNamerKind(NamerKind, frozen=True, kw_only=True, tag="io.l5d.consul")
     )
     tls: ClientTls | None = None
     transfer_metadata: bool = False
+    max_blocking_queries: Annotated[int, Meta(ge=1, le=100_000)] = 150
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for what cannot be used to ask a Consul, or lets no instance through."""

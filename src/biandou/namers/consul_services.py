@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 from biandou.clients.consul import Answer, Consul, ConsulError, ConsulForbidden, segment
 from biandou.clients.consul_access import reading
 from biandou.clients.consul_catalog import Agent, Instance, read_agent, read_catalog, read_health
-from biandou.clients.consul_watch import RETRY, follow
+from biandou.clients.consul_watch import RETRY, Seats, follow
 from biandou.clients.dns import Resolver, ip_literal
 from biandou.dtab import NEG, Leaf, NameTree, Path
 from biandou.dtab.bound import AUTHORITY, WEIGHT, Address, Addresses, AddressSet, Bound, Negative
@@ -84,6 +84,7 @@ class ConsulNamer:
         self._addresses: WeakValueDictionary[Name, Live[Addresses]] = WeakValueDictionary()
         self._watches: dict[Name, ServiceWatch] = {}
         self._failing: set[Name] = set()
+        self._seats = Seats(kind.max_blocking_queries)
         self._agent: Live[Agent | None] = Source(follow=self._ask_agent)
 
     def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
@@ -150,7 +151,7 @@ class ConsulNamer:
         path = f"/v1/{'health' if kind.use_health_check else 'catalog'}/service/{segment(name.service)}"
         watch = self._watches[name] = ServiceWatch(name, path, self._read, source, memory, self._failing)
         following = asyncio.get_running_loop().create_task(
-            follow(self._consul, path, query, watch), name=f"consul {name}"
+            follow(self._consul, path, query, watch, seats=self._seats), name=f"consul {name}"
         )
 
         def stop() -> None:
@@ -265,6 +266,12 @@ class ServiceWatch:
         self._corrections = 0
         self._error: str | None = None
         self._error_at: str | None = None
+
+    @property
+    def useful(self) -> bool:
+        """Whether the service has instances."""
+        known = self._source.state
+        return isinstance(known, Ok) and bool(known.value.endpoints)
 
     def changed(self, answer: Answer) -> None:
         """Take in what Consul says."""

@@ -48,6 +48,11 @@ class SystemNamer:
         ]
         self._namers = {namer.prefix.segments[1]: namer for namer in namers}
 
+    @property
+    def names(self) -> frozenset[bytes]:
+        """What may follow `/$`."""
+        return frozenset(self._namers)
+
     def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
         """Give what the path means, `path` being what follows `/$`; an unknown name fails, as a class not found."""
         if len(path) == 0:

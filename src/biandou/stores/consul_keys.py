@@ -111,6 +111,11 @@ class ConsulStore:
         """Give a namespace's dtab."""
         return self._shelf.watch(namespace)
 
+    @property
+    def useful(self) -> bool:
+        """Always: there is no other query."""
+        return True
+
     def changed(self, answer: Answer) -> None:
         """Take in all keys; raises `ConsulError` if they can't be read."""
         values = read_values(answer)

@@ -176,6 +176,8 @@ pub(super) struct Answer<'a> {
     pub(super) reply: &'a mut Buffer,
     pub(super) response: &'a mut ResponseHead,
     pub(super) back: &'a mut Vec<u8>,
+    /// The host that the caller asked for, where the endpoint was asked for another.
+    pub(super) asked_host: &'a Vec<u8>,
     /// The caller may send another request.
     pub(super) caller_stays: bool,
     /// The request's body has gone out whole.
@@ -239,12 +241,15 @@ impl Answer<'_> {
         self.back.clear();
         response::push_head(
             self.back,
-            response,
-            self.reply.bytes(),
-            self.request,
-            framing,
-            keep_alive,
-            (!self.server.plan.clear_context).then_some(class),
+            &response::HeadParts {
+                response,
+                bytes: self.reply.bytes(),
+                request: self.request,
+                framing,
+                keep_alive,
+                class: (!self.server.plan.clear_context).then_some(class),
+                renamed: self.hop.authority.map(|authority| (&**authority, &self.asked_host[..])),
+            },
         );
         self.reply.consume(head_length);
         self.begun.set(true);

@@ -167,6 +167,7 @@ impl H1Exchange<'_, '_> {
                 trace_propagator: self.server.router.plan.trace_propagator,
                 client_cert_passes: forwards && shown.is_none() && !self.server.plan.withhold_errors,
                 timestamp_header: self.server.plan.timestamp_header.as_deref(),
+                authority: hop.authority.map(|authority| &**authority),
                 endpoint: &hop.endpoint.text,
                 upgrade: upgrade::wanted(&scratch.request, scratch.input.bytes()),
             },
@@ -253,6 +254,7 @@ impl H1Exchange<'_, '_> {
             response,
             back,
             access,
+            asked_host,
             ..
         } = &mut *self.scratch;
         let Connection {
@@ -273,6 +275,11 @@ impl H1Exchange<'_, '_> {
         let classifier = hop.answered.policy.classifier.plugin();
         let asked = classifier.map(|number| Box::new(Asked::new(server, number, request, input.bytes(), *peer)));
         let upstream_stall_ms = shorter_or_never(server.plan.stall_ms(), hop.client.policy.socket.write_timeout_ms);
+        if hop.authority.is_some() {
+            // The head may be gone when the response comes.
+            asked_host.clear();
+            asked_host.extend_from_slice(request.authority().map_or(b"", |host| host.get(input.bytes())));
+        }
         let mut body = Upload::of(request.body);
         let used = body
             .take(&input.bytes()[self.head_length..], output)
@@ -305,6 +312,7 @@ impl H1Exchange<'_, '_> {
             reply,
             response,
             back,
+            asked_host,
             caller_stays: request.keep_alive && !worker.is_draining(),
             uploaded: &uploaded,
             may_switch: upgrade::wanted(request, input.bytes()).is_some(),

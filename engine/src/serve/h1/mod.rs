@@ -65,6 +65,8 @@ pub struct Scratch {
     access: Entry,
     /// What the identifiers in Python have said of the request.
     named: Vec<Named>,
+    /// The host that the caller asked for, where the endpoint is asked for another.
+    asked_host: Vec<u8>,
 }
 
 impl Scratch {
@@ -83,6 +85,7 @@ impl Scratch {
             head_room,
             access: Entry::default(),
             named: Vec::new(),
+            asked_host: Vec::new(),
         }
     }
 
@@ -140,9 +143,9 @@ pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, p
     let stats = server.stats[worker.index].clone();
     stats.connects.add(1);
     let admitted = server.admitted();
+    let opened_ms = worker.tick_ms();
     // A connection that is gone already needs no options.
     if crate::endpoint::connect::apply(&stream, &server.plan.socket).is_ok() {
-        let opened_ms = worker.tick_ms();
         let stream = match &server.tls {
             None => Some(Stream::Plain(stream)),
             // Boxed, since a handshake is large and soon over.
@@ -150,7 +153,7 @@ pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, p
         };
         let Some(mut stream) = stream else {
             drop(admitted);
-            stats.closes.add(1);
+            stats.count_close(worker.tick_ms() - opened_ms);
             return;
         };
         stream.look();
@@ -175,7 +178,7 @@ pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, p
         }
     }
     drop(admitted);
-    stats.closes.add(1);
+    stats.count_close(worker.tick_ms() - opened_ms);
 }
 
 /// A request that the server has taken; counted out also when its task is dropped.
@@ -250,6 +253,17 @@ impl Connection<'_> {
         self.pulse.idle.set(true);
         self.pulse.expect_by(idle.into_iter().chain(life).min());
         let readable = self.pulse.until(|context| self.stream.poll_read_ready(context)).await;
+        if matches!(readable, Err(Interrupt::Expired)) {
+            let closings = &self.server.stats[self.worker.index].closings;
+            let too_long = match (life, plan.socket.read_timeout_ms) {
+                (Some(end_ms), _) if end_ms <= self.worker.tick_ms() => &closings.lifetime,
+                (_, Some(timeout_ms)) if plan.idle_timeout_ms.is_none_or(|idle_ms| timeout_ms < idle_ms) => {
+                    &closings.read_timeout
+                }
+                _ => &closings.idle,
+            };
+            too_long.add(1);
+        }
         matches!(readable, Ok(Ok(())))
     }
 
@@ -288,6 +302,7 @@ impl Connection<'_> {
                     Ok(Parse::Complete(length)) => return Head::Complete(length),
                     Ok(Parse::Partial) => {}
                     Err(error) => {
+                        self.server.stats[self.worker.index].count_malformed(error.kind);
                         return Head::Bad(Failure::malformed(error.status(), error.to_string()));
                     }
                 }
@@ -325,7 +340,12 @@ impl Connection<'_> {
         let stats = &*server.stats[worker.index];
         let admitted = match Admitted::to(server, worker.index, scratch, started_us) {
             Ok(admitted) => admitted,
-            Err(failure) => return self.refuse(scratch, &failure, Some(head_length)).await,
+            Err(failure) => {
+                if failure.cause == Cause::Rejected {
+                    stats.nacks.add(1);
+                }
+                return self.refuse(scratch, &failure, Some(head_length)).await;
+            }
         };
         let mut head_length = head_length;
         if let Some(plan) = &server.router.plan.plugins
@@ -350,6 +370,8 @@ impl Connection<'_> {
                 if served.whole {
                     let response = scratch.response.body.length();
                     stats.payloads.record(scratch.request.body.length(), response);
+                } else {
+                    stats.broken_streams.add(1);
                 }
                 (served.status, served.latency_us, Counted::response(served.class, None))
             }
@@ -438,6 +460,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         let bytes = future_bytes(serve);
-        assert!(bytes <= 2976, "a connection's task takes {bytes} bytes");
+        assert!(bytes <= 3000, "a connection's task takes {bytes} bytes");
     }
 }

@@ -14,7 +14,7 @@ use crate::serve::buffer::Buffer;
 use crate::serve::pulse::{Deadline, Pulse};
 use crate::stream::Socket;
 use crate::wire::h1::{Body, ChunkRelay, Form, LAST_CHUNK, push_chunk_head};
-use crate::worker::Worker;
+use crate::worker::{TICK_MS, Worker};
 
 /// How often we look whether a caller that waits for an endpoint is still there.
 const LOOK_MS: u64 = 1000;
@@ -51,9 +51,10 @@ pub(super) fn shorter_or_never(one: Option<u64>, other: Option<u64>) -> u64 {
 }
 
 impl Waits<'_> {
-    /// When on the worker's clock something that may take so long from now has to be over.
+    /// When on the worker's clock something that may take so long from now has to be over: late by a tick rather than too early.
     fn end_of(&self, limit_ms: u64) -> u64 {
-        self.worker.tick_ms().saturating_add(limit_ms).min(self.until_ms)
+        let end_ms = self.worker.tick_ms().saturating_add(TICK_MS).saturating_add(limit_ms);
+        end_ms.min(self.until_ms)
     }
 
     fn begin(&self) {

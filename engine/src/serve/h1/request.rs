@@ -47,6 +47,8 @@ pub(super) struct HeadParts<'a> {
     pub client_cert_passes: bool,
     /// The name of the header that gets the time of receipt.
     pub timestamp_header: Option<&'a str>,
+    /// The `Host` that the endpoint wants to be asked for, if it is not the caller's.
+    pub authority: Option<&'a str>,
     /// Where the request goes, for the `Host` of an HTTP/1.0 request that had none.
     pub endpoint: &'a str,
     /// The protocol that the caller asks to change to.
@@ -64,10 +66,11 @@ pub(super) fn push_head(out: &mut Vec<u8>, parts: &HeadParts<'_>) {
         (None, None) => out.extend_from_slice(head.target.get(bytes)),
     }
     out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-    out.extend_from_slice(
-        head.authority()
-            .map_or(parts.endpoint.as_bytes(), |host| host.get(bytes)),
-    );
+    out.extend_from_slice(match (parts.authority, head.authority()) {
+        (Some(authority), _) => authority.as_bytes(),
+        (None, Some(host)) => host.get(bytes),
+        (None, None) => parts.endpoint.as_bytes(),
+    });
     out.extend_from_slice(b"\r\n");
     push_passing(out, &head.headers, bytes, |header| passes(header, head, parts));
     push_via(out, head, bytes);

@@ -5,6 +5,9 @@ use crate::classify::Class;
 use crate::wire::h1::{Body, Header, Known, Method, RequestHead, ResponseHead, Version};
 use crate::wire::text::push_decimal;
 
+/// Beyond so many bytes of a header's value nothing is renamed any more.
+const MAX_RENAMED: usize = 16 * 1024;
+
 /// How the body of a response reaches the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
@@ -43,24 +46,48 @@ fn passes(header: &Header, length_passes: bool, clear_context: bool) -> bool {
     }
 }
 
-/// Writes the head of a final response. An edge tells no `class`, nor any other `l5d-` header.
-pub(super) fn push_head(
-    out: &mut Vec<u8>,
-    response: &ResponseHead,
-    bytes: &[u8],
-    request: &RequestHead,
-    framing: Framing,
-    keep_alive: bool,
-    class: Option<Class>,
-) {
+/// What the head of a final response is made from.
+pub(super) struct HeadParts<'a> {
+    pub response: &'a ResponseHead,
+    /// The bytes that `response` points into.
+    pub bytes: &'a [u8],
+    pub request: &'a RequestHead,
+    pub framing: Framing,
+    pub keep_alive: bool,
+    /// An edge tells none, nor any other `l5d-` header.
+    pub class: Option<Class>,
+    /// The host that the endpoint was asked for, and the one that the caller asked for.
+    pub renamed: Option<(&'a str, &'a [u8])>,
+}
+
+/// Writes the head of a final response.
+pub(super) fn push_head(out: &mut Vec<u8>, parts: &HeadParts<'_>) {
+    let HeadParts {
+        response,
+        bytes,
+        request,
+        framing,
+        keep_alive,
+        class,
+        renamed,
+    } = *parts;
     push_first_line(out, response, bytes);
     let keep_length = framing == Framing::None && (request.method == Method::Head || response.status == 304);
     let clear_context = class.is_none();
     let sent = response.content_length.map(Framing::Exact);
     let length_passes = response.plain_length && (keep_length || sent == Some(framing));
     push_passing(out, &response.headers, bytes, |header| {
-        passes(header, length_passes, clear_context)
+        passes(header, length_passes, clear_context) && !(renamed.is_some() && leads_elsewhere(header, bytes))
     });
+    if let Some((authority, host)) = renamed {
+        let leading = |header: &&Header| leads_elsewhere(header, bytes) && passes(header, length_passes, clear_context);
+        for header in response.headers.iter().filter(leading) {
+            out.extend_from_slice(header.name.get(bytes));
+            out.extend_from_slice(b": ");
+            push_renamed(out, header.value.get(bytes), authority.as_bytes(), host);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
     if let Some(class) = class {
         out.extend_from_slice(if class.is_success() {
             b"l5d-success-class: 1.0\r\n"
@@ -95,6 +122,28 @@ pub(super) fn push_head(
         out.extend_from_slice(b"Connection: keep-alive\r\n");
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a header tells the caller where to go next.
+fn leads_elsewhere(header: &Header, bytes: &[u8]) -> bool {
+    let name = header.name.get(bytes);
+    name.eq_ignore_ascii_case(b"location") || name.eq_ignore_ascii_case(b"refresh")
+}
+
+/// Writes a value with the host that the caller asked for in the place of the endpoint's (reference/linker.md §5.1).
+fn push_renamed(out: &mut Vec<u8>, value: &[u8], authority: &[u8], host: &[u8]) {
+    let begin = out.len();
+    let mut rest = value;
+    // A caller that asked for none, or for a very long one, gets the endpoint's.
+    while !host.is_empty() && out.len() - begin <= MAX_RENAMED {
+        let Some(at) = rest.windows(authority.len()).position(|window| window == authority) else {
+            break;
+        };
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(host);
+        rest = &rest[at + authority.len()..];
+    }
+    out.extend_from_slice(rest);
 }
 
 /// Writes the head of an interim response (1xx) or of one that changes the protocol.
@@ -139,4 +188,30 @@ pub(super) fn push_content_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"Content-Length: ");
     push_decimal(out, length);
     out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn renamed(value: &str, host: &str) -> String {
+        let mut out = Vec::new();
+        push_renamed(&mut out, value.as_bytes(), b"web.service.dc1.consul", host.as_bytes());
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    #[test]
+    fn the_callers_host_takes_the_place_of_the_endpoints_wherever_it_stands() {
+        let there = "http://web.service.dc1.consul/a?next=http%3A//web.service.dc1.consul/";
+        assert_eq!(renamed(there, "web:80"), "http://web:80/a?next=http%3A//web:80/");
+        assert_eq!(renamed("http://other/", "web"), "http://other/");
+        assert_eq!(renamed("", "web"), "");
+        assert_eq!(renamed("web.service.dc1.consul", ""), "web.service.dc1.consul");
+    }
+
+    #[test]
+    fn what_an_endpoint_repeats_cannot_grow_without_bound() {
+        let value = "web.service.dc1.consul".repeat(1000);
+        assert!(renamed(&value, &"h".repeat(8000)).len() < MAX_RENAMED + 8000 + value.len());
+    }
 }

@@ -24,4 +24,4 @@ pub use known::Known;
 pub use request::{Method, RequestHead, Version};
 pub use response::{ResponseHead, Signals};
 pub use span::Span;
-pub use target::AbsoluteForm;
+pub use target::{AbsoluteForm, is_authority};

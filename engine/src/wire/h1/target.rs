@@ -61,7 +61,7 @@ pub(super) fn check(method: Method, span: Span, buf: &[u8]) -> Result<Option<Abs
 }
 
 /// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2) without user information, or nothing at all.
-pub(super) fn is_authority(authority: &[u8]) -> bool {
+pub fn is_authority(authority: &[u8]) -> bool {
     if authority.iter().all(|&byte| HOST[usize::from(byte)]) {
         return true;
     }

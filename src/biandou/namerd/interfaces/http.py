@@ -47,6 +47,7 @@ from biandou.namerd.interfaces.documents import (
 )
 from biandou.namerd.interfaces.in_force import InForceRoutes
 from biandou.namerd.interfaces.message import Answer, Reply, Request, Stream, text
+from biandou.namerd.interfaces.plans import PlanRoutes
 from biandou.namerd.interfaces.rollouts import RolloutRoutes
 from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names
@@ -103,7 +104,8 @@ class HttpApi:
         # A thousand linkers that watch one name are told what was written once.
         self._shared: WeakValueDictionary[tuple[Any, ...], Live[bytes]] = WeakValueDictionary()
         linkers = linkers or Linkers()
-        canaries = CanaryRoutes(store, Reports() if reports is None else reports, time.time, linkers)
+        reports = Reports() if reports is None else reports
+        canaries = CanaryRoutes(store, reports, time.time, linkers)
         in_force = InForceRoutes(Sights(store, names), linkers.in_force)
         self._routes: Mapping[str, Callable[[Request, str | None], Awaitable[Answer]]] = {
             "dtabs": self._dtabs,
@@ -117,6 +119,8 @@ class HttpApi:
             "reports": canaries.report,
             "follow": in_force.follow,
             "in-force": in_force.in_force,
+            "namers": self._served,
+            "plan": PlanRoutes(store, names, reports, linkers).plan,
             "rollouts": RolloutRoutes(store, time.time).rollouts,
             "openapi.json": self._describe,
         }
@@ -297,6 +301,14 @@ class HttpApi:
         self._ready(namespace)
         delegation = self._names.delegate(namespace, dtab, Path.read(path))
         return Reply(dump(await delegation_json(delegation, DELEGATE_SECONDS)), 200, JSON)
+
+    async def _served(self, _request: Request, _namespace: str | None) -> Answer:
+        served = self._names.served
+        shown = {
+            "configured": sorted(str(prefix) for prefix in served.configured or ()),
+            "system": sorted(str(Path.of("$", name)) for name in served.system),
+        }
+        return Reply(dump(shown) + b"\n", 200, JSON)
 
     async def _show_bound_names(self, request: Request, _namespace: str | None) -> Answer:
         if request.method not in ("GET", "HEAD"):

@@ -14,11 +14,11 @@ from typing import Any, Final, NoReturn
 import grpc
 import grpc.aio
 
+from biandou.config.listening import show_address
 from biandou.config.server_tls import server_context
 from biandou.dtab.protobuf import MalformedMessage
 from biandou.errors import ConfigError, reason
 from biandou.live import PENDING, Failed, Ok, State
-from biandou.namerd.interfaces.listening import show_address
 from biandou.namerd.interfaces.mesh import MeshApi, MeshRefusal, Status, refusal
 from biandou.namerd.interfaces.mesh_watch import Wishes
 from biandou.policies import ServerTls

@@ -1,4 +1,4 @@
-"""A listening socket as an interface's keys describe it."""
+"""A listening socket of Python's as its keys describe it: the admin server's, an interface's of namerd."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def listen(ip: str, port: int, options: SocketOptions, what: str) -> socket.sock
     """Give a socket that listens; raises `ConfigError`, which names the address and `what` wanted it."""
     listener = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, options.reuse_addr)
         if options.reuse_port:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if options.keep_alive is not None:
