@@ -27,7 +27,7 @@ from biandou.stores.interface import HistoricStore, Store, StoreKind
 from tests.stores.contract import until
 
 NAMESPACES = ("a", "b", "c")
-LONGEST_SECONDS = 0.03
+LONGEST_SECONDS = float(os.environ.get("BIANDOU_KILL_SECONDS", "0.03"))
 OPEN_SECONDS = 30.0
 
 Known = dict[str, str]

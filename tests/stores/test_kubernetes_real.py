@@ -39,7 +39,9 @@ def kind_of(server: ApiServer) -> KubernetesStoreKind:
 
 class TestRealKubernetes(DurableContract):
     @pytest.fixture
-    def kind(self, server: ApiServer) -> StoreKind:
+    def kind(self, server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> StoreKind:
+        # A change is two requests over TLS here: a writer needs some time to get one acknowledged.
+        monkeypatch.setenv("BIANDOU_KILL_SECONDS", "0.15")
         return kind_of(server)
 
 
