@@ -136,7 +136,15 @@ async def test_a_version_of_the_past_is_compared_and_comes_back(url: str) -> Non
         (("diff",), "", "diff takes a name and two versions at most"),
         (("diff", "default"), "", "default has had one version only"),
         (("rollback", "default", "a", "b"), "", "rollback takes a name and a version"),
-        (("create", "web", "/no/such/file"), "", "[Errno 2] No such file or directory: '/no/such/file'"),
+        (("create", "web", "/no/such/file"), "", "/no/such/file: No such file or directory"),
+        (("create", "web", "/"), "", "/: Is a directory"),
+        (("create", "", "-"), "/svc=>/a", "the name of a namespace is not empty"),
+        (("get", ""), "", "the name of a namespace is not empty"),
+        (
+            ("update", "default", "-"),
+            "{",
+            "standard input: line 1, column 2: no JSON: Expecting property name enclosed in double quotes",
+        ),
         (
             ("create", "web", "-"),
             "/svc =",
@@ -207,6 +215,27 @@ def test_json_that_is_no_dtab_is_refused() -> None:
         read_input('{"dtab": 5}')
 
 
+async def test_json_without_a_dtab_takes_no_routes_away(url: str) -> None:
+    before = await run("get", "default")
+    told = await run("update", "default", "-", stdin='{"version": "MQ==", "dtabs": [{"prefix": "/a", "dst": "/b"}]}')
+    assert (told.status, told.errors[:47]) == (255, 'Error: standard input: the JSON of a dtab is {"v')
+    assert await run("get", "default") == before
+    assert (await run("update", "default", "-", stdin='{"version": "MQ==", "dtab": null}')).status == 0
+
+
+async def test_a_file_that_is_no_text_is_refused_by_name(url: str, tmp_path: Path) -> None:
+    (tmp_path / "packed").write_bytes(b"/svc\xff")
+    told = await run("create", "web", str(tmp_path / "packed"))
+    assert told == Ran(255, "", f"Error: {tmp_path}/packed: byte 5 is not UTF-8; a dtab is text\n")
+
+
+async def test_steps_of_a_canary_that_are_no_numbers_are_told_with_an_example(url: str) -> None:
+    words = ("canary", "start", "default", "/svc", "--from", "/a", "--to", "/b", "--steps", "1,x")
+    result = await asyncio.to_thread(CliRunner().invoke, application, words)
+    assert result.exit_code == 255
+    assert result.stderr == "Error: 1,x are no steps: whole percents with commas between them, as 1,5,25,50,100\n"
+
+
 @pytest.mark.parametrize("words", [["update", "--wait", "default", "-"], ["update", "default", "-", "--wait=5"]])
 async def test_wait_may_stand_alone_or_say_how_long(url: str, words: list[str]) -> None:
     ran = await run(*words, stdin="/svc=>/c")
@@ -222,7 +251,8 @@ async def test_a_wait_that_is_no_time_changes_nothing(url: str, wait: str) -> No
 
 async def test_status_without_linkers_says_so(url: str) -> None:
     assert (await run("status", "default")).output == "# version MQ==, in force in 0 of 0 linkers\n"
-    assert (await run("status", "none")).output == "# there is no such namespace, in force in 0 of 0 linkers\n"
+    for words in (("status", "none"), ("status", "none", "--wait")):
+        assert await run(*words) == Ran(255, "", "Error: there is no namespace none, and no linker asks for it\n")
     assert json.loads((await run("status", "default", "--json")).output)["rollout"] is None
     assert (await run("status")).errors == "Error: status requires a name argument\n"
 

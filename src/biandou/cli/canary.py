@@ -52,7 +52,7 @@ def start(
             "path": path,
             "from": old,
             "to": new,
-            "steps": [int(step) for step in steps.split(",")],
+            "steps": _read_steps(steps),
             "interval": read_seconds(interval),
             "maxErrorRate": read_share(max_error_rate),
             "maxP99Ratio": max_p99_ratio or None,
@@ -197,6 +197,13 @@ def read_seconds(written: str) -> float:
     if found is None:
         raise ValueError(f"{written} is no time: 500ms, 30s, 5m, 1h")
     return float(found[1]) * _SECONDS[found[2]]
+
+
+def _read_steps(written: str) -> list[int]:
+    try:
+        return [int(step) for step in written.split(",")]
+    except ValueError:
+        raise ValueError(f"{written} are no steps: whole percents with commas between them, as 1,5,25,50,100") from None
 
 
 def read_share(written: str) -> float:

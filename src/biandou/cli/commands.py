@@ -55,7 +55,7 @@ def _linker(context: typer.Context) -> None:
     add_help_option=False,
 )
 def _namerd(context: typer.Context) -> None:
-    """Run the control plane: biandou namerd [namerd.yaml]."""
+    """Run the control plane: biandou namerd namerd.yaml, or without a file."""
     raise typer.Exit(namerd_command.run(context.args))
 
 

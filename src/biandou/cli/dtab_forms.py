@@ -25,11 +25,15 @@ def read_input(text: str) -> Sent:
     """
     if not text.lstrip().startswith(("{", "[")):
         return Sent(text.encode(), DTAB, "")
-    sent = json.loads(text)
+    try:
+        sent = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {error.lineno}, column {error.colno}: no JSON: {error.msg}") from None
     version = ""
     if isinstance(sent, dict):
         version = sent.get("version") or ""
-        sent = sent.get("dtab") or []
+        # An object without it is no empty dtab: it would take every route away.
+        sent = sent["dtab"] or [] if "dtab" in sent else None
     if not isinstance(sent, list) or not isinstance(version, str):
         raise ValueError('the JSON of a dtab is {"version": "…", "dtab": [{"prefix": "…", "dst": "…"}, …]}')
     return Sent(json.dumps(sent).encode(), JSON, version)

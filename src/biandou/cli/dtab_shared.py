@@ -54,7 +54,7 @@ def common_flags(
         try:
             token = Path(token_file).read_text().strip()
         except OSError as error:
-            raise failed(f"--token-file: {error}") from None
+            raise failed(f"--token-file: {token_file}: {error.strerror}") from None
     context.obj = Common(url, shown, token, cacert, cert, key)
 
 
@@ -66,7 +66,10 @@ def given(words: Sequence[str] | None, wanted: Sequence[str], complaint: str) ->
 
 
 def place(name: str) -> str:
-    """Give where a namespace is, below `/api/1/`."""
+    """Give where a namespace is, below `/api/1/`; ends with a message if it has no name."""
+    if not name:
+        # The address would be that of the list of all namespaces.
+        raise failed("the name of a namespace is not empty")
     return f"dtabs/{quote(name, safe='')}"
 
 
@@ -80,8 +83,12 @@ def read_file(file: str) -> Sent:
     try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         return read_input(data.decode())
-    except (OSError, ValueError) as error:
-        raise failed(str(error)) from None
+    except OSError as error:
+        raise failed(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise failed(f"{file}: byte {error.start + 1} is not UTF-8; a dtab is text") from None
+    except ValueError as error:
+        raise failed(f"{'standard input' if file == '-' else file}: {error}") from None
 
 
 def namerd_access(context: typer.Context, url: str | None) -> Access:

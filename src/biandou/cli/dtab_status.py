@@ -51,6 +51,9 @@ def status(
 
     async def work(namerd: Namerd) -> None:
         known = await _now(namerd, name)
+        if not (known["version"] or known["linkers"]):
+            # Nobody lacks it, but a misspelt name is not in force everywhere.
+            raise NamerdFailed(f"there is no namespace {name}, and no linker asks for it")
         if wait is not None:
             known = await _until(namerd, name, None, wait) or await _now(namerd, name)
             late.extend(_late(known))
