@@ -34,12 +34,38 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@dataclass(slots=True)
+class Origin:
+    """Where a set of addresses came from and how fresh it is; one that is shared by all who pass the set on.
+
+    It goes on changing after the set was made: the registry confirms the set, or cannot be asked. Times are seconds
+    since 1970.
+    """
+
+    registry: str
+    """What to call the registry: `consul at 127.0.0.1:8500`."""
+    version: str | None = None
+    """The registry's own index or version of what was told last."""
+    changed_at: float | None = None
+    confirmed_at: float | None = None
+    """When the registry was known to hold the same, at the latest."""
+    corrections: int = 0
+    """Changes that the registry had not told of, and a reconciliation found."""
+    error: str | None = None
+    """Why the registry cannot be asked now."""
+    error_at: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class AddressSet:
-    """Where a client name is now: known, and perhaps empty."""
+    """Where a client name is now: known, and perhaps empty.
+
+    `origin` says nothing of where that is, and two sets are equal without it.
+    """
 
     addresses: tuple[Address, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    origin: Origin | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
