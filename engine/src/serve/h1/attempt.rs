@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::answer::{Answer, Late, Lost, Relayed, Verdict};
+use super::answer::{Answer, Late, Lost, Relayed};
 use super::classified::Asked;
 use super::exchange::{H1Exchange, Told};
 use super::relay::{self, Broken, NEVER, Rest, Upload, Waits, shorter_or_never};
@@ -18,7 +18,10 @@ use super::{Connection, Next, Scratch, forwarded, upgrade};
 use crate::context::Deadline;
 use crate::endpoint::{InFlight, Outcome};
 use crate::plan::TracePropagator;
-use crate::route::{Hop, Sent, Served, Unsent};
+use crate::route::{Exchange as _, Hop, Sent, Served, Unsent};
+use crate::serve::reach::Reach;
+use crate::serve::tunnel::{Moved, Tunnel};
+use crate::serve::verdict::Verdict;
 use crate::stats::Counted;
 use crate::stream::Stream;
 use crate::tls::peer;
@@ -42,9 +45,15 @@ impl H1Exchange<'_, '_> {
         };
         // Who waits for a place is load that the balancer has to see.
         let mut in_flight = hop.endpoint.begin(began_us);
+        let reach = Reach {
+            worker,
+            router: &self.server.router,
+            hop,
+            repeatable: !self.body_lost,
+        };
         let _place = match &hop.endpoint.gate {
             // Boxed, so that it takes no room in the tasks of those who need not wait.
-            Some(gate) => match Box::pin(self.enter(hop, gate)).await {
+            Some(gate) => match Box::pin(reach.enter(gate, self.name_path())).await {
                 Ok(place) => place,
                 Err(unsent) => {
                     let waited_us = worker.now_us() - began_us;
@@ -56,7 +65,17 @@ impl H1Exchange<'_, '_> {
             },
             None => None,
         };
-        let mut link = match self.connect(hop).await {
+        let idle = if hop.fresh {
+            None
+        } else {
+            worker.pools.borrow_mut().take(hop.endpoint)
+        };
+        let link = match idle {
+            Some(link) => Ok(link),
+            // Boxed, since few requests need one.
+            None => Box::pin(reach.connect()).await,
+        };
+        let mut link = match link {
             Ok(link) => link,
             Err(unsent) => {
                 let (client, now_us) = (hop.client, worker.now_us());
@@ -420,12 +439,18 @@ impl H1Exchange<'_, '_> {
         };
         if relayed.switched {
             self.next = Next::Close;
-            let tunnel = upgrade::tunnel(stream, endpoint, input.bytes(), answer.reply.bytes());
-            // A tunnel ends when either side wants it to; how is nobody's failure.
-            if let Ok((sent, received)) = Box::pin(tunnel).await {
-                stats.received_bytes.add(sent);
-                stats.sent_bytes.add(received);
-            }
+            let tunnel = Tunnel {
+                worker,
+                pulse,
+                idle_ms: None,
+            };
+            let held = (input.bytes(), answer.reply.bytes());
+            let count = |moved: Moved| {
+                stats.received_bytes.add(moved.to_endpoint);
+                stats.sent_bytes.add(moved.to_caller);
+            };
+            // It ends when either side wants it to; how is nobody's failure.
+            Box::pin(tunnel.run(stream, endpoint, held, count)).await;
             input.clear();
         }
         Ok(relayed)

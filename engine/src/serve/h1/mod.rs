@@ -8,7 +8,6 @@ mod exchange;
 pub mod forwarded;
 mod local;
 mod pause;
-mod reach;
 mod relay;
 mod request;
 mod response;
@@ -28,8 +27,8 @@ use crate::plugin::Named;
 use crate::route::{self, BoundTo, Routed};
 use crate::router::Server;
 use crate::serve::buffer::Buffer;
-use crate::serve::handshake;
 use crate::serve::pulse::{Interrupt, Pulse};
+use crate::serve::{detect, handshake, original, tcp};
 use crate::stats::Counted;
 use crate::stream::Stream;
 use crate::wire::h1::{Parse, RequestHead, ResponseHead};
@@ -135,6 +134,8 @@ struct Connection<'a> {
     pulse: &'a Pulse,
     stream: Stream,
     peer: SocketAddr,
+    /// Where it was on its way to before it was redirected here, if an identifier wants to know.
+    original: Option<Box<SocketAddr>>,
     opened_ms: u64,
 }
 
@@ -146,6 +147,25 @@ pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, p
     let opened_ms = worker.tick_ms();
     // A connection that is gone already needs no options.
     if crate::endpoint::connect::apply(&stream, &server.plan.socket).is_ok() {
+        let mut original = original::wanted(&server.router, &stream, server.address).map(Box::new);
+        if let Some(plan) = &server.plan.not_http
+            && Box::pin(detect::is_not_http(&stream, plan.silence_ms)).await
+        {
+            if let Some(router) = worker.labelled(&plan.router) {
+                let connection = tcp::Connection {
+                    worker: &worker,
+                    server: &server,
+                    router: &router,
+                    pulse: &pulse,
+                    peer,
+                    original: original::wanted(&router, &stream, server.address),
+                };
+                Box::pin(connection.pass(&mut Stream::Plain(stream))).await;
+            }
+            drop(admitted);
+            stats.count_close(worker.tick_ms() - opened_ms);
+            return;
+        }
         let stream = match &server.tls {
             None => Some(Stream::Plain(stream)),
             // Boxed, since a handshake is large and soon over.
@@ -169,12 +189,13 @@ pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, p
                 pulse: &pulse,
                 stream,
                 peer,
+                original: original.take(),
                 opened_ms,
             };
             if connection.run().await == Ended::Closed {
                 break;
             }
-            stream = connection.stream;
+            (stream, original) = (connection.stream, connection.original);
         }
     }
     drop(admitted);
