@@ -26,7 +26,7 @@ pub(super) struct Reach<'a> {
 
 impl Reach<'_> {
     /// Takes a place among the connections that an endpoint may have, where they are limited; `name` is the service name.
-    pub(super) async fn enter(&self, gate: &Gate, name: &str) -> Result<Option<OwnedSemaphorePermit>, Unsent> {
+    pub(super) async fn enter(self, gate: &Gate, name: &str) -> Result<Option<OwnedSemaphorePermit>, Unsent> {
         let hop = self.hop;
         let timeout_ms = self.router.plan.binding_timeout_ms;
         let waiting = gate.enter(&hop.client.stats[self.worker.index]);
@@ -49,7 +49,7 @@ impl Reach<'_> {
     }
 
     /// A new connection to the endpoint.
-    pub(super) async fn connect(&self) -> Result<Link, Unsent> {
+    pub(super) async fn connect(self) -> Result<Link, Unsent> {
         let hop = self.hop;
         let stats = &hop.client.stats[self.worker.index];
         let policy = &hop.client.policy;

@@ -45,7 +45,7 @@ impl Tunnel<'_> {
     /// Copies until both sides have ended, one has failed, or both are silent for too long. `early` was sent by the caller
     /// before, and `late` by the endpoint. `moved` is told of bytes as they go.
     pub(super) async fn run(
-        &self,
+        self,
         caller: &mut Stream,
         endpoint: &mut Stream,
         (early, late): (&[u8], &[u8]),

@@ -16,6 +16,7 @@ use super::request::{self, HeadParts};
 use super::streaming::Streaming;
 use super::{Connection, Next, Scratch, forwarded, upgrade};
 use crate::context::Deadline;
+use crate::endpoint::connect::Link;
 use crate::endpoint::{InFlight, Outcome};
 use crate::plan::TracePropagator;
 use crate::route::{Exchange as _, Hop, Sent, Served, Unsent};
@@ -45,15 +46,9 @@ impl H1Exchange<'_, '_> {
         };
         // Who waits for a place is load that the balancer has to see.
         let mut in_flight = hop.endpoint.begin(began_us);
-        let reach = Reach {
-            worker,
-            router: &self.server.router,
-            hop,
-            repeatable: !self.body_lost,
-        };
         let _place = match &hop.endpoint.gate {
             // Boxed, so that it takes no room in the tasks of those who need not wait.
-            Some(gate) => match Box::pin(reach.enter(gate, self.name_path())).await {
+            Some(gate) => match Box::pin(self.reach(hop).enter(gate, self.name_path())).await {
                 Ok(place) => place,
                 Err(unsent) => {
                     let waited_us = worker.now_us() - began_us;
@@ -65,17 +60,7 @@ impl H1Exchange<'_, '_> {
             },
             None => None,
         };
-        let idle = if hop.fresh {
-            None
-        } else {
-            worker.pools.borrow_mut().take(hop.endpoint)
-        };
-        let link = match idle {
-            Some(link) => Ok(link),
-            // Boxed, since few requests need one.
-            None => Box::pin(reach.connect()).await,
-        };
-        let mut link = match link {
+        let mut link = match self.connect(hop).await {
             Ok(link) => link,
             Err(unsent) => {
                 let (client, now_us) = (hop.client, worker.now_us());
@@ -162,6 +147,29 @@ impl H1Exchange<'_, '_> {
                 let replayable = !self.body_lost && !self.begun;
                 Err(lost.unsent(replayable, self.scratch.request.method.is_idempotent()))
             }
+        }
+    }
+
+    /// A connection to the endpoint: an idle one, or a new one.
+    async fn connect(&self, hop: &Hop<'_>) -> Result<Link, Unsent> {
+        if !hop.fresh
+            && let Some(link) = self.worker.pools.borrow_mut().take(hop.endpoint)
+        {
+            return Ok(link);
+        }
+        // Boxed, since few requests need one.
+        Box::pin(self.reach(hop).connect()).await
+    }
+
+    fn reach<'r>(&self, hop: &'r Hop<'r>) -> Reach<'r>
+    where
+        Self: 'r,
+    {
+        Reach {
+            worker: self.worker,
+            router: &self.server.router,
+            hop,
+            repeatable: !self.body_lost,
         }
     }
 

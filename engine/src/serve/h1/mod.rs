@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 
 use crate::access_log::Entry;
 use crate::failure::{Cause, Failure};
+use crate::plan::NotHttpPlan;
 use crate::plugin::Named;
 use crate::route::{self, BoundTo, Routed};
 use crate::router::Server;
@@ -140,66 +141,84 @@ struct Connection<'a> {
 }
 
 /// Serves a connection until either side is done with it.
-pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, peer: SocketAddr, pulse: Rc<Pulse>) {
-    let stats = server.stats[worker.index].clone();
-    stats.connects.add(1);
-    let admitted = server.admitted();
-    let opened_ms = worker.tick_ms();
-    // A connection that is gone already needs no options.
-    if crate::endpoint::connect::apply(&stream, &server.plan.socket).is_ok() {
-        let mut original = original::wanted(&server.router, &stream, server.address).map(Box::new);
-        if let Some(plan) = &server.plan.not_http
-            && Box::pin(detect::is_not_http(&stream, plan.silence_ms)).await
-        {
-            if let Some(router) = worker.labelled(&plan.router) {
-                let connection = tcp::Connection {
+// An async fn would hold what it is given twice, for as long as the connection lives.
+#[allow(clippy::manual_async_fn)]
+pub fn serve(
+    worker: Rc<Worker>,
+    server: Arc<Server>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    pulse: Rc<Pulse>,
+) -> impl Future<Output = ()> {
+    async move {
+        let stats = server.stats[worker.index].clone();
+        stats.connects.add(1);
+        let admitted = server.admitted();
+        let opened_ms = worker.tick_ms();
+        // A connection that is gone already needs no options.
+        if crate::endpoint::connect::apply(&stream, &server.plan.socket).is_ok() {
+            let mut original = original::wanted(&server.router, &stream, server.address).map(Box::new);
+            let stream = match (&server.plan.not_http, &server.tls) {
+                (None, None) => Some(Stream::Plain(stream)),
+                // Boxed, since both are large and soon over.
+                (_, Some(tls)) => Box::pin(handshake::accept(&worker, &server, tls, stream, &pulse)).await,
+                (Some(plan), None) => Box::pin(pass_other(&worker, &server, plan, stream, peer, &pulse)).await,
+            };
+            let Some(mut stream) = stream else {
+                drop(admitted);
+                stats.count_close(worker.tick_ms() - opened_ms);
+                return;
+            };
+            stream.look();
+            let _encrypted = matches!(stream, Stream::Tls(_)).then(|| handshake::Encrypted::new(&stats));
+            let mut server = server;
+            loop {
+                // A server that was removed keeps its rules for what it still does.
+                server = worker.server(server.id).unwrap_or(server);
+                let mut connection = Connection {
                     worker: &worker,
                     server: &server,
-                    router: &router,
+                    changes: worker.changes(),
                     pulse: &pulse,
+                    stream,
                     peer,
-                    original: original::wanted(&router, &stream, server.address),
+                    original: original.take(),
+                    opened_ms,
                 };
-                Box::pin(connection.pass(&mut Stream::Plain(stream))).await;
+                if connection.run().await == Ended::Closed {
+                    break;
+                }
+                (stream, original) = (connection.stream, connection.original);
             }
-            drop(admitted);
-            stats.count_close(worker.tick_ms() - opened_ms);
-            return;
         }
-        let stream = match &server.tls {
-            None => Some(Stream::Plain(stream)),
-            // Boxed, since a handshake is large and soon over.
-            Some(tls) => Box::pin(handshake::accept(&worker, &server, tls, stream, &pulse)).await,
-        };
-        let Some(mut stream) = stream else {
-            drop(admitted);
-            stats.count_close(worker.tick_ms() - opened_ms);
-            return;
-        };
-        stream.look();
-        let _encrypted = matches!(stream, Stream::Tls(_)).then(|| handshake::Encrypted::new(&stats));
-        let mut server = server;
-        loop {
-            // A server that was removed keeps its rules for what it still does.
-            server = worker.server(server.id).unwrap_or(server);
-            let mut connection = Connection {
-                worker: &worker,
-                server: &server,
-                changes: worker.changes(),
-                pulse: &pulse,
-                stream,
-                peer,
-                original: original.take(),
-                opened_ms,
-            };
-            if connection.run().await == Ended::Closed {
-                break;
-            }
-            (stream, original) = (connection.stream, connection.original);
-        }
+        drop(admitted);
+        stats.count_close(worker.tick_ms() - opened_ms);
     }
-    drop(admitted);
-    stats.count_close(worker.tick_ms() - opened_ms);
+}
+
+/// Has a connection passed on that does not speak HTTP; gives one back that does.
+async fn pass_other(
+    worker: &Worker,
+    server: &Server,
+    plan: &NotHttpPlan,
+    stream: TcpStream,
+    peer: SocketAddr,
+    pulse: &Pulse,
+) -> Option<Stream> {
+    if !detect::is_not_http(&stream, plan.silence_ms).await {
+        return Some(Stream::Plain(stream));
+    }
+    let router = worker.labelled(&plan.router)?;
+    let connection = tcp::Connection {
+        worker,
+        server,
+        router: &router,
+        pulse,
+        peer,
+        original: original::wanted(&router, &stream, server.address),
+    };
+    connection.pass(&mut Stream::Plain(stream)).await;
+    None
 }
 
 /// A request that the server has taken; counted out also when its task is dropped.

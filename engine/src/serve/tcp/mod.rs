@@ -23,32 +23,42 @@ use exchange::TcpExchange;
 pub const PROTOCOL: &str = "io.biandou.tcp";
 
 /// Passes a connection on.
-pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, peer: SocketAddr, pulse: Rc<Pulse>) {
-    let stats = &server.stats[worker.index];
-    stats.connects.add(1);
-    let admitted = server.admitted();
-    let opened_ms = worker.tick_ms();
-    // A connection that is gone already needs no options.
-    if crate::endpoint::connect::apply(&stream, &server.plan.socket).is_ok() {
-        let connection = Connection {
-            worker: &worker,
-            server: &server,
-            router: &server.router,
-            pulse: &pulse,
-            peer,
-            original: original::wanted(&server.router, &stream, server.address),
-        };
-        let stream = match &server.tls {
-            None => Some(Stream::Plain(stream)),
-            Some(tls) => Box::pin(handshake::accept(&worker, &server, tls, stream, &pulse)).await,
-        };
-        if let Some(mut stream) = stream {
-            let _encrypted = matches!(stream, Stream::Tls(_)).then(|| handshake::Encrypted::new(stats));
-            connection.pass(&mut stream).await;
+// An async fn would hold what it is given twice, for as long as the connection lives.
+#[allow(clippy::manual_async_fn)]
+pub fn serve(
+    worker: Rc<Worker>,
+    server: Arc<Server>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    pulse: Rc<Pulse>,
+) -> impl Future<Output = ()> {
+    async move {
+        let stats = &server.stats[worker.index];
+        stats.connects.add(1);
+        let admitted = server.admitted();
+        let opened_ms = worker.tick_ms();
+        // A connection that is gone already needs no options.
+        if crate::endpoint::connect::apply(&stream, &server.plan.socket).is_ok() {
+            let connection = Connection {
+                worker: &worker,
+                server: &server,
+                router: &server.router,
+                pulse: &pulse,
+                peer,
+                original: original::wanted(&server.router, &stream, server.address),
+            };
+            let stream = match &server.tls {
+                None => Some(Stream::Plain(stream)),
+                Some(tls) => Box::pin(handshake::accept(&worker, &server, tls, stream, &pulse)).await,
+            };
+            if let Some(mut stream) = stream {
+                let _encrypted = matches!(stream, Stream::Tls(_)).then(|| handshake::Encrypted::new(stats));
+                connection.pass(&mut stream).await;
+            }
         }
+        drop(admitted);
+        stats.count_close(worker.tick_ms() - opened_ms);
     }
-    drop(admitted);
-    stats.count_close(worker.tick_ms() - opened_ms);
 }
 
 /// A connection from a caller, and the router that is to pass it on, which need not be that of the server.
