@@ -17,7 +17,7 @@ use support::{Mesh, Origin, Peer, bound, endpoints, eventually, plan};
 const CLIENT: &str = "/#/io.l5d.fs/db";
 
 fn router(identifiers: &Value) -> Value {
-    json!({"protocol": "io.biandou.tcp", "identifiers": identifiers})
+    json!({"protocol": "tcp", "identifiers": identifiers})
 }
 
 /// A router of connections, all of which go to these endpoints.

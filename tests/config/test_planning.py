@@ -14,7 +14,9 @@ HEAD = "routers:\n- protocol: http\n  servers: [{}]\n"
 
 
 def router(lines: str) -> HttpRouter:
-    return parse(HEAD + "".join(f"  {line}\n" for line in lines.splitlines())).routers[0]
+    (found,) = parse(HEAD + "".join(f"  {line}\n" for line in lines.splitlines())).routers
+    assert isinstance(found, HttpRouter)
+    return found
 
 
 def test_a_file_without_settings_gives_the_engines_defaults() -> None:

@@ -20,7 +20,7 @@ use crate::worker::Worker;
 use exchange::TcpExchange;
 
 /// What a plan calls the routers of connections.
-pub const PROTOCOL: &str = "io.biandou.tcp";
+pub const PROTOCOL: &str = "tcp";
 
 /// Passes a connection on.
 // An async fn would hold what it is given twice, for as long as the connection lives.
