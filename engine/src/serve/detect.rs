@@ -21,13 +21,22 @@ enum Seen<T> {
     Nothing,
 }
 
-/// Whether the connection begins with something else than a request of HTTP/1, or with silence.
-pub(super) async fn is_not_http(stream: &TcpStream, silence_ms: u64) -> bool {
+/// How a connection begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// With a request of HTTP/1, or what may become one.
+    Http,
+    Other,
+    Silence,
+}
+
+/// Waits for the first line, or for so long.
+pub(super) async fn beginning(stream: &TcpStream, silence_ms: u64) -> Beginning {
     match peek_until(stream, LINE_BYTES, silence_ms, begins_http).await {
-        Seen::Decided(is_http) => !is_http,
         // What begins like a request is the HTTP server's to wait for.
-        Seen::Undecided => false,
-        Seen::Nothing => true,
+        Seen::Decided(true) | Seen::Undecided => Beginning::Http,
+        Seen::Decided(false) => Beginning::Other,
+        Seen::Nothing => Beginning::Silence,
     }
 }
 

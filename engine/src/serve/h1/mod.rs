@@ -28,8 +28,9 @@ use crate::plugin::Named;
 use crate::route::{self, BoundTo, Routed};
 use crate::router::Server;
 use crate::serve::buffer::Buffer;
+use crate::serve::detect::{self, Beginning};
 use crate::serve::pulse::{Interrupt, Pulse};
-use crate::serve::{detect, handshake, original, tcp};
+use crate::serve::{handshake, original, tcp};
 use crate::stats::Counted;
 use crate::stream::Stream;
 use crate::wire::h1::{Parse, RequestHead, ResponseHead};
@@ -205,7 +206,8 @@ async fn pass_other(
     peer: SocketAddr,
     pulse: &Pulse,
 ) -> Option<Stream> {
-    if !detect::is_not_http(&stream, plan.silence_ms).await {
+    let beginning = detect::beginning(&stream, plan.silence_ms).await;
+    if beginning == Beginning::Http {
         return Some(Stream::Plain(stream));
     }
     let router = worker.labelled(&plan.router)?;
@@ -216,6 +218,12 @@ async fn pass_other(
         pulse,
         peer,
         original: original::wanted(&router, &stream, server.address),
+        // Who has been silent for so long is not waited for once more.
+        hello_ms: if beginning == Beginning::Silence {
+            0
+        } else {
+            plan.silence_ms
+        },
     };
     connection.pass(&mut Stream::Plain(stream)).await;
     None

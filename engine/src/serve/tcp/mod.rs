@@ -46,6 +46,7 @@ pub fn serve(
                 pulse: &pulse,
                 peer,
                 original: original::wanted(&server.router, &stream, server.address),
+                hello_ms: server.plan.head_timeout_ms,
             };
             let stream = match &server.tls {
                 None => Some(Stream::Plain(stream)),
@@ -71,6 +72,8 @@ pub(super) struct Connection<'a> {
     pub(super) peer: SocketAddr,
     /// Where it was on its way to before it was redirected here.
     pub(super) original: Option<SocketAddr>,
+    /// How long to wait for what TLS asks for.
+    pub(super) hello_ms: u64,
 }
 
 impl Connection<'_> {
@@ -128,7 +131,7 @@ impl Connection<'_> {
         }
         match stream {
             // Nobody waits for an answer yet: a worker that drains need not wait for it.
-            Stream::Plain(stream) => Box::pin(detect::server_name(stream, self.server.plan.head_timeout_ms)).await,
+            Stream::Plain(stream) => Box::pin(detect::server_name(stream, self.hello_ms)).await,
             Stream::Tls(_) => stream.server_name(),
         }
     }
