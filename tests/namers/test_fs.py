@@ -384,7 +384,9 @@ async def test_an_unreadable_root_keeps_what_is_known(root: FilePath, namer: FsN
     (root / "web").write_text("127.0.0.1 80")
     with Observed(addresses(namer.lookup(Path.of("web")))) as seen:
         assert at("127.0.0.1:80")(seen.now)
-        assert namer.state()["names"]["web"] == {"state": "file", "bytes": 12}
+        shown = namer.state()["names"]["web"]
+        assert (shown["state"], shown["bytes"]) == ("file", 12)
+        assert shown["origin"].keys() == {"registry", "version", "changed", "confirmed", "age", "corrections"}
     assert namer.state()["names"] == {}
     with Observed(addresses(namer.lookup(Path.of("web")))) as seen:
         assert at("127.0.0.1:80")(seen.now), "and it can be observed again"
