@@ -135,7 +135,8 @@ class Watched:
         self.followed = followed(self.registry, self.source, Memory())
         self.truth: tuple[Addresses, str] | Exception = (("a",), "1")
         self.asked = self.begun = 0
-        self.followed.reconcile(self.read, self.begin)
+        self.slack = 0.0
+        self.followed.reconcile(self)
 
     async def read(self) -> tuple[Addresses, str]:
         self.asked += 1
@@ -143,7 +144,7 @@ class Watched:
             raise self.truth
         return self.truth
 
-    def begin(self) -> None:
+    def anew(self) -> None:
         self.begun += 1
 
     async def compared(self, times: int = 3) -> None:

@@ -69,13 +69,13 @@ class ConsulNamer:
     def __init__(self, kind: ConsulNamerKind, consul: Consul) -> None:
         self.prefix = kind.full_prefix
         self._kind = kind
-        self._consul = consul
+        self.consul = consul
         self._resolver = Resolver()
         self._services: WeakValueDictionary[Name, Source[Service]] = WeakValueDictionary()
         self._addresses: WeakValueDictionary[Name, Live[Addresses]] = WeakValueDictionary()
         self._watches: dict[Name, ServiceWatch] = {}
         self._registry = kind.registry(f"consul at {consul.address}")
-        self._seats = Seats(kind.max_blocking_queries)
+        self.seats = Seats(kind.max_blocking_queries)
         self._agent: Live[Agent | None] = Source(follow=self._ask_agent)
 
     def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
@@ -108,7 +108,7 @@ class ConsulNamer:
     def source(self, client: Path) -> str:
         """Give where a client name's endpoints are."""
         names = "/".join(part.decode(errors="replace") for part in client.drop(len(self.prefix)).segments)
-        return f"consul at {self._consul.address}: {names}"
+        return f"consul at {self.consul.address}: {names}"
 
     # ── A service ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -143,36 +143,25 @@ class ConsulNamer:
             query["passing"] = "true"
         path = f"/v1/{'health' if kind.use_health_check else 'catalog'}/service/{segment(name.service)}"
         followed = Followed(self._registry, str(name), path, source, memory, _size)
-        watch = self._watches[name] = ServiceWatch(followed, self._read)
-
-        following = Renewable(
-            lambda: follow(self._consul, path, query, watch, seats=self._seats), name=f"consul {name}"
-        )
-
-        async def ask() -> tuple[Service, str]:
-            async with self._consul.beginning:
-                answer = await self._consul.get(path, query)
-            if answer.index is None or (kind.consistency_mode == "stale" and watch.newer_than(answer.index)):
-                raise ConsulError(f"consul at {self._consul.address}: {path}: an answer that says nothing of now")
-            return self._read(answer), str(answer.index)
-
-        followed.reconcile(ask, following.anew, lambda: self._seats.longest_stand)
+        watch = self._watches[name] = ServiceWatch(self, followed, path, query)
+        watch.start(f"consul {name}")
+        followed.reconcile(watch)
 
         def stop() -> None:
-            following.stop()
+            watch.stop()
             followed.close()
             if self._watches.get(name) is watch:
                 del self._watches[name]
 
         return stop
 
-    def _read(self, answer: Answer) -> Service:
+    def read(self, answer: Answer) -> Service:
         """Give the instances that may be used; raises `ConsulError`."""
         kind = self._kind
         instances = read_health(answer) if kind.use_health_check else read_catalog(answer)
         if answer.filtered and not instances:
             # None that we may see is not none.
-            raise ConsulForbidden(f"consul at {self._consul.address}: the token does not let us see the instances")
+            raise ConsulForbidden(f"consul at {self.consul.address}: the token does not let us see the instances")
         if kind.use_health_check:
             instances = [instance for instance in instances if instance.health in kind.health_statuses]
         found = [endpoint for instance in instances if (endpoint := self._endpoint(instance)) is not None]
@@ -223,10 +212,10 @@ class ConsulNamer:
 
         async def ask() -> None:
             failures = 0
-            async with self._consul.opened():
+            async with self.consul.opened():
                 while True:
                     try:
-                        agent = read_agent(await self._consul.get("/v1/agent/self", {}))
+                        agent = read_agent(await self.consul.get("/v1/agent/self", {}))
                     except ConsulError as error:
                         failures += 1
                         _log.log(logging.WARNING if failures == 1 else logging.DEBUG, "%s", error)
@@ -244,17 +233,34 @@ class ConsulNamer:
         return stop
 
 
-class ServiceWatch:
+class ServiceWatch(Renewable):
     """Tells a followed name what its blocking query comes to."""
 
-    def __init__(self, followed: Followed[Service], read: Callable[[Answer], Service]) -> None:
-        self.followed = followed
-        self._read = read
+    __slots__ = ("_namer", "_path", "_query", "followed")
 
-    def newer_than(self, index: int) -> bool:
-        """Whether more is known than what was so at an index."""
-        version = self.followed.origin.version
-        return version is not None and int(version) > index
+    def __init__(self, namer: ConsulNamer, followed: Followed[Service], path: str, query: dict[str, str]) -> None:
+        self.followed = followed
+        self._namer = namer
+        self._path = path
+        self._query = query
+
+    async def watch(self) -> None:
+        """Ask for ever."""
+        await follow(self._namer.consul, self._path, self._query, self, seats=self._namer.seats)
+
+    @property
+    def slack(self) -> float:
+        """How many seconds it may take until a query that has no seat is asked again."""
+        return self._namer.seats.longest_stand
+
+    async def read(self) -> tuple[Service, str]:
+        """Ask without waiting for a change; raises `ConsulError`, also for what a server says that is behind."""
+        consul, known = self._namer.consul, self.followed.origin.version
+        async with consul.beginning:
+            answer = await consul.get(self._path, self._query)
+        if answer.index is None or ("stale" in self._query and known is not None and answer.index < int(known)):
+            raise ConsulError(f"consul at {consul.address}: {self._path}: an answer that says nothing of now")
+        return self._namer.read(answer), str(answer.index)
 
     @property
     def useful(self) -> bool:
@@ -266,7 +272,7 @@ class ServiceWatch:
         """Take in what Consul says."""
         index = str(answer.index)
         # Another state under the same index is one that the query has not told of when it came.
-        self.followed.tell(self._read(answer), index, corrected=index == self.followed.origin.version)
+        self.followed.tell(self._namer.read(answer), index, corrected=index == self.followed.origin.version)
 
     def confirmed(self) -> None:
         """Note that what is known still holds."""

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sized
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Callable, Sized
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from biandou.dtab.bound import AddressSet, Negative, Origin, shown_time
 from biandou.live import Ok, Source
 from biandou.namers.reconciling import Reconciler
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 LOG_NAMES: Final = 5
 """Of so many names that fail at one time each is logged as a warning."""
@@ -37,7 +38,7 @@ class Registry:
     """A registry, as its names see it: `name` is what to call it (`consul at 127.0.0.1:8500`).
 
     A set that collapses is held for `hold_seconds`; what is known of each name is compared with the registry about
-    every `reconcile_seconds`, if the namer says how (`Followed.reconcile`). Of both 0 is never.
+    every `reconcile_seconds`, if the namer has a plain read for that (`Followed.reconcile`). Of both 0 is never.
     """
 
     def __init__(self, name: str, *, hold_seconds: float = 0.0, reconcile_seconds: float = 0.0) -> None:
@@ -46,6 +47,20 @@ class Registry:
         """The names that cannot be followed now."""
         self.hold_seconds = hold_seconds
         self.reconciler = Reconciler(reconcile_seconds)
+
+
+class Checkable(Protocol[T_co]):
+    """A watch whose registry can also be read without it, to see whether it has missed something."""
+
+    @property
+    def slack(self) -> float:
+        """How many seconds more than `PATIENCE_SECONDS` the watch may take to tell what has changed."""
+
+    async def read(self) -> tuple[T_co, str | None]:
+        """Give value and version as the registry says them when it is asked plainly; may raise anything."""
+
+    def anew(self) -> None:
+        """Begin the watch anew, which has missed something."""
 
 
 class Memory(Generic[T]):
@@ -78,19 +93,17 @@ class Followed(Generic[T]):
     """
 
     __slots__ = (
-        "_anew",
         "_began",
         "_held",
         "_memory",
         "_name",
-        "_read",
         "_registry",
         "_release",
         "_request",
         "_size",
-        "_slack",
         "_source",
         "_turn",
+        "_watch",
         "origin",
     )
 
@@ -115,9 +128,7 @@ class Followed(Generic[T]):
         self._turn = 0
         self._held: Ok[T] | None = None
         self._release: asyncio.TimerHandle | None = None
-        self._read: Callable[[], Awaitable[tuple[T, str | None]]] | None = None
-        self._anew: Callable[[], None] | None = None
-        self._slack: Callable[[], float] | None = None
+        self._watch: Checkable[T] | None = None
         # What was known long ago may not be told as if it were known now.
         source.forget()
 
@@ -180,8 +191,8 @@ class Followed(Generic[T]):
         """Forget that the name failed, now that nobody asks for it."""
         self._registry.failing.discard(self._name)
         self._registry.reconciler.remove(self)
-        # They know us: without this nobody but the collector would let us go.
-        self._read = self._anew = self._slack = None
+        # It knows us: without this nobody but the collector would let us go.
+        self._watch = None
         self._let_go()
 
     def state(self, shown: Callable[[T], Any], asking: str = "watch") -> dict[str, Any]:
@@ -211,18 +222,9 @@ class Followed(Generic[T]):
 
     # ── Reconciliation ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def reconcile(
-        self,
-        read: Callable[[], Awaitable[tuple[T, str | None]]],
-        anew: Callable[[], None],
-        slack: Callable[[], float] | None = None,
-    ) -> None:
-        """Have what is known compared with what a plain `read` of the registry gives, value and version, now and then.
-
-        `read` may raise anything. `anew` begins the watch anew, which has missed something if it is called. `slack`
-        gives how many seconds more than `PATIENCE_SECONDS` the watch may take to tell what has changed.
-        """
-        self._read, self._anew, self._slack = read, anew, slack
+    def reconcile(self, watch: Checkable[T]) -> None:
+        """Have what is known compared with what a plain read of the registry gives, now and then."""
+        self._watch = watch
         self._registry.reconciler.add(self)
 
     @property
@@ -233,13 +235,13 @@ class Followed(Generic[T]):
     @property
     def patience(self) -> float:
         """How many seconds the watch may take to tell what has changed."""
-        return PATIENCE_SECONDS + (0.0 if self._slack is None else self._slack())
+        return PATIENCE_SECONDS + (0.0 if self._watch is None else self._watch.slack)
 
     async def ask(self) -> tuple[T, str | None]:
-        """Ask the registry afresh; raises what `read` raises."""
-        if self._read is None:
-            raise RuntimeError(f"{self._name}: nobody has said how to read it")
-        return await self._read()
+        """Ask the registry afresh; raises whatever the reading raises."""
+        if self._watch is None:
+            raise RuntimeError(f"{self._name} is followed no longer")
+        return await self._watch.read()
 
     def holds(self, truth: tuple[T, str | None]) -> bool:
         """Whether the registry says what is known, which confirms it."""
@@ -252,8 +254,8 @@ class Followed(Generic[T]):
     def mend(self, truth: tuple[T, str | None]) -> None:
         """Take in what the watch had missed, and watch anew."""
         self.tell(*truth, corrected=True)
-        if self._anew is not None:
-            self._anew()
+        if self._watch is not None:
+            self._watch.anew()
 
     # ── Holding ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

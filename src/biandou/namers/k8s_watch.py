@@ -81,20 +81,12 @@ class Objects(Generic[T]):
         if name.label is not None:
             query["labelSelector"] = name.label
         followed = Followed(self._registry, f"{self._resource} {name}", path, source, memory, _size)
-        watch = self._watches[name] = ObjectWatch(name.name, self._read, followed)
-
-        following = Renewable(lambda: follow(self._kubernetes, path, query, watch), name=f"kubernetes {name}")
-
-        async def ask() -> tuple[T | None, str]:
-            async with self._kubernetes.beginning:
-                objects, version = read_list(await self._kubernetes.get(path, query))
-            found = objects.get(name.name)
-            return (None if found is None else self._read(found)), str(version)
-
-        followed.reconcile(ask, following.anew)
+        watch = self._watches[name] = ObjectWatch(self._kubernetes, name.name, self._read, followed, (path, query))
+        watch.start(f"kubernetes {name}")
+        followed.reconcile(watch)
 
         def stop() -> None:
-            following.stop()
+            watch.stop()
             followed.close()
             if self._watches.get(name) is watch:
                 del self._watches[name]
@@ -102,25 +94,46 @@ class Objects(Generic[T]):
         return stop
 
 
-class ObjectWatch(Generic[T]):
-    """Tells a followed name what the watch of one object comes to; `name` is the object's."""
+class ObjectWatch(Renewable, Generic[T]):
+    """Tells a followed name what the watch of one object comes to; `name` is the object's, `asked` path and query."""
 
-    def __init__(self, name: str, read: Callable[[Json], T], followed: Followed[T | None]) -> None:
+    __slots__ = ("_asked", "_kubernetes", "_object", "_reader", "_version", "followed")
+
+    def __init__(
+        self,
+        kubernetes: Kubernetes,
+        name: str,
+        read: Callable[[Json], T],
+        followed: Followed[T | None],
+        asked: tuple[str, dict[str, str]],
+    ) -> None:
         self.followed = followed
-        self._name = name
-        self._read = read
+        self._kubernetes = kubernetes
+        self._object = name
+        self._reader = read
+        self._asked = asked
         self._version = 0
+
+    async def watch(self) -> None:
+        """List and watch for ever."""
+        await follow(self._kubernetes, *self._asked, self)
+
+    async def read(self) -> tuple[T | None, str]:
+        """List without watching; raises `KubernetesError`."""
+        async with self._kubernetes.beginning:
+            objects, version = read_list(await self._kubernetes.get(*self._asked))
+        return self._value(objects.get(self._object)), str(version)
 
     def listed(self, objects: Mapping[str, Json], version: int) -> None:
         """Take in what is there now; raises `KubernetesError` if it can't be read."""
-        found = objects.get(self._name)
+        found = objects.get(self._object)
         # The watch has told of later versions than this object's: if not of this, it has missed it.
         told = found is not None and version_of(found) <= self._version <= version
         self._tell(found, version, corrected=told)
 
     def changed(self, name: str, found: Json | None, version: int) -> None:
         """Take in a change; raises `KubernetesError` if it can't be read."""
-        if name == self._name:
+        if name == self._object:
             self._tell(found, version, corrected=False)
 
     def confirmed(self) -> None:
@@ -132,9 +145,12 @@ class ObjectWatch(Generic[T]):
         self.followed.fail(error)
 
     def _tell(self, found: Json | None, version: int, *, corrected: bool) -> None:
-        value = None if found is None else self._read(found)
+        value = self._value(found)
         self._version = version
         self.followed.tell(value, str(version), corrected=corrected)
+
+    def _value(self, found: Json | None) -> T | None:
+        return None if found is None else self._reader(found)
 
 
 def _size(value: object) -> int | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 MAX_SUSPECTS: Final = 32
@@ -19,24 +18,35 @@ _log = logging.getLogger(__name__)
 
 
 class Renewable:
-    """A watch that runs until `stop`, and that can be begun anew; `begin` gives one."""
+    """A watch that runs from `start` until `stop`, and that can be begun anew."""
 
-    def __init__(self, begin: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
-        self._begin = begin
+    __slots__ = ("_name", "_running")
+
+    def start(self, name: str) -> None:
+        """Begin to watch, in a task of this name."""
         self._name = name
-        self._running = self._run()
+        self._running = asyncio.get_running_loop().create_task(self.watch(), name=name)
+
+    async def watch(self) -> None:
+        """Watch for ever."""
+        raise NotImplementedError
+
+    @property
+    def slack(self) -> float:
+        """How many seconds more than usual it may take until the watch tells of a change."""
+        return 0.0
 
     def anew(self) -> None:
         """End the watch and begin another."""
-        self._running.cancel()
-        self._running = self._run()
+        self.stop()
+        self.start(self._name)
 
     def stop(self) -> None:
         """End the watch."""
-        self._running.cancel()
-
-    def _run(self) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(self._begin(), name=self._name)
+        # Not kept: what ends a task knows its frames, and those know us.
+        running = self._running
+        del self._running
+        running.cancel()
 
 
 class Subject(Protocol):
