@@ -189,10 +189,11 @@ class File(Live[bytes]):
         else:
             origin = self.origin
             origin.confirmed_at = time.time()
+            origin.version = shown_time(written)
             if self._state != Ok(contents):
                 origin.changed_at = origin.confirmed_at
-            origin.version = shown_time(written)
-            origin.error = origin.error_at = None
+                # What is wrong with the same contents is still wrong.
+                origin.error = origin.error_at = None
             self._publish(Ok(contents))
 
     def differs(self) -> bool:

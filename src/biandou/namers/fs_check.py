@@ -63,4 +63,4 @@ class DirectoryCheck:
 
 def _known(entry: Entry) -> object:
     known = entry.known
-    return known.sample() if isinstance(known, File) else known
+    return known.sample() if isinstance(known, File) and known.observed else known
