@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Final
 
 from biandou.clients.files import SETTLE_SECONDS, Directory, Entry, File
@@ -16,17 +17,17 @@ AT_ONCE: Final = 50
 
 _log = logging.getLogger(__name__)
 
-Differing = dict[Entry, object]
+Differing = dict[Entry, tuple[object, float]]
+"""What is known of each name that differs, and since when it was seen to."""
 
 
 class DirectoryCheck:
-    """All names of a directory as one subject of a reconciliation: what is found twice has not been told."""
+    """All names of a directory as one subject of a reconciliation: what differs for long has not been told."""
 
     turn: int | None = 1
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
-        self._before: Differing = {}
         self._found: Differing = {}
 
     @property
@@ -35,14 +36,16 @@ class DirectoryCheck:
         return PATIENCE_SECONDS
 
     async def ask(self) -> Differing:
-        """Give what differs, and what is known of it."""
+        """Give what differs."""
         found: Differing = {}
         for count, entry in enumerate(self._directory.followed(), 1):
             if count % AT_ONCE == 0:
                 await asyncio.sleep(0)
             if entry.differs():
-                found[entry] = _known(entry)
-        self._before, self._found = self._found, found
+                known = _known(entry)
+                former, since = self._found.get(entry, (None, 0.0))
+                found[entry] = known, since if former == known else time.monotonic()
+        self._found = found
         return found
 
     def holds(self, truth: Differing) -> bool:
@@ -50,9 +53,9 @@ class DirectoryCheck:
         return not truth
 
     def mend(self, truth: Differing) -> None:
-        """Read what has differed twice from the same."""
-        for entry, known in truth.items():
-            if entry not in self._before or self._before[entry] != known:
+        """Read what has differed from the same for long enough."""
+        for entry, (_, since) in truth.items():
+            if time.monotonic() - since < PATIENCE_SECONDS:
                 continue
             where = f"{entry.directory.path}: {entry.name}"
             _log.warning("%s: what was known was not so any more, and inotify had not told", where)
