@@ -43,8 +43,8 @@ class DirectoryCheck:
                 await asyncio.sleep(0)
             if entry.differs():
                 known = _known(entry)
-                former, since = self._found.get(entry, (None, 0.0))
-                found[entry] = known, since if former == known else time.monotonic()
+                former = self._found.get(entry)
+                found[entry] = former if former is not None and former[0] == known else (known, time.monotonic())
         self._found = found
         return found
 
