@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from biandou.clients.consul import Answer, Consul, ConsulError, ConsulForbidden, segment
 from biandou.clients.consul_access import reading
-from biandou.clients.consul_catalog import Agent, Instance, read_agent, read_catalog, read_health
+from biandou.clients.consul_catalog import Agent, Changes, Instance, read_agent
 from biandou.clients.consul_watch import RETRY, Seats, follow
 from biandou.clients.dns import Resolver, ip_literal
 from biandou.dtab import NEG, Leaf, NameTree, Path
@@ -26,6 +26,9 @@ from biandou.namers.reconciling import Renewable
 
 if TYPE_CHECKING:
     from biandou.namers.consul import ConsulNamerKind
+
+Read = tuple[Instance, "Endpoint | None"]
+"""An instance, and the endpoint that it is if it may be used."""
 
 LOCAL: Final = ".local"
 """Stands for the agent's own datacentre."""
@@ -48,11 +51,12 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An instance that may be used; the host may be a name."""
+    """An instance that may be used; the host may be a name, and then there is no address."""
 
     host: str
     port: int
     meta: dict[str, Any]
+    address: Address | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +159,22 @@ class ConsulNamer:
 
         return stop
 
-    def read(self, answer: Answer) -> Service:
+    def changes(self) -> Changes[Read]:
+        """Give what reads the answers about one service."""
+        return Changes(lambda instance: (instance, self._endpoint(instance)), health=self._kind.use_health_check)
+
+    def read(self, answer: Answer, changes: Changes[Read]) -> Service:
         """Give the instances that may be used; raises `ConsulError`."""
         kind = self._kind
-        instances = read_health(answer) if kind.use_health_check else read_catalog(answer)
+        instances = changes.read(answer)
         if answer.filtered and not instances:
             # None that we may see is not none.
             raise ConsulForbidden(f"consul at {self.consul.address}: the token does not let us see the instances")
         if kind.use_health_check:
-            instances = [instance for instance in instances if instance.health in kind.health_statuses]
-        found = [endpoint for instance in instances if (endpoint := self._endpoint(instance)) is not None]
+            instances = [read for read in instances if read[0].health in kind.health_statuses]
+        found = [endpoint for _, endpoint in instances if endpoint is not None]
         found.sort(key=lambda endpoint: (endpoint.host, endpoint.port))
-        meta = dict(instances[0].meta) if kind.transfer_metadata and instances else None
+        meta = dict(instances[0][0].meta) if kind.transfer_metadata and instances else None
         return Service(tuple(found), meta)
 
     def _endpoint(self, instance: Instance) -> Endpoint | None:
@@ -176,18 +184,18 @@ class ConsulNamer:
             return None
         weights = [entry.weight for entry in self._kind.weights if entry.tag in instance.tags]
         meta: dict[str, Any] = dict(instance.node_meta) if self._kind.transfer_metadata else {}
-        return Endpoint(host, instance.port, {**meta, WEIGHT: float(max(weights, default=1.0))})
+        meta[WEIGHT] = float(max(weights, default=1.0))
+        literal = ip_literal(host)
+        address = None if literal is None else Address(literal, instance.port, meta)
+        return Endpoint(host, instance.port, meta, address)
 
     # ── Addresses ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _resolve(self, service: Service, origin: Origin | None) -> Live[Addresses]:
-        literals = {endpoint.host: ip_literal(endpoint.host) for endpoint in service.endpoints}
-        names = [host for host, literal in literals.items() if literal is None]
-        known: dict[str, tuple[str, ...]] = {
-            host: (literal,) for host, literal in literals.items() if literal is not None
-        }
+        names = [*dict.fromkeys(endpoint.host for endpoint in service.endpoints if endpoint.address is None)]
         if not names:
-            return Live.ok(_addresses(service, known, origin))
+            return Live.ok(_addresses(service, {}, origin))
+        literals = any(endpoint.address is not None for endpoint in service.endpoints)
         hosts = Live.join([self._resolver.addresses(name) for name in names])
 
         def merge(states: tuple[State[tuple[str, ...] | None], ...]) -> Live[Addresses]:
@@ -197,9 +205,9 @@ class ConsulNamer:
                 for name, state in zip(names, states, strict=True)
                 if isinstance(state, Ok) and state.value is not None
             }
-            if not known and not found and any(isinstance(state, Pending) for state in states):
+            if not literals and not found and any(isinstance(state, Pending) for state in states):
                 return Live()
-            return Live.ok(_addresses(service, {**known, **found}, origin))
+            return Live.ok(_addresses(service, found, origin))
 
         return hosts.flat_map(merge)
 
@@ -236,11 +244,12 @@ class ConsulNamer:
 class ServiceWatch(Renewable):
     """Tells a followed name what its blocking query comes to."""
 
-    __slots__ = ("_namer", "_path", "_query", "followed")
+    __slots__ = ("_changes", "_namer", "_path", "_query", "followed")
 
     def __init__(self, namer: ConsulNamer, followed: Followed[Service], path: str, query: dict[str, str]) -> None:
         self.followed = followed
         self._namer = namer
+        self._changes = namer.changes()
         self._path = path
         self._query = query
 
@@ -260,7 +269,7 @@ class ServiceWatch(Renewable):
             answer = await consul.get(self._path, self._query)
         if answer.index is None or ("stale" in self._query and known is not None and answer.index < int(known)):
             raise ConsulError(f"consul at {consul.address}: {self._path}: an answer that says nothing of now")
-        return self._namer.read(answer), str(answer.index)
+        return self._namer.read(answer, self._changes), str(answer.index)
 
     @property
     def useful(self) -> bool:
@@ -272,7 +281,9 @@ class ServiceWatch(Renewable):
         """Take in what Consul says."""
         index = str(answer.index)
         # Another state under the same index is one that the query has not told of when it came.
-        self.followed.tell(self._namer.read(answer), index, corrected=index == self.followed.origin.version)
+        self.followed.tell(
+            self._namer.read(answer, self._changes), index, corrected=index == self.followed.origin.version
+        )
 
     def confirmed(self) -> None:
         """Note that what is known still holds."""
@@ -296,11 +307,12 @@ def _with_authority(addresses: Live[Addresses], authority: str) -> Live[Addresse
 def _addresses(service: Service, hosts: dict[str, tuple[str, ...]], origin: Origin | None) -> Addresses:
     if not service.endpoints:
         return Negative()
-    found = (
-        Address(literal, endpoint.port, endpoint.meta)
-        for endpoint in service.endpoints
-        for literal in hosts.get(endpoint.host, ())
-    )
+    found: list[Address] = []
+    for endpoint in service.endpoints:
+        if endpoint.address is not None:
+            found.append(endpoint.address)
+        else:
+            found += [Address(literal, endpoint.port, endpoint.meta) for literal in hosts.get(endpoint.host, ())]
     return AddressSet(tuple(dict.fromkeys(found)), service.meta or {}, origin)
 
 
