@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from biandou.dtab import Alt, Leaf, NameTree, Path, Union
@@ -88,7 +89,7 @@ def keep(wanted: Callable[[str], bool]) -> Callable[[AddressSet], Addresses]:
 
     def change(found: AddressSet) -> Addresses:
         kept = tuple(address for address in found.addresses if wanted(address.host))
-        return AddressSet(kept, found.meta) if kept else Negative()
+        return replace(found, addresses=kept) if kept else Negative()
 
     return change
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from msgspec import Meta
@@ -28,4 +29,4 @@ class PortTransformerKind(TransformerKind, frozen=True, kw_only=True, tag="io.l5
     def _move(self, found: AddressSet) -> AddressSet:
         # Two instances on one host lead to the same linker: they are one address then.
         moved = dict.fromkeys(Address(address.host, self.port, address.meta) for address in found.addresses)
-        return AddressSet(tuple(moved), found.meta)
+        return replace(found, addresses=tuple(moved))
