@@ -14,6 +14,7 @@ from biandou.balancers import ApertureBalancer, EwmaBalancer, HeapBalancer, P2cB
 from biandou.identifiers import connection, http
 from biandou.interpreters.consul import ConsulInterpreterKind
 from biandou.interpreters.fs import FsInterpreterKind
+from biandou.interpreters.k8s_config_map import ConfigMapInterpreterKind
 from biandou.interpreters.local import DefaultInterpreterKind
 from biandou.interpreters.mesh import MeshInterpreterKind
 from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
@@ -50,6 +51,8 @@ from biandou.stores.sqlite import SqliteStoreKind
 from biandou.stores.zk import ZkStoreKind
 from biandou.telemeters.prometheus import PrometheusTelemeter
 from biandou.transformers.const import ConstTransformerKind
+from biandou.transformers.k8s_daemonset import DaemonSetTransformerKind
+from biandou.transformers.k8s_localnode import LocalNodeTransformerKind
 from biandou.transformers.localhost import LocalhostTransformerKind
 from biandou.transformers.port import PortTransformerKind
 from biandou.transformers.replace import ReplaceTransformerKind
@@ -86,12 +89,12 @@ INTERPRETERS: Final[Register[Any]] = PluggableRegister(
         DefaultInterpreterKind,
         ConsulInterpreterKind,
         FsInterpreterKind,
+        ConfigMapInterpreterKind,
         NamerdHttpInterpreterKind,
         MeshInterpreterKind,
     ),
     planned=(
         "io.l5d.namerd",
-        "io.l5d.k8s.configMap",
         "io.l5d.k8s.istio",
     ),
 )
@@ -121,14 +124,12 @@ TRANSFORMERS: Final[Register[Any]] = PluggableRegister(
     "transformers",
     (
         ConstTransformerKind,
+        DaemonSetTransformerKind,
+        LocalNodeTransformerKind,
         LocalhostTransformerKind,
         PortTransformerKind,
         ReplaceTransformerKind,
         SpecificHostTransformerKind,
-    ),
-    planned=(
-        "io.l5d.k8s.daemonset",
-        "io.l5d.k8s.localnode",
     ),
 )
 
