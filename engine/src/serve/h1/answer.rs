@@ -200,7 +200,7 @@ impl Answer<'_> {
             // What another router told of its inside stays inside (reference/linker.md §5.7).
             (body, framing, reusable) = (Body::None, Framing::Exact(0), false);
         }
-        let leaving = self.waits.pulse.is_draining();
+        let leaving = self.waits.worker.is_draining() || self.waits.pulse.is_draining();
         let keep_alive = self.caller_stays && !leaving && self.uploaded.get() && framing != Framing::UntilClose;
         self.back.clear();
         response::push_head(

@@ -447,7 +447,8 @@ impl Connection<'_> {
         if let Some(bound_to) = bound_to {
             bound_to.finish(latency_us, counted);
         }
-        if next == Next::Request && self.is_draining() {
+        // Who was told, just before the process began to stop, that the connection stays may be sending the next request.
+        if next == Next::Request && self.pulse.is_draining() {
             return Next::Close;
         }
         next
