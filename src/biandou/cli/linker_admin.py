@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from biandou.admin.sources import AdminSources, State
 from biandou.config.admin import Admin
+from biandou.config.router import HttpRouter
 from biandou.config.server import SocketOptions
 from biandou.dtab import Dtab, Path
 from biandou.dtab.explain import Delegation
@@ -152,7 +153,11 @@ class LinkerAdmin:
         self, method: str, uri: str, headers: tuple[tuple[str, str], ...], version: str
     ) -> dict[str, dict[str, str]]:
         request = Request(method, uri, headers, version)
-        return {router.name: identification(router.identifier, router.dst_prefix, request) for router in self._routers}
+        return {
+            router.name: identification(router.identifier, router.dst_prefix, request)
+            for router in self._routers
+            if isinstance(router, HttpRouter)
+        }
 
 
 class Following:

@@ -13,6 +13,9 @@ from biandou.live import Live
 WEIGHT = "endpoint_addr_weight"
 """The metadata key of an address's weight, a float (reference/naming.md §0.4)."""
 
+NODE = "nodeName"
+"""The metadata key of the node of Kubernetes that an endpoint runs on."""
+
 AUTHORITY = "authority"
 """The metadata key of a whole set: the `Host` that its endpoints want to be asked for."""
 

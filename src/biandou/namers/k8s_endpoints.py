@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from biandou.clients.kubernetes import Kubernetes
 from biandou.clients.kubernetes_objects import Endpoints, Service, ServicePort, read_endpoints, read_service
 from biandou.dtab import NEG, Leaf, NameTree, Path
-from biandou.dtab.bound import Address, Addresses, AddressSet, Bound, Negative, Origin
+from biandou.dtab.bound import NODE, Address, Addresses, AddressSet, Bound, Negative, Origin
 from biandou.live import Live
 from biandou.namers.k8s_watch import Name, Objects, name_in
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from biandou.namers.k8s import KubernetesNamerKind
 
 Tree = NameTree[Path | Bound]
-
-NODE: Final = "nodeName"
-"""The metadata key of the node that a pod runs on (reference/naming.md §1.5)."""
 
 _NEGATIVE: Final[Live[Tree]] = Live.ok(NEG)
 _GONE: Final[Live[Addresses]] = Live.ok(Negative())

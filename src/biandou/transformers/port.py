@@ -9,7 +9,13 @@ from msgspec import Meta
 
 from biandou.dtab import Path
 from biandou.dtab.bound import Address, AddressSet
-from biandou.transformers.interface import AddressTransformer, Interpret, Transformer, TransformerKind
+from biandou.transformers.interface import (
+    DELEGATING_NAME,
+    AddressTransformer,
+    Interpret,
+    Transformer,
+    TransformerKind,
+)
 
 
 class PortTransformerKind(TransformerKind, frozen=True, kw_only=True, tag="io.l5d.port"):
@@ -24,7 +30,7 @@ class PortTransformerKind(TransformerKind, frozen=True, kw_only=True, tag="io.l5
 
     def transformer(self, interpret: Interpret) -> Transformer:
         """Make the transformer."""
-        return AddressTransformer(self.full_prefix, "DelegatingNameTreeTransformer$", self._move)
+        return AddressTransformer(self.full_prefix, DELEGATING_NAME, self._move)
 
     def _move(self, found: AddressSet) -> AddressSet:
         # Two instances on one host lead to the same linker: they are one address then.
