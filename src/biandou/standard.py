@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from biandou.balancers import ApertureBalancer, EwmaBalancer, HeapBalancer, P2cBalancer, RoundRobinBalancer
-from biandou.identifiers import http
+from biandou.identifiers import connection, http
 from biandou.interpreters.consul import ConsulInterpreterKind
 from biandou.interpreters.fs import FsInterpreterKind
 from biandou.interpreters.k8s_config_map import ConfigMapInterpreterKind
@@ -67,6 +67,7 @@ IDENTIFIERS: Final[Register[Any]] = PluggableRegister(
         http.MethodAndHostIdentifier,
         http.PathIdentifier,
         http.StaticIdentifier,
+        connection.OriginalDstIdentifier,
     ),
     planned=(
         "io.l5d.header.path",
@@ -74,6 +75,11 @@ IDENTIFIERS: Final[Register[Any]] = PluggableRegister(
         "io.l5d.k8s.istio",
         "io.l5d.k8s.istio-ingress",
     ),
+)
+
+CONNECTION_IDENTIFIERS: Final[Register[Any]] = Register(
+    "connection identifiers",
+    (connection.OriginalDstIdentifier, connection.SniIdentifier, http.StaticIdentifier),
 )
 
 FILTERS: Final[Register[Any]] = PluggableRegister("filters")
@@ -214,6 +220,7 @@ ROOMS: Final[Mapping[str, Register[Any]]] = {
     register.room: register
     for register in (
         IDENTIFIERS,
+        CONNECTION_IDENTIFIERS,
         FILTERS,
         INTERPRETERS,
         NAMERS,
