@@ -1,8 +1,7 @@
 """A small HTTP service of the demonstration: says who it is. `python -m biandou.demo.service web v1 web-v1-a`.
 
-With a fourth word, `failing`, it says so with status 500; a fifth is the address
-to serve on. Prints the port that it listens on, then serves until it is
-ended or its standard input is closed: so it never outlives the demonstration that started it.
+With a fourth word, `failing`, it says so with status 500; a fifth is the address to serve on. Prints the port that it
+listens on, then serves until it is ended or its standard input is closed: so it never outlives the demonstration.
 """
 
 from __future__ import annotations
