@@ -50,9 +50,15 @@ def name_in(namespace: str, name: str, key: str | None, value: str) -> Name | No
 class Objects(Generic[T]):
     """All objects of one kind that somebody asks for; `None` stands for one that is not there."""
 
-    def __init__(self, kubernetes: Kubernetes, registry: Registry, resource: str, read: Callable[[Json], T]) -> None:
+    def __init__(
+        self,
+        kubernetes: Kubernetes,
+        resource: str,
+        read: Callable[[Json], T],
+        registry: Registry | None = None,
+    ) -> None:
         self._kubernetes = kubernetes
-        self._registry = registry
+        self._registry = registry or Registry(f"kubernetes at {kubernetes.address}")
         self._resource = resource
         self._read = read
         self._known: WeakValueDictionary[Name, Source[T | None]] = WeakValueDictionary()
