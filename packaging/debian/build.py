@@ -51,6 +51,8 @@ biandou: bogus-mail-host-in-debian-changelog
 biandou: initial-upload-closes-no-bugs
 # `biandou --help` and the pages in /usr/share/doc/biandou.
 biandou: no-manual-page
+# The virtual environment's.
+biandou: unusual-interpreter
 """
 
 DEBIAN_CHANGES: Final = """\

@@ -7,13 +7,20 @@ import os
 import re
 import signal
 import sys
+from pathlib import Path
+
+import yaml
+
+from biandou.demo.hosts_scene import LINKER
+from tests.mesh.hosts import apart
 
 
-async def start_demo(*arguments: str) -> asyncio.subprocess.Process:
+async def start_demo(*arguments: str, **variables: str) -> asyncio.subprocess.Process:
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "COLUMNS": "200",
+        **variables,
     }
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -82,3 +89,64 @@ async def test_an_interrupted_demo_ends_all_its_processes() -> None:
         await demo.communicate()
     assert demo.returncode == 0, "to end it is what Ctrl-C is for"
     assert [pid for pid in children if os.path.exists(f"/proc/{pid}")] == []
+
+
+async def test_hosts_show_a_host_that_is_lost_and_comes_back_and_no_request_fails() -> None:
+    with apart("a"):
+        pass
+    demo = await start_demo("--hosts", "--seconds", "10")
+    async with asyncio.timeout(100):
+        output = (await demo.communicate())[0].decode()
+    assert demo.returncode == 0, output
+    found = re.search(r"(\d+) requests, (\d+) failed", output)
+    assert found is not None, output
+    assert int(found[1]) > 500
+    assert int(found[2]) == 0
+    rows = {
+        title: [int(share) for share in re.findall(r"(\d+)%", line)]
+        for line in output.splitlines()
+        for title in ("a linker on each", "host b is lost", "host b is back")
+        if line.startswith(title) and "%" in line
+    }
+    assert min(rows["a linker on each"]) > 3, "both instances on b, and both on c"
+    # What was under way when it was lost may have been answered by it.
+    assert sum(rows["host b is lost"][:2]) <= 5
+    assert sum(rows["host b is lost"][2:]) >= 95
+
+
+async def test_an_interrupted_demo_of_hosts_leaves_nothing_behind() -> None:
+    with apart("a"):
+        pass
+    demo = await start_demo("--hosts", "--forever")
+    lines: list[str] = []
+    try:
+        assert demo.stdout is not None
+        async with asyncio.timeout(60):
+            while not lines or not lines[-1].startswith("1. "):
+                lines.append((await demo.stdout.readline()).decode())
+        made = set(re.findall(r"network namespace (\S+)", "".join(lines)))
+        assert len(made) == 3
+        assert all(Path("/run/netns", namespace).exists() for namespace in made)
+        children = children_of(demo.pid)
+        assert len(children) == 7, "four services and three linkers"
+    finally:
+        demo.send_signal(signal.SIGINT)
+        async with asyncio.timeout(30):
+            await demo.communicate()
+    assert [pid for pid in children if os.path.exists(f"/proc/{pid}")] == []
+    assert [one.name for one in Path("/run/netns").glob(f"biandou-{demo.pid}-*")] == []
+
+
+async def test_where_there_can_be_no_hosts_it_says_why() -> None:
+    demo = await start_demo("--hosts", PATH="/nowhere")
+    async with asyncio.timeout(30):
+        output = (await demo.communicate())[0].decode()
+    assert demo.returncode == 1
+    reason = "network namespaces need root" if os.geteuid() else "of the package iproute2, which is not installed"
+    assert "the demonstration could not start: network namespaces" in output
+    assert reason in output
+
+
+def test_every_host_of_it_has_the_linker_of_the_example() -> None:
+    text = (Path(__file__).parents[2] / "examples" / "linker-to-linker" / "linker.yaml").read_text()
+    assert yaml.safe_load(LINKER.format(directory="")) == yaml.safe_load(text.replace("disco", "/discovery"))

@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 
 from biandou.demo.children import ChildFailed
+from biandou.demo.hosts import HostsRefused
+from biandou.demo.hosts_story import hosts_next, hosts_stage, tell
 from biandou.demo.story import CANARY_SECONDS, PHASES, Stage, stage
 from biandou.demo.view import View, open_view, summary, what_next
 
@@ -26,26 +28,29 @@ def demo(
         float, typer.Option(min=5, max=86_400, help="About how long the story takes.")
     ] = DEFAULT_SECONDS,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines instead of the live view.")] = False,
+    hosts: Annotated[
+        bool,
+        typer.Option("--hosts", help="Three hosts with a linker each, in network namespaces instead (needs root)."),
+    ] = False,
 ) -> None:
     """Show a mesh at work: namerd, two linkers, an instance that dies, a bad version and a good one.
 
     Everything runs on 127.0.0.1 and ends with the command. The exit status is 0 when no request failed, the canary of
-    the bad version was rolled back and that of the good one promoted.
+    the bad version was rolled back and that of the good one promoted. With --hosts there are three hosts, one of
+    which is lost and comes back.
     """
-    console = Console(soft_wrap=True) if plain else Console()
+    console = Console(soft_wrap=True) if plain or hosts else Console()
     try:
-        code = asyncio.run(_run(console, forever=forever, seconds=seconds, plain=plain))
-    except ChildFailed as failure:
+        running = _run_hosts(console, forever, seconds) if hosts else _run(console, forever, seconds, plain)
+        code = asyncio.run(running)
+    except (ChildFailed, HostsRefused) as failure:
         console.print(f"the demonstration could not start: {failure}", style="bold red", markup=False)
         code = FAILED
     raise typer.Exit(code)
 
 
-async def _run(console: Console, *, forever: bool, seconds: float, plain: bool) -> int:
-    loop = asyncio.get_running_loop()
-    interrupted = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupted.set)
+async def _run(console: Console, forever: bool, seconds: float, plain: bool) -> int:
+    interrupted = _interruption()
     console.print("starting five services, namerd and two linkers on 127.0.0.1 …")
     async with stage(seconds) as running:
         console.print(what_next(running, running=True))
@@ -65,6 +70,39 @@ async def _run(console: Console, *, forever: bool, seconds: float, plain: bool) 
     if failed:
         return FAILED
     return INTERRUPTED if interrupted.is_set() and not forever else 0
+
+
+async def _run_hosts(console: Console, forever: bool, seconds: float) -> int:
+    interrupted = _interruption()
+    console.print("making three hosts, with a linker and services on each …")
+    async with hosts_stage() as stage:
+        console.print(hosts_next(stage), markup=False, highlight=False)
+        broken = await tell(stage, console, seconds, interrupted)
+        if forever and not interrupted.is_set():
+            console.print("yours now: Ctrl-C ends it")
+            await interrupted.wait()
+        traffic = stage.traffic
+        failed = sum(traffic.failures.values())
+        console.print(
+            f"{traffic.requests} requests, {failed} failed",
+            style="bold red" if failed else "bold green",
+            highlight=False,
+        )
+        for failure, count in traffic.failures.most_common(5):
+            console.print(f"  {count} times: {failure}", style="red", markup=False)
+        for title in broken:
+            console.print(f"this did not happen: {title}", style="bold red", markup=False)
+    if failed or broken:
+        return FAILED
+    return INTERRUPTED if interrupted.is_set() and not forever else 0
+
+
+def _interruption() -> asyncio.Event:
+    """Give an event that Ctrl-C or SIGTERM sets."""
+    interrupted = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, interrupted.set)
+    return interrupted
 
 
 async def _tell(running: Stage, view: View, interrupted: asyncio.Event) -> tuple[list[str], list[str]]:

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -93,9 +94,15 @@ class Child:
             self._said.append(line.decode(errors="replace").rstrip())
 
 
-async def start_service(service: str, version: str, instance: str, mood: str = "") -> Child:
-    """Start a service and wait until it listens; raises `ChildFailed`. Its mood may be `failing`."""
+async def start_service(
+    service: str, version: str, instance: str, mood: str = "", *, ip: str = "127.0.0.1", within: Sequence[str] = ()
+) -> Child:
+    """Start a service and wait until it listens; raises `ChildFailed`. Its mood may be `failing`.
+
+    `within` is put before its command (`Host.within`).
+    """
     process = await asyncio.create_subprocess_exec(
+        *within,
         sys.executable,
         "-m",
         "biandou.demo.service",
@@ -103,6 +110,7 @@ async def start_service(service: str, version: str, instance: str, mood: str = "
         version,
         instance,
         mood,
+        ip,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env=_environment(),
@@ -111,9 +119,9 @@ async def start_service(service: str, version: str, instance: str, mood: str = "
     return await _started(Child(instance, process), program=False)
 
 
-async def start_linker(name: str, config: Path) -> Child:
+async def start_linker(name: str, config: Path, within: Sequence[str] = ()) -> Child:
     """Start `biandou linker` and wait until it serves; raises `ChildFailed`."""
-    return await _start_program(f"the linker {name}", "linker", "--workers", "1", str(config))
+    return await _start_program(f"the linker {name}", "linker", "--workers", "1", str(config), within=within)
 
 
 async def start_namerd(config: Path) -> Child:
@@ -121,8 +129,9 @@ async def start_namerd(config: Path) -> Child:
     return await _start_program("namerd", "namerd", str(config))
 
 
-async def _start_program(name: str, *arguments: str) -> Child:
+async def _start_program(name: str, *arguments: str, within: Sequence[str] = ()) -> Child:
     process = await asyncio.create_subprocess_exec(
+        *within,
         sys.executable,
         "-m",
         "biandou",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -82,9 +83,9 @@ class Scene:
         self.directory = Path(self._temporary.name)
         (self.directory / "discovery").mkdir()
 
-    def discover(self, name: str, ports: list[int]) -> None:
-        """Say where a service's instances are."""
-        lines = "".join(f"127.0.0.1 {port}\n" for port in ports)
+    def discover(self, name: str, instances: Iterable[tuple[str, int]]) -> None:
+        """Say where a service's instances are: at these addresses and ports."""
+        lines = "".join(f"{ip} {port}\n" for ip, port in instances)
         self._write(self.directory / "discovery" / name, lines)
 
     def configure(self, name: str, template: str, incoming_port: int = 0, namerd_port: int = 0) -> Path:

@@ -52,9 +52,9 @@ async def stage(seconds: float) -> AsyncIterator[Stage]:
         scene = Scene()
         ending.callback(scene.remove)
         services = await _start_services(ending)
-        scene.discover("web-v1", [services["web-v1-a"].port, services["web-v1-b"].port])
+        scene.discover("web-v1", [("127.0.0.1", services[name].port) for name in ("web-v1-a", "web-v1-b")])
         for name in ("web-v2", "web-v3", "users"):
-            scene.discover(name, [services[name].port])
+            scene.discover(name, [("127.0.0.1", services[name].port)])
         namerd = await start_namerd(scene.configure("namerd.yaml", NAMERD))
         ending.push_async_callback(namerd.end)
         control = Control(namerd.port)

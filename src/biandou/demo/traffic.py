@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import Counter, deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 
+from biandou.demo.hosts import Host
 from biandou.demo.service import INSTANCE_HEADER
 
 CALLERS: Final = 8
@@ -39,9 +41,13 @@ class Recent:
 
 
 class Traffic:
-    """Calls `web` three times as often as `users`; counts every request, and remembers the latest for the view."""
+    """Calls `web` three times as often as `users`; counts every request, and remembers the latest for the view.
 
-    def __init__(self, port: int) -> None:
+    It calls from `host`, if that is given, and else from here.
+    """
+
+    def __init__(self, port: int, host: Host | None = None) -> None:
+        self._host = host
         self._url = f"http://127.0.0.1:{port}/"
         self._recent: deque[Outcome] = deque()
         self.requests = 0
@@ -51,7 +57,7 @@ class Traffic:
 
     async def run(self) -> None:
         """Call until cancelled."""
-        connector = aiohttp.TCPConnector(limit=CALLERS)
+        connector = aiohttp.TCPConnector(limit=CALLERS, socket_factory=self._open_socket if self._host else None)
         async with (
             aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session,
             asyncio.TaskGroup() as callers,
@@ -74,6 +80,10 @@ class Traffic:
             p99_ms=latencies[len(latencies) * 99 // 100] if latencies else 0.0,
             instances=Counter(answered),
         )
+
+    def _open_socket(self, address: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol = address[:3]
+        return (self._host.open_socket if self._host else socket.socket)(family, kind, protocol)
 
     async def _call(self, session: aiohttp.ClientSession, number: int) -> None:
         pause = CALLERS / REQUESTS_PER_SECOND
