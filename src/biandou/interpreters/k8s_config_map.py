@@ -73,7 +73,7 @@ def dtab_in_config_map(kind: ConfigMapInterpreterKind) -> Live[Dtab]:
         raise ValueError(f"{kind.namespace}/{kind.name} can't be the name of a ConfigMap")
     kubernetes = kubernetes_at(kind.host, kind.port, kind.service_account)
     registry = Registry(f"kubernetes at {kubernetes.address}")
-    config_maps: Objects[Data] = Objects(kubernetes, registry, "configmaps", read_config_map)
+    config_maps: Objects[Data] = Objects(kubernetes, "configmaps", read_config_map, registry)
     found = config_maps.get(name)
     memory = Memory()
 

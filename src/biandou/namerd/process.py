@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from biandou.clients.grpc_log import hush_grpc
 from biandou.config.listening import listen, show_address
 from biandou.config.namerd import HttpController, InterfaceKind, MeshInterface, NamerdConfig
-from biandou.config.server_tls import server_context
+from biandou.config.server_tls import followed_context
 from biandou.errors import ConfigError
 from biandou.kinds import kind_name
 from biandou.namerd.canary_driver import CanaryDriver
@@ -126,7 +126,7 @@ class Namerd:
         name = kind_name(type(interface))
         if not isinstance(interface, HttpController):
             raise ConfigError(f"{name} cannot be served")
-        context = server_context(interface.tls) if interface.tls is not None else None
+        context = followed_context(interface.tls, f"the interface {name}")[0] if interface.tls is not None else None
         server = HttpServer(api.answer, Doorkeeper(interface.tokens), metrics)
         listener = listen(interface.ip, interface.port, interface.socket_options, f"the interface {name}")
         ip, port = listener.getsockname()[:2]
