@@ -20,6 +20,7 @@ from biandou.interpreters.mesh import MeshInterpreterKind
 from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
 from biandou.kinds import Register
 from biandou.namers.consul import ConsulNamerKind
+from biandou.namers.failover import FailoverNamerKind
 from biandou.namers.fs import FsNamerKind
 from biandou.namers.k8s import K8sExternalNamerKind, K8sNamerKind, K8sNamespacedNamerKind
 from biandou.namers.rewrite import RewriteNamerKind
@@ -103,6 +104,7 @@ NAMERS: Final[Register[Any]] = PluggableRegister(
     "namers",
     (
         ConsulNamerKind,
+        FailoverNamerKind,
         FsNamerKind,
         RewriteNamerKind,
         K8sNamerKind,

@@ -163,8 +163,9 @@ async def explain(subject: Subject, request: Request, advice: Advice | None = No
     with ExitStack() as watches:
         patience = _Patience(watches, subject.seconds)
         # ② binding
-        told = msgspec.structs.replace(told, binding=await _delegation(subject, local, name, patience))
+        delegation = await _delegation(subject, local, name, patience)
         bound = await patience.known(subject.router.interpreter.bind(local, name))
+        told = msgspec.structs.replace(told, binding=delegation and judged(delegation, subject.namers))
         if not isinstance(bound, Ok):
             return msgspec.structs.replace(told, problem=_unbound(bound, name, subject.seconds))
         # ③ resolution
@@ -270,6 +271,17 @@ def outcome(tree: Delegation) -> str:
                     return wanted
             return "~" if "~" in found or "!" in found else "failed"
     return "failed"
+
+
+def judged(node: Node, namers: Sequence[Namer]) -> Node:
+    """Give the same delegation with the reasons of namers that choose, each at the first place where it is asked."""
+    path = Path.read(node.path)
+    for namer in namers:
+        tell = getattr(namer, "verdict", None)
+        why = tell(path) if tell is not None and path.starts_with(namer.prefix) else None
+        if why is not None:
+            return msgspec.structs.replace(node, why=f"{node.why}; {why}" if node.why else why)
+    return msgspec.structs.replace(node, next=[judged(following, namers) for following in node.next])
 
 
 _WHY = {

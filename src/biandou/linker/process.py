@@ -23,6 +23,7 @@ from biandou.errors import ConfigError, reason
 from biandou.linker.assembly import Assembled, assemble
 from biandou.linker.binder import Binder
 from biandou.linker.differences import differences
+from biandou.linker.ejections import Ejections
 from biandou.linker.reports import Reports
 from biandou.linker.request_plugins import RequestPlugins, make_plugins
 from biandou.linker.resources import default_workers, raise_file_limit
@@ -131,6 +132,7 @@ class Linker:
         # Names come and go by reference counting: a full collection among thousands of them only holds up an answer.
         gc.set_threshold(50_000, 20, 1000)
         self._reports = Reports(lambda: self._door.tally().scopes, self._assembled.routers)
+        self._ejections = Ejections(self._door.clients, self._assembled.namers)
         _log.info("initialized")
         _tell_systemd("READY=1")
 
@@ -221,6 +223,7 @@ class Linker:
         await self._binder.replan(assembled.routers)
         assembled.enact()
         self._reports.replan(assembled.routers)
+        self._ejections.replan(assembled.namers)
         for line in await follow():
             _log.info("%s", line)
         if default_workers() != self._usual_workers:
@@ -251,6 +254,7 @@ class Linker:
             self._asked_to_reload.cancel()
         graceful = await self._drain(max(MIN_GRACE_MS, self._grace_ms))
         self._reports.stop()
+        self._ejections.stop()
         self._binder.close()
         await self._admin.stop()
         self._door.close()

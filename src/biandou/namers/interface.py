@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from biandou.dtab import NameTree, Path
 from biandou.dtab.bound import Bound
 from biandou.kinds import Kind, kind_name
 from biandou.live import Live
+
+Interpret = Callable[[Path], Live[NameTree[Bound]]]
+"""Binds a path with the configured namers and no dtab: for those whose keys name a path."""
 
 
 class Namer(Protocol):
@@ -68,4 +72,12 @@ class NamerKind(Kind, frozen=True, kw_only=True):
 
     def namer(self) -> Namer:
         """Make the namer; it opens nothing before something observes it."""
+        raise NotImplementedError
+
+
+class ReferringNamerKind(NamerKind, frozen=True, kw_only=True):
+    """A namer whose names lead to other namers' and who has to know what these come to."""
+
+    def namer_over(self, interpret: Interpret) -> Namer:
+        """Make the namer; `interpret` may be used from the first observation on."""
         raise NotImplementedError

@@ -12,8 +12,8 @@ from biandou.dtab.bound import Bound
 from biandou.dtab.evaluation import Evaluator
 from biandou.live import Live
 from biandou.namers.all import Namers
-from biandou.namers.interface import Namer, NamerKind
-from biandou.transformers.interface import Interpret, TransformedNamer, Transformer
+from biandou.namers.interface import Interpret, Namer, NamerKind, ReferringNamerKind
+from biandou.transformers.interface import TransformedNamer, Transformer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ def assemble_namers(kinds: Sequence[NamerKind], former: AssembledNamers | None =
 
     Opens nothing. Raises `ValueError` or `OSError` for what can't be made.
     """
-    configured = _namers(kinds, former)
 
     def lookup(path: Path) -> Live[NameTree[Path | Bound]]:
         return namers.lookup(path)
 
-    # What `replace` and `const` name is bound by the namers alone.
+    # What `replace`, `const` and the tiers of a failover name is bound by the namers alone.
     interpret: Interpret = Evaluator(Live.ok(Dtab()), lookup).bind
+    configured = _namers(kinds, interpret, former)
     namers = Namers(
         [
             _with_transformers(namer, [transformer.transformer(interpret) for transformer in kind.transformers])
@@ -51,10 +51,14 @@ def assemble_namers(kinds: Sequence[NamerKind], former: AssembledNamers | None =
     return AssembledNamers(tuple(kinds), configured, namers, interpret)
 
 
-def _namers(kinds: Sequence[NamerKind], former: AssembledNamers | None) -> tuple[Namer, ...]:
+def _namers(kinds: Sequence[NamerKind], interpret: Interpret, former: AssembledNamers | None) -> tuple[Namer, ...]:
     known = list(zip(map(_bare, former.kinds), former.configured, strict=True)) if former is not None else []
     namers: list[Namer] = []
     for kind in kinds:
+        if isinstance(kind, ReferringNamerKind):
+            # Never kept: one of former times goes on asking the others of those times.
+            namers.append(kind.namer_over(interpret))
+            continue
         place = next((place for place, (other, _) in enumerate(known) if other == _bare(kind)), None)
         namers.append(kind.namer() if place is None else known.pop(place)[1])
     return tuple(namers)

@@ -10,10 +10,8 @@ from biandou.dtab import Alt, Leaf, NameTree, Path, Union
 from biandou.dtab.bound import Address, Addresses, AddressSet, Bound, Negative
 from biandou.kinds import Kind, kind_name
 from biandou.live import Live
+from biandou.namers.interface import Interpret as Interpret  # noqa: PLC0414 - the kinds of this room take it from here
 from biandou.namers.interface import Namer
-
-Interpret = Callable[[Path], Live[NameTree[Bound]]]
-"""Binds a path with the configured namers and no dtab: what `replace` and `const` need."""
 
 
 class Transformer(Protocol):
