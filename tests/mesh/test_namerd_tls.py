@@ -22,7 +22,7 @@ interfaces:
 
 
 def free_port() -> int:
-    import socket  # noqa: PLC0415 - nothing else here needs it
+    import socket
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
@@ -32,7 +32,7 @@ async def serial(port: int, authority: Path) -> str:
     """Give the serial number of the certificate that a new connection is shown."""
     context = ssl.create_default_context(cafile=str(authority))
     context.set_alpn_protocols(["h2", "http/1.1"])
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="namerd")
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="namerd")
     certificate = writer.get_extra_info("peercert")
     writer.close()
     return str(certificate["serialNumber"])
