@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_millis(TICK_MS);
 pub const TICK_MS: u64 = 100;
 /// Idle connections and retired names are looked at every so many ticks.
 const TICKS_PER_SWEEP: u64 = 10;
+/// How long a worker that stops waits for one more request on connections that idle.
+const LAST_REQUEST: Duration = Duration::from_millis(500);
 /// Working memory that is kept for the next requests.
 const SPARE_SCRATCHES: usize = 64;
 /// A worker's own path cache may outgrow the router's table only until the next sweep.
@@ -359,21 +361,29 @@ async fn tick(worker: Rc<Worker>, roster: Arc<Roster>) {
 }
 
 /// Lets requests finish within the grace, or until `stop` is set to a grace of 0.
+///
+/// Who has just been answered may be sending the next request already, and would lose it with a connection that is closed
+/// now: for `LAST_REQUEST` connections stay, and what they ask is answered with `Connection: close`.
 async fn drain(worker: &Worker, grace_ms: u64, stop: &mut Stop) -> usize {
     worker.draining.set(true);
     worker.pools.borrow_mut().clear();
-    for (_, pulse) in worker.pulses.borrow().iter() {
-        pulse.drain();
-    }
     let open = || {
         let mut pulses = worker.pulses.borrow_mut();
         pulses.retain(|(_, pulse)| Rc::strong_count(pulse) > 1);
         pulses.len()
     };
-    let deadline = Instant::now() + Duration::from_millis(grace_ms);
+    let began = Instant::now();
+    let grace = Duration::from_millis(grace_ms);
+    let mut idle_may_stay = true;
     let at_once = stop.wait_for(|grace_ms| *grace_ms == Some(0));
     tokio::pin!(at_once);
-    while open() > 0 && Instant::now() < deadline {
+    while open() > 0 && began.elapsed() < grace {
+        if idle_may_stay && began.elapsed() >= LAST_REQUEST.min(grace / 2) {
+            idle_may_stay = false;
+            for (_, pulse) in worker.pulses.borrow().iter() {
+                pulse.drain();
+            }
+        }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(10)) => {}
             _ = &mut at_once => break,

@@ -6,8 +6,8 @@ import asyncio
 import json
 import re
 import shutil
+import socket
 from collections import Counter
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -102,25 +102,24 @@ async def test_per_request_dtab_takes_one_request_elsewhere_and_no_other(example
         assert b"l5d-ctx-dtab" not in web.requests[0]
 
 
-async def test_linker_to_linker_crosses_both_linkers_once(examples: Path) -> None:
+async def test_linker_to_linker_crosses_both_routers_once(examples: Path) -> None:
+    """On one host; tests/mesh/test_hosts.py has all of it, where hosts can be had."""
     folder = examples / "linker-to-linker"
-    async with AsyncExitStack() as stack:
-        web = await stack.enter_async_context(origin("far away"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = on_free_ports(folder / "linker.yaml").replace("0.0.0.0", "127.0.0.1").replace("4141", str(port))
+    async with origin("far away") as web:
         found_at(folder / "disco" / "web", web)
-        incoming = await stack.enter_async_context(
-            LinkerProcess(on_free_ports(folder / "incoming.yaml"), cwd=str(folder))
-        )
-        config = on_free_ports(folder / "outgoing.yaml").replace("port: 4141", f"port: {incoming.port('incoming')}")
-        outgoing = await stack.enter_async_context(LinkerProcess(config, cwd=str(folder)))
-        assert body(await outgoing.get("web", router="outgoing")) == "far away"
+        async with LinkerProcess(config, cwd=str(folder)) as linker:
+            assert body(await linker.get("web", router="outgoing")) == "far away"
     [request] = web.requests
     names = re.findall(rb"(?im)^(l5d-dst-(?:service|client)): (.*?)\r$", request)
     assert names == [
         (b"l5d-dst-service", b"/svc/web"),
-        (b"l5d-dst-client", b"/%/io.l5d.specificHost/#/io.l5d.fs/web"),
+        (b"l5d-dst-client", b"/%/io.l5d.localhost/#/io.l5d.fs/web"),
     ]
     vias = b", ".join(re.findall(rb"(?im)^via: (.*?)\r$", request))
-    assert len(vias.split(b",")) == 2, "each linker signs in Via"
+    assert len(vias.split(b",")) == 2, "each router signs in Via"
 
 
 async def test_weighted_canary_sends_one_request_in_ten_to_the_next_version(examples: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
@@ -17,17 +18,20 @@ Answer = bytes | Callable[[bytes], Awaitable[bytes]]
 
 
 class Origin:
-    """Listens on a free port of `ip` while the context is open.
+    """Listens on a free port of `ip` while the context is open, or with a socket that listens already.
 
     `requests` holds the bytes of every request, head and body as they came; `connections` counts those accepted.
     """
 
-    def __init__(self, answer: Answer = OK, ip: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, answer: Answer = OK, ip: str = "127.0.0.1", port: int = 0, listener: socket.socket | None = None
+    ) -> None:
         self.answer = answer
         self.ip = ip
         self.port = port
         self.requests: list[bytes] = []
         self.connections = 0
+        self._listener = listener
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
 
@@ -37,8 +41,11 @@ class Origin:
         return f"{self.ip}:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, self.ip, self.port, limit=MAX_HEAD)
-        self.port = int(self._server.sockets[0].getsockname()[1])
+        if self._listener is not None:
+            self._server = await asyncio.start_server(self._serve, sock=self._listener, limit=MAX_HEAD)
+        else:
+            self._server = await asyncio.start_server(self._serve, self.ip, self.port, limit=MAX_HEAD)
+        self.ip, self.port = self._server.sockets[0].getsockname()[:2]
         return self
 
     async def __aexit__(
