@@ -182,6 +182,32 @@ async def test_one_question_serves_all_and_ends_with_the_last(server: MarathonSe
             await asyncio.sleep(0)
 
 
+async def test_a_mistake_of_ours_does_not_leave_a_name_stale(
+    server: MarathonServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.run("/web", task(1))
+    namer = namer_of(server)
+    with Observed(addresses(namer.lookup(WEB))) as seen:
+        await seen.until(at(1))
+        with monkeypatch.context() as broken:
+            broken.setattr(namer._marathon, "tasks", None)
+            async with asyncio.timeout(5):
+                while namer.state()["tasks"]["/web"]["watch"]["error"] is None:
+                    await asyncio.sleep(0.01)
+        assert "NoneType" in caplog.text
+        server.run("/web", task(3))
+        await seen.until(at(3))
+
+
+async def test_a_name_that_nobody_wants_any_more_does_not_fail(server: MarathonServer) -> None:
+    namer = namer_of(server)
+    server.fail(faults.answers(500))
+    with Observed(addresses(namer.lookup(WEB))) as seen:
+        await seen.until(lambda state: isinstance(state, Failed))
+        assert namer._apps._registry.failing == {"apps"}
+    assert namer._apps._registry.failing == set()
+
+
 async def test_the_addresses_say_where_they_are_from(server: MarathonServer) -> None:
     server.run("/web", task(1))
     with Observed(addresses(namer_of(server).lookup(WEB))) as seen:

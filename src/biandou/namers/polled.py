@@ -7,6 +7,7 @@ namer's to say: `Failed` with `fails_at_first`, else nothing is told (reference/
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from biandou.clients.registry_access import Instance
 from biandou.clients.registry_http import RegistryError
 from biandou.dtab import NEG, Leaf, NameTree, Path
 from biandou.dtab.bound import Address, Addresses, AddressSet, Bound, Negative, Origin
-from biandou.errors import ResolutionError
+from biandou.errors import ResolutionError, reason
 from biandou.live import Failed, Live, Ok, Pending, Source, State
 from biandou.namers.followed import Followed, Memory, Registry
 
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 Instances = tuple[Instance, ...]
 Tree = NameTree[Path | Bound]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +128,12 @@ class Polled(Generic[T]):
                     told = await ask()
                 except RegistryError as error:
                     failures += 1
-                    if not followed.fail(error) and self._fails_at_first:
-                        failed = ResolutionError(str(error))
-                        if not (isinstance(source.state, Failed) and str(source.state.error) == str(failed)):
-                            source.fail(failed)
+                    self._failed(followed, source, error)
+                except Exception as error:
+                    # A mistake of ours: it is told, and must not leave the name stale for ever.
+                    _log.exception("%s", self._registry.name)
+                    failures += 1
+                    self._failed(followed, source, error)
                 else:
                     failures = 0
                     if told is None:
@@ -136,6 +141,18 @@ class Polled(Generic[T]):
                     else:
                         followed.tell(told.value, told.version, corrected=told.corrected)
                 await asyncio.sleep(self._waits.wait(failures))
+
+    def _failed(self, followed: Followed[T], source: Source[T], error: Exception) -> None:
+        if followed.fail(error) or not self._fails_at_first:
+            return
+        failed = ResolutionError(reason(error))
+        if isinstance(source.state, Failed) and str(source.state.error) == str(failed):
+            return
+        try:
+            source.fail(failed)
+        except Exception:
+            # The mistake of one observer must not end the watch of the others.
+            _log.exception("an observer at %s failed", self._registry.name)
 
 
 class Endpoints:
