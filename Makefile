@@ -17,7 +17,7 @@ export PYO3_PYTHON := $(abspath $(BIN)/python)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo profile test check check-python check-rust test-python test-rust bench bench-quick fuzz fuzz-python fuzz-rust \
+.PHONY: help build deb demo profile test check check-python check-rust test-python test-rust bench bench-quick fuzz fuzz-python fuzz-rust \
 	format lock clean
 
 help: ## list the targets
@@ -40,6 +40,14 @@ $(VENV)/.dependencies: requirements-dev.lock
 $(VENV)/.engine: $(VENV)/.dependencies pyproject.toml $(RUST_SOURCES) $(wildcard $(PROFILE))
 	RUSTFLAGS="$$RUSTFLAGS $(PROFILE_FLAGS)" $(INSTALL)
 	@touch $@
+
+# The wheel of what was just built, with its dependencies, as a package of this Debian (docs/guides/deployment.md).
+deb: build ## make the Debian package, dist/biandou_*.deb (needs dpkg-deb)
+	mkdir -p dist
+	rm -f dist/biandou-*.whl dist/biandou_*.deb
+	PATH="$(abspath $(BIN)):$$PATH" RUSTFLAGS="$$RUSTFLAGS $(PROFILE_FLAGS)" $(BIN)/python -m pip wheel --quiet --no-deps \
+		--no-build-isolation --config-settings build-args="--locked" --wheel-dir dist .
+	$(BIN)/python packaging/debian/build.py dist/biandou-*.whl dist
 
 # ── Using ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks import (
     allocations,
     cache_miss,
+    discovery,
     language,
     latency,
     memory,
@@ -29,7 +30,7 @@ from benchmarks.proxies import PROXIES
 from benchmarks.rounds import Pace
 
 PARTS = ("proxies", "memory", "cache-miss", "language")
-MORE_PARTS = ("soak", "allocations", "latency", "plugins", "propagation", *speed.PARTS)
+MORE_PARTS = ("soak", "allocations", "latency", "plugins", "propagation", "discovery", *speed.PARTS)
 """Parts that are measured when they are asked for: they take long."""
 
 
@@ -88,6 +89,7 @@ def main(words: Sequence[str] | None = None) -> int:
             ("cache-miss", cache_miss.run),
             ("soak", lambda at: soak.run(at, minutes=arguments.minutes)),
             ("propagation", propagation.run),
+            ("discovery", discovery.run),
             ("allocations", _at_pace(allocations.run, pace)),
             ("latency", _at_pace(latency.run, pace)),
             ("plugins", _at_pace(plugins.run, pace)),

@@ -95,6 +95,18 @@ impl Failure {
         Self::new(Room::Identification, 400, Cause::Unidentified, message)
     }
 
+    /// No identifier knew the connection.
+    pub fn unidentified_connection(peer: SocketAddr, reason: &str) -> Self {
+        let message = format!("Unknown destination: connection from /{peer} / {reason}");
+        Self::new(Room::Identification, 400, Cause::Unidentified, message)
+    }
+
+    /// A connection was bound to a status, which it has no way to be told.
+    pub fn no_status(status: u16) -> Self {
+        let message = format!("its name is bound to the status {status}, which only HTTP can tell");
+        Self::new(Room::Resolution, status, Cause::NoBrokers, message)
+    }
+
     /// The request's own dtab cannot be read.
     pub fn bad_override(message: &str) -> Self {
         Self::new(Room::Identification, 400, Cause::Unidentified, message)

@@ -124,6 +124,18 @@ pub struct ServerPlan {
     pub rate_limit: Option<RateLimit>,
     #[serde(default)]
     pub forwarded: Option<ForwardedPlan>,
+    /// What becomes of connections that do not speak HTTP.
+    #[serde(default)]
+    pub not_http: Option<NotHttpPlan>,
+}
+
+/// Connections that do not speak HTTP/1 are served by another router, as connections.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct NotHttpPlan {
+    /// The label of a router of connections.
+    pub router: String,
+    /// A caller that says nothing for so long does not speak HTTP either.
+    pub silence_ms: u64,
 }
 
 impl ServerPlan {

@@ -5,6 +5,7 @@
 //! character for each (Latin-1), as header fields hold any bytes.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
@@ -150,6 +151,7 @@ pub fn identify(
     named: &[Named],
     head: &RequestHead,
     buf: &[u8],
+    original: Option<SocketAddr>,
     out: &mut Vec<u8>,
 ) -> Result<Option<Consumed>, Unidentified> {
     let mut last = Unidentified::Reason("no identifier is configured".into());
@@ -163,7 +165,7 @@ pub fn identify(
                 Some(Named::Reason { reason }) => Err(Unidentified::Reason(reason.clone().into())),
                 None => Err(Unidentified::Reason("the plugin was not asked".into())),
             },
-            identifier => identifier.identify(head, buf, out),
+            identifier => identifier.identify(head, buf, original, out),
         };
         match outcome {
             Err(reason @ Unidentified::Reason(_)) => last = reason,

@@ -76,6 +76,17 @@ impl Stream {
         }
     }
 
+    /// The server that a caller's TLS has asked for.
+    pub fn server_name(&mut self) -> Option<Box<str>> {
+        match self {
+            Self::Tls(stream) => match stream.get_mut() {
+                TlsStream::Server(stream) => stream.get_ref().1.server_name().map(Into::into),
+                TlsStream::Client(_) => None,
+            },
+            Self::Plain(_) => None,
+        }
+    }
+
     /// Both halves, for one task.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         match self {

@@ -23,6 +23,7 @@ use crate::roster::{Change, Roster};
 use crate::router::{Router, Server};
 use crate::serve::h1::{self, Scratch};
 use crate::serve::pulse::Pulse;
+use crate::serve::tcp;
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(TICK_MS);
@@ -46,6 +47,8 @@ pub struct Worker {
     pub outbox: Arc<Outbox>,
     pub random: RefCell<fastrand::Rng>,
     pub pools: RefCell<Pools>,
+    /// For bytes that only pass through.
+    pub room: RefCell<Vec<u8>>,
     epoch: Instant,
     recent_us: Cell<u64>,
     tick_ms: Cell<u64>,
@@ -59,6 +62,8 @@ pub struct Worker {
     listening: RefCell<HashMap<u64, Listening>>,
     changes: Cell<u64>,
     draining: Cell<bool>,
+    /// When the loss of a connection was logged last.
+    told_loss_ms: Cell<Option<u64>>,
 }
 
 /// A server that takes connections here.
@@ -77,6 +82,7 @@ impl Worker {
             outbox,
             random: RefCell::new(fastrand::Rng::new()),
             pools: RefCell::default(),
+            room: RefCell::default(),
             epoch,
             recent_us: Cell::new(0),
             tick_ms: Cell::new(0),
@@ -87,6 +93,7 @@ impl Worker {
             listening: RefCell::default(),
             changes: Cell::new(0),
             draining: Cell::new(false),
+            told_loss_ms: Cell::new(None),
         }
     }
 
@@ -112,6 +119,15 @@ impl Worker {
         self.draining.get()
     }
 
+    /// Logs why a connection was lost whose caller cannot be told; of many in a second, one.
+    pub fn tell_loss(&self, room: &'static str, message: String) {
+        let now_ms = self.tick_ms();
+        if self.told_loss_ms.get().is_none_or(|told_ms| now_ms >= told_ms + 1000) {
+            self.told_loss_ms.set(Some(now_ms));
+            self.outbox.note(Level::Warning, room, message);
+        }
+    }
+
     /// How many plans have been taken on: tells a connection when to look up its server anew.
     pub fn changes(&self) -> u64 {
         self.changes.get()
@@ -121,6 +137,12 @@ impl Worker {
     pub fn server(&self, id: u64) -> Option<Arc<Server>> {
         let listening = self.listening.borrow();
         listening.get(&id).map(|listening| listening.server.clone())
+    }
+
+    /// The router of a label.
+    pub fn labelled(&self, label: &str) -> Option<Arc<Router>> {
+        let routers = self.routers.borrow();
+        routers.iter().find(|router| router.plan.label == label).cloned()
     }
 
     /// Looks up a name in this worker's cache.
@@ -330,7 +352,12 @@ fn begin(worker: &Rc<Worker>, server: &Arc<Server>, stream: TcpStream, peer: Soc
     if server.admit_connection() {
         let pulse = Rc::new(Pulse::default());
         worker.pulses.borrow_mut().push((server.id, pulse.clone()));
-        tokio::task::spawn_local(h1::serve(worker.clone(), server.clone(), stream, peer, pulse));
+        let (worker, server) = (worker.clone(), server.clone());
+        if server.router.plan.protocol == tcp::PROTOCOL {
+            tokio::task::spawn_local(tcp::serve(worker, server, stream, peer, pulse));
+        } else {
+            tokio::task::spawn_local(h1::serve(worker, server, stream, peer, pulse));
+        }
     } else {
         server.stats[worker.index].refused_connections.add(1);
     }

@@ -75,7 +75,7 @@ fn the_references_values_come_out() {
     for HttpVector { id, input, expect } in vectors.vectors {
         let (head, bytes) = head_of(&input);
         let mut name = input.prefix.clone().into_bytes();
-        match identify(&input.identifiers, &head, &bytes, &mut name) {
+        match identify(&input.identifiers, &head, &bytes, None, &mut name) {
             Ok(consumed) => {
                 assert!(expect.identified, "{id}");
                 assert_eq!(Some(String::from_utf8_lossy(&name).into_owned()), expect.name, "{id}");
@@ -135,7 +135,7 @@ fn outcome(identifiers: &str, request: &str) -> String {
     let mut head = RequestHead::default();
     read(&mut head, &bytes);
     let mut out = Vec::new();
-    match identify(&identifiers, &head, &bytes, &mut out) {
+    match identify(&identifiers, &head, &bytes, None, &mut out) {
         Ok(None) => {}
         Ok(Some(consumed)) => {
             out.push(b' ');

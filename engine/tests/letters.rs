@@ -14,7 +14,7 @@ use biandou_engine::identify::Identifier;
 use biandou_engine::letters::{read, write};
 use biandou_engine::limit::RateLimit;
 use biandou_engine::mail::{Answer, Answered, Endpoints, EndpointsState, Level, Outcome, Outgoing};
-use biandou_engine::plan::{OutlierPlan, Plan, ServicePolicy};
+use biandou_engine::plan::{NotHttpPlan, OutlierPlan, Plan, ServicePolicy};
 use biandou_engine::plugin::{Advice, Named, PluginPlan};
 use biandou_engine::tally::{ClientView, ClientsView, EndpointView, Scope, Stat, Tally};
 use serde::de::DeserializeOwned;
@@ -60,7 +60,7 @@ fn a_plan_arrives_with_every_key() {
     assert!(plans["empty"].routers.is_empty());
     let plan = &plans["full"];
     assert_eq!(plan.workers, 4);
-    let [outgoing, incoming] = plan.routers.as_slice() else {
+    let [outgoing, incoming, others] = plan.routers.as_slice() else {
         panic!("{} routers", plan.routers.len());
     };
     assert_eq!(
@@ -116,6 +116,16 @@ fn a_plan_arrives_with_every_key() {
         (100, 5 * 1024)
     );
     assert_eq!((incoming.label.as_str(), incoming.servers[0].port), ("incoming", 4141));
+    let others_of = |plan: &NotHttpPlan| (plan.router.clone(), plan.silence_ms);
+    assert_eq!(
+        outgoing.servers[1].not_http.as_ref().map(others_of),
+        Some(("others".to_owned(), 700))
+    );
+    assert_eq!(
+        (others.protocol.as_str(), outgoing.servers[0].not_http.is_none()),
+        ("tcp", true)
+    );
+    assert_eq!(others.identifiers, [Identifier::Sni, Identifier::OriginalDst]);
 }
 
 #[test]

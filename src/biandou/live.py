@@ -61,6 +61,21 @@ class Watch:
             close()
 
 
+class _Observation(Watch):
+    """What `observe` gives; without a closure of its own, since there are several for each name."""
+
+    __slots__ = ("_key", "_live")
+
+    def __init__(self, live: Live[Any], key: object) -> None:
+        self._live: Live[Any] | None = live
+        self._key = key
+
+    def close(self) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live._leave(self._key)
+
+
 class Live(Generic[T]):
     """A changing value of type `T`; see `Source` for the end that is written to."""
 
@@ -105,7 +120,7 @@ class Live(Generic[T]):
             # Nobody gets the Watch that could end this observation.
             self._leave(key)
             raise
-        return Watch(lambda: self._leave(key))
+        return _Observation(self, key)
 
     def sample(self) -> State[T]:
         """Give the state of this moment; opens the source for that moment when nobody observes it."""

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from biandou.balancers import ApertureBalancer, EwmaBalancer, HeapBalancer, P2cBalancer, RoundRobinBalancer
-from biandou.identifiers import http
+from biandou.identifiers import connection, http
 from biandou.interpreters.consul import ConsulInterpreterKind
 from biandou.interpreters.fs import FsInterpreterKind
+from biandou.interpreters.k8s_config_map import ConfigMapInterpreterKind
 from biandou.interpreters.local import DefaultInterpreterKind
 from biandou.interpreters.mesh import MeshInterpreterKind
 from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
@@ -54,6 +55,8 @@ from biandou.stores.sqlite import SqliteStoreKind
 from biandou.stores.zk import ZkStoreKind
 from biandou.telemeters.prometheus import PrometheusTelemeter
 from biandou.transformers.const import ConstTransformerKind
+from biandou.transformers.k8s_daemonset import DaemonSetTransformerKind
+from biandou.transformers.k8s_localnode import LocalNodeTransformerKind
 from biandou.transformers.localhost import LocalhostTransformerKind
 from biandou.transformers.port import PortTransformerKind
 from biandou.transformers.replace import ReplaceTransformerKind
@@ -67,6 +70,7 @@ IDENTIFIERS: Final[Register[Any]] = PluggableRegister(
         http.MethodAndHostIdentifier,
         http.PathIdentifier,
         http.StaticIdentifier,
+        connection.OriginalDstIdentifier,
     ),
     planned=(
         "io.l5d.header.path",
@@ -74,6 +78,11 @@ IDENTIFIERS: Final[Register[Any]] = PluggableRegister(
         "io.l5d.k8s.istio",
         "io.l5d.k8s.istio-ingress",
     ),
+)
+
+CONNECTION_IDENTIFIERS: Final[Register[Any]] = Register(
+    "connection identifiers",
+    (connection.OriginalDstIdentifier, connection.SniIdentifier, http.StaticIdentifier),
 )
 
 FILTERS: Final[Register[Any]] = PluggableRegister("filters")
@@ -84,12 +93,12 @@ INTERPRETERS: Final[Register[Any]] = PluggableRegister(
         DefaultInterpreterKind,
         ConsulInterpreterKind,
         FsInterpreterKind,
+        ConfigMapInterpreterKind,
         NamerdHttpInterpreterKind,
         MeshInterpreterKind,
     ),
     planned=(
         "io.l5d.namerd",
-        "io.l5d.k8s.configMap",
         "io.l5d.k8s.istio",
     ),
 )
@@ -121,14 +130,12 @@ TRANSFORMERS: Final[Register[Any]] = PluggableRegister(
     "transformers",
     (
         ConstTransformerKind,
+        DaemonSetTransformerKind,
+        LocalNodeTransformerKind,
         LocalhostTransformerKind,
         PortTransformerKind,
         ReplaceTransformerKind,
         SpecificHostTransformerKind,
-    ),
-    planned=(
-        "io.l5d.k8s.daemonset",
-        "io.l5d.k8s.localnode",
     ),
 )
 
@@ -217,6 +224,7 @@ ROOMS: Final[Mapping[str, Register[Any]]] = {
     register.room: register
     for register in (
         IDENTIFIERS,
+        CONNECTION_IDENTIFIERS,
         FILTERS,
         INTERPRETERS,
         NAMERS,

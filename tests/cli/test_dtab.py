@@ -218,7 +218,7 @@ def test_json_that_is_no_dtab_is_refused() -> None:
 async def test_json_without_a_dtab_takes_no_routes_away(url: str) -> None:
     before = await run("get", "default")
     told = await run("update", "default", "-", stdin='{"version": "MQ==", "dtabs": [{"prefix": "/a", "dst": "/b"}]}')
-    assert (told.status, told.errors[:47]) == (255, 'Error: standard input: the JSON of a dtab is {"v')
+    assert (told.status, told.errors[:46]) == (255, "Error: standard input: the JSON of a dtab is {")
     assert await run("get", "default") == before
     assert (await run("update", "default", "-", stdin='{"version": "MQ==", "dtab": null}')).status == 0
 

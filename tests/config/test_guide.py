@@ -13,7 +13,7 @@ import pytest
 
 from biandou.config.linker import LinkerConfig, parse
 from biandou.config.plan import Letter
-from biandou.config.router import HttpRouter
+from biandou.config.router import HttpRouter, TcpRouter
 from biandou.config.schema import keys
 from biandou.kinds import Kind
 
@@ -40,7 +40,7 @@ def known_keys(struct: type[msgspec.Struct]) -> Iterator[str]:
                 yield from known_keys(inner)
 
 
-@pytest.mark.parametrize("key", sorted({*known_keys(LinkerConfig), *known_keys(HttpRouter)}))
+@pytest.mark.parametrize("key", sorted({*known_keys(LinkerConfig), *known_keys(HttpRouter), *known_keys(TcpRouter)}))
 def test_every_key_is_named(key: str) -> None:
     assert f"`{key}`" in GUIDE
 

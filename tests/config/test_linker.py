@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from biandou.config.linker import LinkerConfig, load, parse
+from biandou.config.router import HttpRouter
 from biandou.errors import ConfigError
 
 ALL_KEYS = (FilePath(__file__).parent / "all_keys.yaml").read_text()
@@ -18,6 +19,7 @@ HEAD = "routers:\n- protocol: http\n  servers: [{port: 4140}]\n"
 def test_the_smallest_file_has_all_defaults() -> None:
     config = parse("routers: [{protocol: http, servers: [{}]}]")
     (router,) = config.routers
+    assert isinstance(router, HttpRouter)
     (server,) = router.servers
     assert (router.name, str(router.dst_prefix), str(router.dtab)) == ("http", "/svc", "")
     assert (server.ip, server.port, server.max_call_depth, server.clear_context) == ("127.0.0.1", 4140, 1000, False)
@@ -29,6 +31,7 @@ def test_the_smallest_file_has_all_defaults() -> None:
 def test_every_supported_key_is_taken(tmp_path: FilePath) -> None:
     config = parse(ALL_KEYS.replace("ROOT", str(tmp_path)))
     (router,) = config.routers
+    assert isinstance(router, HttpRouter)
     (server,) = router.servers
     assert (router.label, str(router.dst_prefix), str(router.dtab)) == ("all", "/http", "/http=>/#/files")
     assert [kind.__struct_config__.tag for kind in router.identifier] == [

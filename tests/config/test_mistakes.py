@@ -44,12 +44,12 @@ BAD: list[tuple[str, list[str]]] = [
     ("routers: []", ["l.yaml:1:10: routers: At least one router must be specified in the configuration."]),
     ("routers: {}", ["l.yaml:1:10: routers: expected a list, found an object"]),
     ("routers: [7]", ["l.yaml:1:11: routers[0]: expected an object, found `7`"]),
-    ("routers: [{servers: []}]", ["l.yaml:1:11: routers[0]: missing key `protocol`; allowed: http"]),
+    ("routers: [{servers: []}]", ["l.yaml:1:11: routers[0]: missing key `protocol`; allowed: http, tcp"]),
     ("routers: [{protocol: h2}]", ["l.yaml:1:22: routers[0].protocol: `h2` is known but not built yet"]),
     ("routers: [{protocol: thriftmux}]", ["l.yaml:1:22: routers[0].protocol: `thriftmux` is known but not built yet"]),
     (
         "routers: [{protocol: htpp}]",
-        ["l.yaml:1:22: routers[0].protocol: unknown protocol `htpp`; did you mean `http`? allowed: http"],
+        ["l.yaml:1:22: routers[0].protocol: unknown protocol `htpp`; did you mean `http`? allowed: http, tcp"],
     ),
     ("routers: [{protocol: http}]", ["l.yaml:1:11: routers[0].servers: router 'http' has no servers"]),
     (
@@ -86,6 +86,20 @@ BAD: list[tuple[str, list[str]]] = [
         [
             "l.yaml:5:31: routers[0].streamAfterContentLengthKB: Conflicting streaming options set. Can't disable "
             "streaming and set streamAfterContentLengthKB in http",
+        ],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers: [{notHttp: {router: other}}]\n",
+        [
+            "l.yaml:3:32: routers[0].servers[0].notHttp.router: no router with `protocol: tcp` is called other; "
+            "there is none",
+        ],
+    ),
+    (
+        "routers:\n- protocol: tcp\n  identifier: {kind: io.l5d.path}\n  servers: [{}]\n",
+        [
+            "l.yaml:3:22: routers[0].identifier.kind: unknown kind `io.l5d.path`; did you mean `io.l5d.static`? "
+            "allowed: io.biandou.originalDst, io.biandou.sni, io.l5d.static",
         ],
     ),
     (

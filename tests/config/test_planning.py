@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from biandou.config.linker import parse
-from biandou.config.plan import BudgetPlan, ClientPolicy, Plan, RouterPlan, ServerPlan, ServicePolicy
+from biandou.config.plan import BudgetPlan, ClientPolicy, NotHttpPlan, Plan, RouterPlan, ServerPlan, ServicePolicy
 from biandou.config.planning import client_policy, plan, router_plan, service_policy
 from biandou.config.router import HttpRouter
 
@@ -14,7 +14,9 @@ HEAD = "routers:\n- protocol: http\n  servers: [{}]\n"
 
 
 def router(lines: str) -> HttpRouter:
-    return parse(HEAD + "".join(f"  {line}\n" for line in lines.splitlines())).routers[0]
+    (found,) = parse(HEAD + "".join(f"  {line}\n" for line in lines.splitlines())).routers
+    assert isinstance(found, HttpRouter)
+    return found
 
 
 def test_a_file_without_settings_gives_the_engines_defaults() -> None:
@@ -116,7 +118,31 @@ routers:
         },
         "rate_limit": {"requests_per_second": 2.5, "burst": 3, "by_header": "x-key"},
         "forwarded": {"by": {"kind": "requestRandom"}, "for": {"kind": "static", "label": "edge"}},
+        "not_http": None,
     }
+
+
+def test_a_router_of_connections_takes_what_does_not_speak_http() -> None:
+    made = plan(
+        parse(
+            "routers:\n"
+            "- protocol: http\n  servers: [{notHttp: {router: others, silenceMs: 7}}]\n"
+            "- protocol: tcp\n  label: others\n  identifier: [{kind: io.biandou.sni}, {kind: io.biandou.originalDst}]\n"
+            "  servers: [{headTimeoutMs: 9, maxConcurrentRequests: 3, serverSession: {idleTimeMs: 4}}]\n"
+        ),
+        workers=1,
+    )
+    web, others = made.routers
+    assert web.servers[0].not_http == NotHttpPlan(router="others", silence_ms=7)
+    assert others == RouterPlan(
+        label="others",
+        protocol="tcp",
+        dst_prefix="/svc",
+        identifiers=[{"kind": "io.biandou.sni"}, {"kind": "io.biandou.originalDst"}],
+        servers=[
+            ServerPlan(ip="127.0.0.1", port=4145, head_timeout_ms=9, max_concurrent_requests=3, idle_timeout_ms=4)
+        ],
+    )
 
 
 def test_a_plan_can_be_sent() -> None:

@@ -56,6 +56,7 @@ from biandou.config.plan import (
     HttpLimits,
     Letter,
     NeverRoll,
+    NotHttpPlan,
     OutlierPlan,
     Plan,
     PluginPlan,
@@ -119,7 +120,9 @@ PLANS: Final = {
                         ),
                         rate_limit=RateLimitPlan(requests_per_second=0.5, burst=3, by_header="X-Api-Key"),
                     ),
-                    ServerPlan(ip="::1", port=0, idle_timeout_ms=None),
+                    ServerPlan(
+                        ip="::1", port=0, idle_timeout_ms=None, not_http=NotHttpPlan(router="others", silence_ms=700)
+                    ),
                 ],
                 base_dentries=["/svc => /#/io.l5d.fs", "/svc/* => /$/inet/127.0.0.1/8080 | ~"],
                 plugins=PluginPlan(timeout_ms=700, max_waiting=9, sees_requests=False),
@@ -143,6 +146,13 @@ PLANS: Final = {
                 dst_prefix="/in",
                 identifiers=[{"kind": "io.l5d.header.token"}],
                 servers=[ServerPlan(ip="127.0.0.1", port=4141)],
+            ),
+            RouterPlan(
+                label="others",
+                protocol="tcp",
+                dst_prefix="/svc",
+                identifiers=[{"kind": "io.biandou.sni"}, {"kind": "io.biandou.originalDst"}],
+                servers=[ServerPlan(ip="127.0.0.1", port=4145)],
             ),
         ],
     ),

@@ -7,10 +7,11 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from biandou.linker.log import JsonFormatter, LogSettings, QueuedHandler, TextFormatter, start_logging
+from biandou.linker.log import JournalFormatter, JsonFormatter, LogSettings, QueuedHandler, TextFormatter, start_logging
 
 
 @pytest.fixture
@@ -43,6 +44,33 @@ def test_what_would_break_a_line_is_escaped() -> None:
     assert "\n" not in line
     assert "\x1b" not in line
     assert r"a\nE 1123" in line
+
+
+def test_a_line_for_the_journal_has_its_priority_and_no_time() -> None:
+    form = JournalFormatter()
+    assert form.format(record("serving http on 127.0.0.1:4140")) == "<6>serving http on 127.0.0.1:4140"
+    assert form.format(record("no", logging.WARNING, room="binding")) == "<4>binding: no"
+    assert form.format(record("gone", logging.ERROR)) == "<3>gone"
+    assert form.format(record("a\n<0>forged")) == r"<6>a\n<0>forged"
+
+
+@pytest.mark.usefixtures("loggers")
+@pytest.mark.parametrize(("form", "line"), [("text", "<4>full\n"), ("json", "{")])
+def test_the_journal_is_known_by_its_stream(
+    form: Literal["text", "json"], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "log"
+    output.touch()
+    monkeypatch.setenv("JOURNAL_STREAM", f"{output.stat().st_dev}:{output.stat().st_ino}")
+    handler = start_logging(LogSettings(form=form, output=str(output)))
+    logging.getLogger("biandou").warning("full")
+    handler.close()
+    assert output.read_text().startswith(line)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{output.stat().st_dev}:{output.stat().st_ino + 1}")
+    handler = start_logging(LogSettings(output=str(output), append=False))
+    logging.getLogger("biandou").warning("full")
+    handler.close()
+    assert output.read_text().startswith("W ")
 
 
 def test_a_json_line_is_an_object_with_time_level_and_message() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from biandou.clients import eureka as client
 from biandou.dtab import Path
 from biandou.live import Failed
 from biandou.namers.eureka import EurekaNamerKind
@@ -72,12 +71,9 @@ async def test_changes_that_no_delta_tells_of_are_found_by_the_hash_code(server:
         assert len(server.asked(ALL)) == 2
 
 
-async def test_changes_that_even_the_hash_code_hides_are_found_and_counted(
-    server: EurekaServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client, "FULL_SECONDS", 0.5)
+async def test_changes_that_even_the_hash_code_hides_are_found_and_counted(server: EurekaServer) -> None:
     server.register(instance("web", 1))
-    namer = namer_of(server)
+    namer = namer_of(server, reconcile_seconds=1)
     with Observed(addresses(namer.lookup(WEB))) as seen:
         await seen.until(at(1))
         server.register(instance("web", 2))
@@ -206,6 +202,17 @@ async def test_a_server_that_was_started_anew_and_is_empty_empties(server: Eurek
     with Observed(addresses(namer_of(server).lookup(WEB))) as seen:
         await seen.until(at(1))
         server.instances, server.recent = {}, []
+        await seen.until(at())
+
+
+async def test_a_registry_that_collapses_is_held_if_wanted(server: EurekaServer) -> None:
+    server.register(*(instance("web", port) for port in range(1, 7)))
+    with Observed(addresses(namer_of(server, hold_collapse_ms=1000).lookup(WEB))) as seen:
+        await seen.until(at(1, 2, 3, 4, 5, 6))
+        server.instances, server.recent = {}, []
+        await server.until_asked(ALL)
+        await server.until_asked(DELTA, 2)
+        assert ports(seen.now) == [1, 2, 3, 4, 5, 6]
         await seen.until(at())
 
 

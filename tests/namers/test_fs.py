@@ -21,6 +21,7 @@ from biandou.dtab import NEG, Leaf, NameTree, Path
 from biandou.dtab.bound import Address, Addresses, AddressSet, Bound
 from biandou.errors import ResolutionError
 from biandou.live import Failed, Live, Ok, Pending, State
+from biandou.namers import fs_check
 from biandou.namers.fs import FsNamer, FsNamerKind, read_endpoints
 from biandou.testing.observing import Observed
 
@@ -384,7 +385,9 @@ async def test_an_unreadable_root_keeps_what_is_known(root: FilePath, namer: FsN
     (root / "web").write_text("127.0.0.1 80")
     with Observed(addresses(namer.lookup(Path.of("web")))) as seen:
         assert at("127.0.0.1:80")(seen.now)
-        assert namer.state()["names"]["web"] == {"state": "file", "bytes": 12}
+        shown = namer.state()["names"]["web"]
+        assert (shown["state"], shown["bytes"]) == ("file", 12)
+        assert shown["origin"].keys() == {"registry", "version", "changed", "confirmed", "age", "corrections"}
     assert namer.state()["names"] == {}
     with Observed(addresses(namer.lookup(Path.of("web")))) as seen:
         assert at("127.0.0.1:80")(seen.now), "and it can be observed again"
@@ -434,3 +437,37 @@ def test_nothing_is_known_before_anybody_asks(namer: FsNamer) -> None:
     assert isinstance(namer.lookup(Path.of("web")), Live)
     assert not isinstance(Live().sample(), Ok | Failed)
     assert isinstance(Live().sample(), Pending)
+
+
+async def test_what_inotify_does_not_tell_is_found_mended_and_counted(
+    root: FilePath, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fs_check, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(files.Entry, "noticed", lambda *_: None)
+    replace(root / "web", "127.0.0.1 80")
+    namer = FsNamer(Path.read("/#/io.l5d.fs"), str(root), 0.05)
+    with Observed(addresses(namer.lookup(Path.of("web")))) as seen:
+        assert at("127.0.0.1:80")(seen.now)
+        await asyncio.sleep(0.4)
+        assert namer.state()["names"]["web"]["origin"]["corrections"] == 0
+        replace(root / "web", "127.0.0.1 81")
+        await seen.until(at("127.0.0.1:81"))
+        assert namer.state()["names"]["web"]["origin"]["corrections"] == 1
+    with Observed(namer.lookup(Path.of("web"))) as tree:
+        (root / "web").unlink()
+        await tree.until(lambda state: state == Ok(NEG))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{root}: web: what was known was not so any more, and inotify had not told"
+    ] * 2
+
+
+async def test_a_change_that_inotify_tells_is_no_correction(root: FilePath, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fs_check, "PATIENCE_SECONDS", 0.1)
+    namer = FsNamer(Path.read("/#/io.l5d.fs"), str(root), 0.02)
+    replace(root / "web", "127.0.0.1 1")
+    with Observed(addresses(namer.lookup(Path.of("web")))) as seen:
+        for port in range(2, 30):
+            replace(root / "web", f"127.0.0.1 {port}")
+            await seen.until(at(f"127.0.0.1:{port}"))
+            await asyncio.sleep(0.02)
+        assert namer.state()["names"]["web"]["origin"]["corrections"] == 0

@@ -10,7 +10,6 @@ import pytest
 
 from biandou.dtab import Path
 from biandou.live import Pending
-from biandou.namers import rancher_containers
 from biandou.namers.rancher import RancherNamerKind
 from biandou.namers.rancher_containers import RancherNamer
 from biandou.testing.observing import Observed
@@ -152,12 +151,9 @@ async def test_a_service_that_does_not_wait_is_not_asked_without_a_pause(server:
         assert len(server.asked(VERSION)) <= 3
 
 
-async def test_a_change_without_a_new_version_is_found_and_counted(
-    server: RancherServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rancher_containers, "RECONCILE_SECONDS", 0.1)
+async def test_a_change_without_a_new_version_is_found_and_counted(server: RancherServer) -> None:
     server.run(container("web", "10.0.0.1"))
-    namer = namer_of(server, max_wait=1)
+    namer = namer_of(server, max_wait=1, reconcile_seconds=1)
     with Observed(addresses(namer.lookup(WEB))) as seen:
         await seen.until(at(80))
         server.containers = [container("web", "10.0.0.1"), container("web", "10.0.0.2")]

@@ -137,6 +137,16 @@ class ConsulServer:
         self._abandoned += 1
         self._tell()
 
+    def well(self) -> None:
+        """End a fault; who waits goes on waiting."""
+        self._fault = None
+
+    async def answered(self, request: web.Request) -> web.Response:
+        """Answer as if nothing were wrong."""
+        answer = await self._route(request)
+        assert isinstance(answer, web.Response)
+        return answer
+
     def asked(self, path: str) -> list[dict[str, str]]:
         """Give the parameters of every request for a path."""
         return [query for _, asked, query in self.requests if asked == path]
@@ -431,6 +441,32 @@ def cuts(request_body: bytes = b"[{") -> Fault:
         if request.transport is not None:
             request.transport.abort()
         return answer
+
+    return fault
+
+
+def late(seconds: float) -> Fault:
+    """Answer with what was so then, after so many seconds."""
+
+    async def fault(request: web.Request) -> web.StreamResponse:
+        answer = await request.app[SERVER].answered(request)
+        await asyncio.sleep(seconds)
+        return answer
+
+    return fault
+
+
+def mixed_up(choose: Callable[[int], int]) -> Fault:
+    """Answer with what was said earlier, as `choose` says of so many answers; the others come later, or never."""
+    past: dict[str, list[tuple[int, bytes, str | None]]] = {}
+
+    async def fault(request: web.Request) -> web.StreamResponse:
+        answer = await request.app[SERVER].answered(request)
+        assert isinstance(answer.body, bytes)
+        said = past.setdefault(request.path, [])
+        said.append((answer.status, answer.body, answer.headers.get("X-Consul-Index")))
+        status, body, index = said[choose(len(said))]
+        return web.Response(status=status, body=body, headers={} if index is None else {"X-Consul-Index": index})
 
     return fault
 

@@ -63,6 +63,7 @@ class KubernetesServer:
         self._times = 0
         self._cut = 0
         self._end = 0
+        self.dropping = 0
         self._said: list[bytes] = []
         self._changed = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -142,6 +143,10 @@ class KubernetesServer:
         self._fault, self._where, self._times = fault, path, times
         if cut:
             self.cut()
+
+    async def answered(self, request: web.Request) -> web.StreamResponse:
+        """Answer as if nothing were wrong."""
+        return await self._route(request)
 
     def asked(self, path: str, *, watch: bool = False) -> list[dict[str, str]]:
         """Give the parameters of every list, or watch, of a path."""
@@ -341,6 +346,10 @@ class KubernetesServer:
             changed = self._changed
             for event in self.state.events(match[2], match[1], since, selector):
                 since = event.version
+                if self.dropping > 0:
+                    # No API server does this.
+                    self.dropping -= 1
+                    continue
                 text = json.dumps(shown(event)).encode() + b"\n"
                 # A line comes in pieces.
                 for piece in (text[:7], text[7:]):

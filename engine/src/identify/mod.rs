@@ -1,5 +1,6 @@
 //! ① Identification: from a request to its service name.
 
+mod connection;
 mod header;
 mod method_and_host;
 mod path;
@@ -8,10 +9,12 @@ mod text;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::Deserialize;
 
 use crate::wire::h1::{RequestHead, Span};
+pub use connection::Meant;
 pub use header::HeaderName;
 pub use text::{PathError, StaticPath};
 
@@ -46,6 +49,12 @@ pub enum Identifier {
         #[serde(deserialize_with = "text::with_or_without_slash")]
         path: StaticPath,
     },
+    /// Where the connection was on its way to before it was redirected here: `/<ip>/<port>`.
+    #[serde(rename = "io.biandou.originalDst")]
+    OriginalDst,
+    /// The server that a TLS caller asks for, in lower case; of connections only.
+    #[serde(rename = "io.biandou.sni")]
+    Sni,
     /// One that Python runs: the place of its word among those of the router's Python identifiers (`plugin::identify`).
     #[serde(rename = "plugin")]
     Plugin { index: usize },
@@ -91,11 +100,12 @@ impl fmt::Display for Unidentified {
 
 impl Identifier {
     /// Appends the name's path in shown form to `out` (`/web`, nothing for the empty path). `buf` is what `head` was read
-    /// from. On error `out` is as it was.
+    /// from, `original` where its connection was on its way to. On error `out` is as it was.
     pub fn identify(
         &self,
         head: &RequestHead,
         buf: &[u8],
+        original: Option<SocketAddr>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Consumed>, Unidentified> {
         let length = out.len();
@@ -104,6 +114,8 @@ impl Identifier {
             Self::Path { segments, consume } => path::identify(*segments, *consume, head, buf, out),
             Self::Header { header } => header::identify_path(header, head, buf, out),
             Self::HeaderToken { header } => header::identify_token(header, head, buf, out),
+            Self::OriginalDst => connection::identify_original(original, out).map(|()| None),
+            Self::Sni => Err(Unidentified::Reason("a request has no server name of TLS".into())),
             Self::Plugin { .. } => Err(Unidentified::Reason("the plugin was not asked".into())),
             Self::Static { path } => {
                 out.extend_from_slice(path.shown());
@@ -122,11 +134,12 @@ pub fn identify(
     identifiers: &[Identifier],
     head: &RequestHead,
     buf: &[u8],
+    original: Option<SocketAddr>,
     out: &mut Vec<u8>,
 ) -> Result<Option<Consumed>, Unidentified> {
     let mut last = Unidentified::Reason("no identifier is configured".into());
     for identifier in identifiers {
-        match identifier.identify(head, buf, out) {
+        match identifier.identify(head, buf, original, out) {
             Err(reason @ Unidentified::Reason(_)) => last = reason,
             decided => return decided,
         }

@@ -56,6 +56,11 @@ impl ClientStats {
         self.responses.record(status, latency_us);
     }
 
+    /// Counts a connection that was passed on as it is, and is over.
+    pub fn finish_connection(&self, counted: Counted) {
+        self.results.add(counted);
+    }
+
     /// The bytes that it takes.
     pub fn footprint(&self) -> usize {
         let histograms = [

@@ -58,6 +58,11 @@ impl ServerStats {
         self.responses.record(told, latency_us);
     }
 
+    /// Counts a connection that was passed on as it is, and is over.
+    pub fn finish_connection(&self, counted: Counted) {
+        self.results.add(counted);
+    }
+
     /// Counts a connection out that was open for so long.
     pub fn count_close(&self, open_ms: u64) {
         self.closes.add(1);

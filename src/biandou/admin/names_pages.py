@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ import msgspec
 
 from biandou.admin.delegator import delegator_page
 from biandou.admin.page import Page, Pages, Reply, Request, json_reply
-from biandou.admin.sources import AdminSources, Clients
+from biandou.admin.sources import AdminSources, Clients, Origins
 from biandou.boundary import ClientView, EndpointView, Withheld
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ def names_pages(sources: AdminSources) -> Pages:
         pages["/bound-names.json"] = _page(sources.bound_names, list)
     if sources.clients is not None:
         pages["/client_state.json"] = _page(partial(sources.clients, "", ""), _client_states)
-        pages["/admin/endpoints.json"] = Page(partial(_endpoints, sources.clients))
+        pages["/admin/endpoints.json"] = Page(partial(_endpoints, sources.clients, sources.origins))
     if sources.withheld is not None:
         pages["/admin/errors.json"] = Page(partial(_errors, sources.withheld))
     for path, state in sources.namer_states.items():
@@ -59,9 +60,10 @@ def _errors(withheld: Callable[[], Iterable[Withheld]], request: Request) -> Rep
     return json_reply(found[::-1])
 
 
-def _endpoints(clients: Clients, request: Request) -> Reply:
+def _endpoints(clients: Clients, origins: Origins | None, request: Request) -> Reply:
     """Give each router's clients with what is known of their endpoints; `router` and `client` ask for some of them."""
-    parameters = request.parameters
+    parameters, now = request.parameters, time.time()
+    known = dict(origins()) if origins is not None else {}
     routers: dict[str, Any] = {}
     for client in clients(parameters.get("router", ""), parameters.get("client", "")):
         shown: dict[str, Any] = {
@@ -70,6 +72,9 @@ def _endpoints(clients: Clients, request: Request) -> Reply:
             "panic": client.panic,
             "endpoints": [_known(endpoint) for endpoint in client.endpoints],
         }
+        origin = known.get((client.router, client.client))
+        if origin is not None:
+            shown["origin"] = origin.shown(now)
         if client.left_out:
             shown["left_out"] = client.left_out
         routers.setdefault(client.router, {})[client.client] = shown

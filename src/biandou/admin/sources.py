@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 from biandou.boundary import ClientView, Withheld
 from biandou.config.admin import AdminSecurity
 from biandou.dtab import Dtab, Path
+from biandou.dtab.bound import Origin
 from biandou.dtab.explain import Delegation
 from biandou.live import Live
 from biandou.telemeters.metrics import ProcessTelemetry
@@ -28,6 +29,9 @@ class Delegate(Protocol):
 
 Clients: TypeAlias = Callable[[str, str], Sequence[ClientView]]
 """Gives a client of a router as the engine sees it now; of what is empty, all."""
+
+Origins: TypeAlias = Callable[[], Iterable[tuple[tuple[str, str], Origin]]]
+"""Gives where each client's endpoints come from, by router and client name."""
 
 State: TypeAlias = Callable[[], Any]
 """Gives JSON values."""
@@ -55,6 +59,7 @@ class AdminSources:
     delegate: Delegate | None = None
     bound_names: Callable[[], Sequence[str]] | None = None
     clients: Clients | None = None
+    origins: Origins | None = None
     withheld: Callable[[], Iterable[Withheld]] | None = None
     namer_states: Mapping[str, State] = field(default_factory=dict)
     health: Callable[[], Mapping[str, Any]] | None = None

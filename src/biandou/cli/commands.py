@@ -14,6 +14,7 @@ from biandou.cli.canary import canary
 from biandou.cli.demo import demo
 from biandou.cli.dtab import dtab
 from biandou.cli.explain import explain
+from biandou.cli.redirect import redirect
 
 application = typer.Typer(
     name="biandou",
@@ -62,4 +63,5 @@ def _namerd(context: typer.Context) -> None:
 application.command("explain")(explain)
 application.add_typer(dtab)
 application.add_typer(canary)
+application.add_typer(redirect)
 application.command("demo")(demo)

@@ -76,6 +76,8 @@ async def _explain(
         raise ValueError(f"no router is called {label}; there are: {', '.join(labels)}")
     index = labels.index(label)
     written = config.routers[index]
+    if not isinstance(written, HttpRouter):
+        raise ValueError(f"{label} is a router of connections; this explains requests")
     subject = Subject(
         router=assembled.routers[index],
         identifiers=written.identifier,

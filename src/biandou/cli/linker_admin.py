@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from biandou.admin.sources import AdminSources, State
 from biandou.config.admin import Admin
+from biandou.config.router import HttpRouter
 from biandou.config.server import SocketOptions
 from biandou.dtab import Dtab, Path
 from biandou.dtab.explain import Delegation
 from biandou.interpreters.local import LocalInterpreter
 from biandou.linker.admin_listener import ADMIN, AdminListener, Close
+from biandou.linker.freshness import freshness
 from biandou.linker.identify import Request, identification
 from biandou.linker.log import LEVELS
 from biandou.linker.process import Parts
@@ -67,7 +69,9 @@ class LinkerAdmin:
     """Listens, and takes snapshots of the metrics from the start of the linker, looked at or not."""
 
     def __init__(self, parts: Parts, snapshot_seconds: float) -> None:
-        self._telemetry = ProcessTelemetry(lambda: parts.door.tally().scopes, snapshot_seconds)
+        self._telemetry = ProcessTelemetry(
+            lambda: [*parts.door.tally().scopes, *freshness(parts.binder)], snapshot_seconds
+        )
         self._sources = linker_sources(parts, self._telemetry)
         self._routers = parts.config.routers
         self._pages: dict[AdminListener, AdminServer] = {}
@@ -149,7 +153,11 @@ class LinkerAdmin:
         self, method: str, uri: str, headers: tuple[tuple[str, str], ...], version: str
     ) -> dict[str, dict[str, str]]:
         request = Request(method, uri, headers, version)
-        return {router.name: identification(router.identifier, router.dst_prefix, request) for router in self._routers}
+        return {
+            router.name: identification(router.identifier, router.dst_prefix, request)
+            for router in self._routers
+            if isinstance(router, HttpRouter)
+        }
 
 
 class Following:
@@ -237,6 +245,7 @@ def linker_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
         delegate=delegate,
         bound_names=bound_names,
         clients=parts.door.clients,
+        origins=parts.binder.origins,
         withheld=lambda: parts.door.withheld,
         namer_states=states,
         health=lambda: {"names": parts.binder.tickets, "clients": parts.binder.clients},

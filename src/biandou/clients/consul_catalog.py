@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from hashlib import blake2b
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -12,6 +13,9 @@ from biandou.clients.consul import Answer, ConsulError
 from biandou.clients.consul_access import Health
 
 DOMAIN: Final = "consul"
+WORTH_KEEPING: Final = 64 * 1024
+"""Of a service whose answer has fewer bytes nothing is kept: reading all of it is cheaper."""
+
 _WORST_FIRST: Final[tuple[Health, ...]] = ("maintenance", "critical", "warning")
 
 T = TypeVar("T")
@@ -86,33 +90,66 @@ class _Self(msgspec.Struct, rename="pascal"):
 
 def read_catalog(answer: Answer) -> list[Instance]:
     """Read `/v1/catalog/service/…`; raises `ConsulError`."""
-    return [
-        Instance(
-            entry.address or "",
-            entry.service_address or "",
-            entry.service_port or 0,
-            tuple(entry.service_tags or ()),
-            meta=entry.service_meta or {},
-            node_meta=entry.node_meta or {},
-        )
-        for entry in decoded(answer, list[_Entry])
-    ]
+    return [_catalogued(entry) for entry in decoded(answer, list[_Entry])]
 
 
 def read_health(answer: Answer) -> list[Instance]:
     """Read `/v1/health/service/…`; raises `ConsulError`."""
-    return [
-        Instance(
-            entry.node.address or "",
-            entry.service.address or "",
-            entry.service.port or 0,
-            tuple(entry.service.tags or ()),
-            _worst(entry.checks or ()),
-            entry.service.meta or {},
-            entry.node.meta or {},
-        )
-        for entry in decoded(answer, list[_Checked])
-    ]
+    return [_checked(entry) for entry in decoded(answer, list[_Checked])]
+
+
+class Changes(Generic[T]):
+    """Reads answers about one service, each instance once as long as nothing in it changes.
+
+    Consul always sends all instances. What is kept of each is a digest of its JSON, and what `made` makes of it.
+    """
+
+    __slots__ = ("_health", "_known", "_made")
+
+    def __init__(self, made: Callable[[Instance], T], *, health: bool) -> None:
+        self._made = made
+        self._health = health
+        self._known: dict[bytes, T] = {}
+
+    def read(self, answer: Answer) -> list[T]:
+        """Read an answer of `/v1/health/service/…`, or `/v1/catalog/service/…`; raises `ConsulError`."""
+        if len(answer.body) < WORTH_KEEPING:
+            self._known = {}
+            instances = read_health(answer) if self._health else read_catalog(answer)
+            return [self._made(instance) for instance in instances]
+        before, self._known = self._known, {}
+        for entry in decoded(answer, list[msgspec.Raw]):
+            digest = blake2b(entry, digest_size=16).digest()
+            known = before.get(digest)
+            self._known[digest] = self._made(self._instance(entry)) if known is None else known
+        return list(self._known.values())
+
+    def _instance(self, entry: msgspec.Raw) -> Instance:
+        one = Answer(200, b"[" + bytes(entry) + b"]")
+        return (read_health(one) if self._health else read_catalog(one))[0]
+
+
+def _catalogued(entry: _Entry) -> Instance:
+    return Instance(
+        entry.address or "",
+        entry.service_address or "",
+        entry.service_port or 0,
+        tuple(entry.service_tags or ()),
+        meta=entry.service_meta or {},
+        node_meta=entry.node_meta or {},
+    )
+
+
+def _checked(entry: _Checked) -> Instance:
+    return Instance(
+        entry.node.address or "",
+        entry.service.address or "",
+        entry.service.port or 0,
+        tuple(entry.service.tags or ()),
+        _worst(entry.checks or ()),
+        entry.service.meta or {},
+        entry.node.meta or {},
+    )
 
 
 def read_agent(answer: Answer) -> Agent:

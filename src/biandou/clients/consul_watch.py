@@ -87,6 +87,11 @@ class Seats:
         self._taken += 1
         return True
 
+    @property
+    def longest_stand(self) -> float:
+        """How many seconds it may take until who has no seat is asked again."""
+        return max(STAND_SECONDS, self._standing / STAND_PER_SECOND) * 6 if self._standing else 0.0
+
     def leave(self) -> None:
         """Give a seat back."""
         self._taken -= 1

@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -180,6 +181,7 @@ def _tell(source: Source[tuple[str, ...] | None], state: Ok[tuple[str, ...] | No
         _log.exception("an observer of a host failed")
 
 
+@lru_cache(maxsize=16_384)
 def ip_literal(host: str) -> str | None:
     """Give the canonical form of an IP literal, or `None`.
 

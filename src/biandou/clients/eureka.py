@@ -9,6 +9,7 @@ everything, so all is asked for now and then in any case.
 from __future__ import annotations
 
 import base64
+import math
 import ssl
 import time
 from collections import Counter
@@ -28,9 +29,6 @@ from biandou.clients.registry_http import (
     decoded,
     refuse,
 )
-
-FULL_SECONDS: Final = 60.0
-"""So often all instances are asked for, whatever the deltas say."""
 
 _GONE: Final = "DELETED"
 
@@ -62,7 +60,10 @@ class News:
 
 
 class Eureka(RegistryHttp):
-    """Servers that know the same; `user` is `name:password`."""
+    """Servers that know the same; `user` is `name:password`.
+
+    All is asked for about every `full_seconds`, whatever the deltas say.
+    """
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Eureka(RegistryHttp):
         tls_name: str | None = None,
         *,
         delta: bool = True,
+        full_seconds: float = math.inf,
     ) -> None:
         super().__init__(f"eureka at {', '.join(servers)}", tls, tls_name)
         self._servers = Servers([server.rstrip("/") for server in servers])
@@ -79,6 +81,7 @@ class Eureka(RegistryHttp):
         if user is not None:
             self._headers["Authorization"] = "Basic " + base64.b64encode(user.encode()).decode()
         self._deltas = delta
+        self.full_seconds = full_seconds
 
     def reader(self) -> Reader:
         """Make what asks again and again."""
@@ -112,7 +115,7 @@ class Reader:
 
     async def _read(self, base: str) -> News | None:
         before, own = self._known, base == self._from
-        due = time.monotonic() - self._full_at >= FULL_SECONDS
+        due = time.monotonic() - self._full_at >= self._eureka.full_seconds
         followed = False
         if self._deltas and before is not None and own:
             answer = await self._eureka.apps(base, "/apps/delta")

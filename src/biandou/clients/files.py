@@ -13,12 +13,14 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from biandou.clients import inotify
 from biandou.clients.inotify import Inotify
+from biandou.dtab.bound import Origin, shown_time
 from biandou.errors import ResolutionError
 from biandou.live import PENDING, Failed, Live, Ok, Watch
 
@@ -33,11 +35,12 @@ _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
 class Directory:
-    """A directory below which names can be looked up."""
+    """A directory below which names can be looked up; `attended` hears when the first is followed, and of the last."""
 
-    def __init__(self, path: str, notifier: Inotify) -> None:
+    def __init__(self, path: str, notifier: Inotify, attended: Callable[[bool], None] | None = None) -> None:
         self.path = os.path.abspath(path)
         self.notifier = notifier
+        self._attended = attended
         self._real: str | None = None
         self._names: WeakValueDictionary[str, Entry] = WeakValueDictionary()
         self._open_entries: dict[str, Entry] = {}
@@ -64,6 +67,14 @@ class Directory:
         except OSError:
             return []
 
+    def followed(self) -> Iterator[Entry]:
+        """Give all names that are followed here and below."""
+        for entry in list(self._open_entries.values()):
+            yield entry
+            below = entry.known
+            if isinstance(below, Directory):
+                yield from below.followed()
+
     def state(self) -> dict[str, Any]:
         """Give what is followed, for people."""
         state: dict[str, Any] = {"path": self.path, "following": self._real}
@@ -77,12 +88,16 @@ class Directory:
         self._open_entries[entry.name] = entry
         if len(self._open_entries) == 1:
             self._follow()
+            if self._attended is not None:
+                self._attended(True)
 
     def release(self, entry: Entry) -> None:
         """Stop following the directory for this entry."""
         self._open_entries.pop(entry.name, None)
         if not self._open_entries:
             self._unfollow()
+            if self._attended is not None:
+                self._attended(False)
 
     @property
     def real(self) -> str:
@@ -134,13 +149,17 @@ class Directory:
 
 
 class File(Live[bytes]):
-    """A file's contents; failed while it is too large, not there, or cannot be read."""
+    """A file's contents; failed while it is too large, not there, or cannot be read.
 
-    __slots__ = ("_entry",)
+    The version in `origin` is when the file was written, and what confirms it is reading it.
+    """
+
+    __slots__ = ("_entry", "origin")
 
     def __init__(self, entry: Entry) -> None:
         super().__init__()
         self._entry = entry
+        self.origin = Origin(f"files in {entry.directory.path}")
 
     def __repr__(self) -> str:
         return f"File({os.path.join(self._entry.directory.path, self._entry.name)})"
@@ -162,11 +181,38 @@ class File(Live[bytes]):
                 self._publish(Failed(error))
             return
         try:
-            self._publish(Ok(_contents(path)))
+            contents, written = _contents(path)
         except OSError as error:
-            self._publish(Failed(ResolutionError(_explain(error, path))))
+            self._fail(ResolutionError(_explain(error, path)))
         except ResolutionError as error:
-            self._publish(Failed(error))
+            self._fail(error)
+        else:
+            origin = self.origin
+            origin.confirmed_at = time.time()
+            origin.version = shown_time(written)
+            if self._state != Ok(contents):
+                origin.changed_at = origin.confirmed_at
+                # What is wrong with the same contents is still wrong.
+                origin.error = origin.error_at = None
+            self._publish(Ok(contents))
+
+    def differs(self) -> bool:
+        """Read an observed file and say whether it holds something else than is known; if not, that is confirmed."""
+        entry = self._entry
+        if not self.observed:
+            return False
+        try:
+            contents, _ = _contents(os.path.join(entry.directory.real, entry.name))
+        except (OSError, ResolutionError):
+            return False
+        if self._state != Ok(contents):
+            return True
+        self.origin.confirmed_at = time.time()
+        return False
+
+    def _fail(self, error: ResolutionError) -> None:
+        self.origin.error, self.origin.error_at = str(error), time.time()
+        self._publish(Failed(error))
 
 
 class Entry(Live["File | Directory | None"]):
@@ -184,13 +230,35 @@ class Entry(Live["File | Directory | None"]):
         self._holders = 0
         self._settling: asyncio.TimerHandle | None = None
 
+    @property
+    def known(self) -> File | Directory | None:
+        """What the name stands for, as far as that is known."""
+        return self._state.value if isinstance(self._state, Ok) else None
+
+    def differs(self) -> bool:
+        """Look, and say whether the name stands for something else than is known, or its file holds something else.
+
+        What is being written is let be, and what cannot be looked at.
+        """
+        if self._settling is not None or not isinstance(self._state, Ok):
+            return False
+        try:
+            mode = os.stat(os.path.join(self.directory.real, self.name)).st_mode
+        except OSError as error:
+            return error.errno in _GONE and self.known is not None
+        except ResolutionError:
+            return False
+        if stat.S_ISDIR(mode):
+            return not isinstance(self.known, Directory)
+        return not isinstance(self.known, File) or self.known.differs()
+
     def describe(self) -> Any:
         """Give what is known, for people."""
         match self._state:
             case Ok(File() as file):
                 match file.sample() if file.observed else PENDING:
                     case Ok(contents):
-                        return {"state": "file", "bytes": len(contents)}
+                        return {"state": "file", "bytes": len(contents), "origin": file.origin.shown(time.time())}
                     case Failed(error):
                         return {"state": "failed", "cause": str(error)}
                     case _:
@@ -356,11 +424,13 @@ def _only(name: str, changed: Callable[[int], None]) -> inotify.Notify:
     return notify
 
 
-def _contents(path: str) -> bytes:
+def _contents(path: str) -> tuple[bytes, float]:
+    """Give what a file holds, and when it was written."""
     # Without O_NONBLOCK opening a FIFO would wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
             raise ResolutionError(f"{path} is not a regular file")
         with open(descriptor, "rb", closefd=False) as file:
             contents = file.read(MAX_BYTES + 1)
@@ -368,7 +438,7 @@ def _contents(path: str) -> bytes:
         os.close(descriptor)
     if len(contents) > MAX_BYTES:
         raise ResolutionError(f"{path} is larger than {MAX_BYTES // 1024} KB")
-    return contents
+    return contents, found.st_mtime
 
 
 def _explain(error: OSError, path: str) -> str:

@@ -27,6 +27,11 @@ class Endpoints:
 
     subsets: tuple[Subset, ...] = ()
 
+    @property
+    def size(self) -> int:
+        """How many addresses are ready."""
+        return sum(len(subset.ready) for subset in self.subsets)
+
     def has(self, port: str) -> bool:
         """Say whether a port of this name is known, ready addresses or not."""
         return any(port == name for subset in self.subsets for name, _ in subset.ports)

@@ -18,7 +18,9 @@ import grpc.aio
 
 from biandou.clients.mesh_watch import FIELDS, Ended, Watching, ended
 from biandou.clients.namerd_addresses import Address, NamerdChoice
+from biandou.clients.namerd_origin import confirm, lose
 from biandou.clients.retry import Retry
+from biandou.dtab.bound import Origin
 from biandou.dtab.protobuf import MalformedMessage
 from biandou.errors import BindingError
 from biandou.live import Failed, Live, Ok, Source, State
@@ -37,6 +39,8 @@ MUTE_SECONDS: Final = 600.0
 """A namerd that does not know reports is not asked again for so long."""
 IDLE_SECONDS: Final = 90.0
 """A connection that nobody uses is closed: reports come more often than that."""
+CONFIRM_SECONDS: Final = 15.0
+"""So often is noted that a connection is there, so that namerd would have told of changes: gRPC's pings watch it."""
 LONGEST_NAP: Final = 1.0
 """So often is looked whether `dst` leads somewhere else by now."""
 
@@ -127,6 +131,12 @@ class _Link:
         """How many use it now."""
         return self._users
 
+    @property
+    def up(self) -> bool:
+        """Whether the connection is there."""
+        ready: bool = not self.retired and self.channel.get_state() is grpc.ChannelConnectivity.READY
+        return ready
+
     def retire(self) -> None:
         """Use it no more, and close it after its last user."""
         self.retired = True
@@ -163,13 +173,26 @@ class MeshClient:
         self._linking = asyncio.Lock()
         # Sources that hold what another connection has told.
         self._behind: set[Source[Any]] = set()
+        # Of the sources that are followed, what is noted of their freshness.
+        self._origins: dict[Source[Any], Origin] = {}
+        self._confirming: asyncio.TimerHandle | None = None
 
-    def stream(self, method: str, request: bytes, read: Callable[[bytes], State[T]]) -> Live[T]:
+    def stream(
+        self, method: str, request: bytes, read: Callable[[bytes], State[T]], origin: Origin | None = None
+    ) -> Live[T]:
         """Give what `read` makes of each message of a stream; what it calls pending says nothing.
 
-        What namerd refuses, and what `read` calls failed, is a failure only while nothing is known.
+        What namerd refuses, and what `read` calls failed, is a failure only while nothing is known. `origin` is told
+        while the connection is there that nothing has changed, and when it is lost.
         """
-        return Source(follow=lambda source: self._follow(method, request, read, source))
+
+        def follow(source: Source[T]) -> Callable[[], None]:
+            if origin is not None:
+                self._origins[source] = origin
+                self._confirm_later()
+            return self._follow(method, request, read, source)
+
+        return Source(follow=follow)
 
     @property
     def several(self) -> bool:
@@ -264,8 +287,25 @@ class MeshClient:
         def stop() -> None:
             following.cancel()
             self._behind.discard(source)
+            self._origins.pop(source, None)
+            if not self._origins and self._confirming is not None:
+                self._confirming.cancel()
+                self._confirming = None
 
         return stop
+
+    def _confirm_later(self) -> None:
+        if self._confirming is None:
+            self._confirming = asyncio.get_running_loop().call_later(CONFIRM_SECONDS, self._confirm)
+
+    def _confirm(self) -> None:
+        self._confirming = None
+        if self._link is not None and self._link.up:
+            for source, origin in self._origins.items():
+                if isinstance(source.state, Ok) and source not in self._behind:
+                    confirm(origin)
+        if self._origins:
+            self._confirm_later()
 
     async def _keep(self, method: str, request: bytes, read: Callable[[bytes], State[T]], source: Source[T]) -> None:
         """Keep `source` true for ever."""
@@ -340,6 +380,8 @@ class MeshClient:
         link.retire()
         if link is self._link:
             self._link = None
+            for origin in self._origins.values():
+                lose(origin, problem)
         failures = self._failures[link.address] = self._failures.get(link.address, 0) + 1
         known = self._choice.known()
         self._failures = {address: count for address, count in self._failures.items() if address in known}

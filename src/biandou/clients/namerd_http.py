@@ -42,6 +42,10 @@ MAX_CONNECTING: Final = 32
 _log = logging.getLogger(__name__)
 
 
+def _ignore(_problem: str) -> None:
+    pass
+
+
 class Refused(Exception):
     """namerd answered, and not with what was asked for; `status` is that of its answer, 0 if it began well."""
 
@@ -94,20 +98,25 @@ class NamerdHttp:
         """Whether more than one namerd is known."""
         return len(self._choice.known()) > 1
 
-    def follow(self, target: str, read: Callable[[Any], T], source: Source[T]) -> Callable[[], None]:
+    def follow(
+        self, target: str, read: Callable[[Any], T], source: Source[T], lost: Callable[[str], None] = _ignore
+    ) -> Callable[[], None]:
         """Set `source` to what `read` makes of each JSON document of `GET target`, until the result is called.
 
         `read` raises `ValueError`, or `ResolutionError` for a failure that it was told. What namerd refuses is a
-        failure only while nothing is known.
+        failure only while nothing is known. `lost` is told why namerd cannot be heard.
         """
-        following = asyncio.get_running_loop().create_task(self._keep(target, read, source), name=f"namerd {target}")
+        keeping = self._keep(target, read, source, lost)
+        following = asyncio.get_running_loop().create_task(keeping, name=f"namerd {target}")
 
         def stop() -> None:
             following.cancel()
 
         return stop
 
-    async def _keep(self, target: str, read: Callable[[Any], T], source: Source[T]) -> None:
+    async def _keep(
+        self, target: str, read: Callable[[Any], T], source: Source[T], lost: Callable[[str], None]
+    ) -> None:
         """Keep `source` true for ever."""
 
         async def once(address: Address, well: Callable[[], None]) -> None:
@@ -120,7 +129,7 @@ class NamerdHttp:
             if not isinstance(source.state, Ok):
                 source.fail(BindingError(f"namerd: {error}"))
 
-        await self._always(target, once, refused)
+        await self._always(target, once, refused, lost)
 
     async def converse(
         self,
@@ -128,26 +137,29 @@ class NamerdHttp:
         say: Callable[[], AsyncIterator[bytes]],
         hear: Callable[[bytes], None],
         refused: Callable[[Refused], None],
+        lost: Callable[[str], None] = _ignore,
     ) -> None:
         """Say lines to a namerd and hear lines from it on one connection, for ever, and anew after each end.
 
-        `hear` raises `Refused` for what cannot be read; what `refused` raises is raised.
+        `hear` gets empty lines, too, which say that namerd is there; it raises `Refused` for what cannot be read. What
+        `refused` raises is raised; `lost` is told why namerd cannot be heard.
         """
 
         async def once(address: Address, well: Callable[[], None]) -> None:
             async with self._opened(address, target, say(), SILENCE_SECONDS) as response:
                 async for line in lines_of(response):
+                    hear(line)
                     if line.strip():
-                        hear(line)
                         well()
 
-        await self._always(target, once, refused)
+        await self._always(target, once, refused, lost)
 
     async def _always(
         self,
         target: str,
         once: Callable[[Address, Callable[[], None]], Awaitable[None]],
         refused: Callable[[Refused], None],
+        lost: Callable[[str], None],
     ) -> None:
         """Do `once` for ever with whichever namerd answers; it calls what it is given when that goes well."""
         failures = 0
@@ -169,6 +181,7 @@ class NamerdHttp:
                 failures += 1
                 problem = reason(error)
                 self._choice.rest(address, failures, problem)
+            lost(problem)
             seconds = self._retry.wait(failures)
             if failures and await self._choice.another(address):
                 seconds = self._retry.wait(0)

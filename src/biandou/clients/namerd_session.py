@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -17,7 +18,9 @@ from urllib.parse import quote
 
 from biandou.clients.identity import identity
 from biandou.clients.namerd_http import NamerdHttp, Refused, take
+from biandou.clients.namerd_origin import confirm, lose
 from biandou.dtab import Dtab, Path
+from biandou.dtab.bound import Origin
 from biandou.errors import BindingError
 from biandou.live import Live, Ok, Pending, Source, State
 
@@ -28,6 +31,9 @@ ALIVE_SECONDS: Final = 15.0
 
 MAX_UNSAID: Final = 10_000
 """So many lines may wait for a namerd that does not read."""
+
+CONFIRM_SECONDS: Final = 5.0
+"""So often at most is noted of all names that namerd is there, and would have told of changes."""
 
 MAX_VERSION: Final = 255
 UNKNOWN: Final = (404, 405, 501)
@@ -48,6 +54,7 @@ class _Followed:
     target: str
     source: Source[Any]
     read: Callable[[Any], Any]
+    origin: Origin | None = None
 
 
 class NamerdSession:
@@ -63,6 +70,9 @@ class NamerdSession:
         self._attended = False
         self._lines: asyncio.Queue[bytes] | None = None
         self._running: asyncio.Task[None] | None = None
+        # Whether everything was told again since the connection was made, and when that was confirmed last.
+        self._current = False
+        self._confirmed_at = 0.0
 
     def bind(self, path: Path, dtab: Dtab, read: Callable[[Any], T]) -> Live[T]:
         """Give what `read` makes of the trees that a name comes to."""
@@ -72,16 +82,26 @@ class NamerdSession:
         target = f"/api/1/bind/{self._namespace}?path={quote(str(path), safe='/')}{entries}&watch=true"
         return self._source(line, target, read, Pending())
 
-    def address(self, client: Path, read: Callable[[Any], T], first: T | None) -> Live[T]:
-        """Give what `read` makes of where a client name is; `first` holds until that is known."""
+    def address(self, client: Path, read: Callable[[Any], T], first: T | None, origin: Origin | None = None) -> Live[T]:
+        """Give what `read` makes of where a client name is; `first` holds until that is known.
+
+        `origin` is told while the connection is there that nothing has changed, and when it is lost.
+        """
         target = f"/api/1/addr/{self._namespace}?path={quote(str(client), safe='/')}&watch=true"
-        return self._source({"addr": str(client)}, target, read, Pending() if first is None else Ok(first))
+        return self._source({"addr": str(client)}, target, read, Pending() if first is None else Ok(first), origin)
 
     # ── What is followed ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _source(self, line: dict[str, Any], target: str, read: Callable[[Any], T], begin: State[T]) -> Live[T]:
+    def _source(
+        self,
+        line: dict[str, Any],
+        target: str,
+        read: Callable[[Any], T],
+        begin: State[T],
+        origin: Origin | None = None,
+    ) -> Live[T]:
         def follow(source: Source[T]) -> Callable[[], None]:
-            return self._begin(_Followed(line, target, source, read))
+            return self._begin(_Followed(line, target, source, read, origin))
 
         return Source(begin, follow=follow)
 
@@ -141,7 +161,7 @@ class NamerdSession:
         who = identity()
         target = f"/api/1/follow/{self._namespace}?token={who.token}&host={quote(who.host, safe='')}&pid={who.pid}"
         try:
-            await self._client.converse(target, self._say, self._hear, _refuse)
+            await self._client.converse(target, self._say, self._hear, _refuse, self._lost)
         except _Unknown:
             _log.info("namerd has no connections for many names: each has a stream of its own")
             self._follow_apart()
@@ -150,11 +170,14 @@ class NamerdSession:
         self._lines = None
         for number, followed in self._followed.items():
             if number not in self._apart:
-                self._apart[number] = self._client.follow(followed.target, followed.read, followed.source)
+                self._apart[number] = self._client.follow(
+                    followed.target, followed.read, followed.source, _lost(followed.origin)
+                )
 
     async def _say(self) -> AsyncIterator[bytes]:
         lines: asyncio.Queue[bytes] = asyncio.Queue()
         self._lines = lines
+        self._current = False
         try:
             known = [
                 _line({"id": number, **followed.line, **_held(followed)}) for number, followed in self._followed.items()
@@ -173,7 +196,22 @@ class NamerdSession:
             if self._lines is lines:
                 self._lines = None
 
+    def _lost(self, problem: str) -> None:
+        for followed in self._followed.values():
+            _lost(followed.origin)(problem)
+
+    def _confirm(self) -> None:
+        now = time.monotonic()
+        if self._current and now - self._confirmed_at >= CONFIRM_SECONDS:
+            self._confirmed_at = now
+            for followed in self._followed.values():
+                if followed.origin is not None and isinstance(followed.source.state, Ok):
+                    confirm(followed.origin)
+
     def _hear(self, line: bytes) -> None:
+        self._confirm()
+        if not line.strip():
+            return
         try:
             document = json.loads(line)
             version, number = document.get("version"), document.get("id")
@@ -182,6 +220,9 @@ class NamerdSession:
         if isinstance(version, str) and len(version) <= MAX_VERSION:
             self.in_force.set(version)
             self._put({"inForce": version})
+            if not self._current:
+                self._current, self._confirmed_at = True, 0.0
+                self._confirm()
             return
         followed = self._followed.get(number) if isinstance(number, int) else None
         # What was let go meanwhile may still be told of.
@@ -197,6 +238,14 @@ class NamerdSession:
                 followed.source.fail(BindingError(f"namerd: {error}"))
             else:
                 _log.warning("%s stays as it was: namerd: %s", followed.target, error)
+
+
+def _lost(origin: Origin | None) -> Callable[[str], None]:
+    def lost(problem: str) -> None:
+        if origin is not None:
+            lose(origin, problem)
+
+    return lost
 
 
 def _refuse(error: Refused) -> None:

@@ -72,6 +72,13 @@ class ForwardedPlan(Letter, frozen=True, kw_only=True):
     for_: dict[str, Any] = msgspec.field(name="for")
 
 
+class NotHttpPlan(Letter, frozen=True, kw_only=True):
+    """Connections that do not speak HTTP/1, or say nothing for so long, go to the router of this label."""
+
+    router: str
+    silence_ms: int
+
+
 class ServerPlan(Letter, frozen=True, kw_only=True):
     """One listening address of a router.
 
@@ -96,6 +103,7 @@ class ServerPlan(Letter, frozen=True, kw_only=True):
     tls: ServerTlsPlan | None = None
     rate_limit: RateLimitPlan | None = None
     forwarded: ForwardedPlan | None = None
+    not_http: NotHttpPlan | None = None
 
 
 class BindingCachePlan(Letter, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from biandou.config.plan import (
     ClientTlsPlan,
     ForwardedPlan,
     HttpLimits,
+    NotHttpPlan,
     OutlierPlan,
     Plan,
     PluginPlan,
@@ -29,8 +30,8 @@ from biandou.config.plan import (
     ServicePolicy,
     SocketOptions,
 )
-from biandou.config.router import HttpRouter
-from biandou.config.server import ForwardedHeader, HttpServer, Session
+from biandou.config.router import HttpRouter, Router
+from biandou.config.server import ForwardedHeader, HttpServer, NotHttp, Server, Session
 from biandou.config.server import SocketOptions as WrittenSocketOptions
 from biandou.dtab import Path
 from biandou.identifiers.interface import PythonIdentifierKind
@@ -54,15 +55,14 @@ def plan(config: LinkerConfig, workers: int) -> Plan:
     return Plan(workers=workers, routers=[router_plan(router) for router in config.routers])
 
 
-def router_plan(router: HttpRouter) -> RouterPlan:
+def router_plan(router: Router) -> RouterPlan:
     """Give the plan of one router."""
     cache = router.binding_cache
-    return RouterPlan(
+    plan = RouterPlan(
         label=router.name,
         protocol=router.protocol,
         dst_prefix=str(router.dst_prefix),
         identifiers=_identifiers(router),
-        plugins=_plugins(router),
         servers=[_server_plan(server) for server in router.servers],
         base_dentries=[f"{dentry.prefix} => {dentry.dst}" for dentry in router.dtab],
         binding_timeout_ms=router.binding_timeout_ms,
@@ -73,6 +73,15 @@ def router_plan(router: HttpRouter) -> RouterPlan:
             clients=cache.clients,
             idle_ttl_ms=cache.idle_ttl_secs * 1000,
         ),
+        originator=router.originator,
+    )
+    return _http_plan(router, plan) if isinstance(router, HttpRouter) else plan
+
+
+def _http_plan(router: HttpRouter, plan: RouterPlan) -> RouterPlan:
+    return msgspec.structs.replace(
+        plan,
+        plugins=_plugins(router),
         http=HttpLimits(
             max_head_bytes=router.max_headers_kb * 1024,
             max_line_bytes=router.max_initial_line_kb * 1024,
@@ -80,13 +89,12 @@ def router_plan(router: HttpRouter) -> RouterPlan:
             max_error_body_bytes=router.max_err_response_kb * 1024,
             replay_body_bytes=_replay_body_bytes(router),
         ),
-        originator=router.originator,
         trace_propagator=_written(router.trace_propagator),
         access_log=_access_log_plan(router),
     )
 
 
-def _identifiers(router: HttpRouter) -> list[dict[str, Any]]:
+def _identifiers(router: Router) -> list[dict[str, Any]]:
     written: list[dict[str, Any]] = []
     in_python = 0
     for identifier in router.identifier:
@@ -120,7 +128,7 @@ def _access_log_plan(router: HttpRouter) -> AccessLogPlan | None:
     )
 
 
-def service_policy(router: HttpRouter, service: str) -> ServicePolicy:
+def service_policy(router: Router, service: str) -> ServicePolicy:
     """Give what holds for a service name (`/svc/web`): of the entries that match, the last that says something."""
     said: dict[str, Any] = {}
     for keys in router.service.applying(_path(service)):
@@ -145,7 +153,7 @@ def _classifier(kind: ResponseClassifierKind) -> dict[str, Any]:
     return _written(kind)
 
 
-def client_policy(router: HttpRouter, client: str) -> ClientPolicy:
+def client_policy(router: Router, client: str) -> ClientPolicy:
     """Give what holds for a client name (`/#/io.l5d.fs/web`): each key whole from the last matching entry with it."""
     keys = _merge(router.client.applying(_path(client)))
     session = keys.client_session or Session()
@@ -187,26 +195,38 @@ def _path(text: str) -> Path | None:
         return None
 
 
-def _server_plan(server: HttpServer) -> ServerPlan:
+def _server_plan(server: Server) -> ServerPlan:
     idle = server.server_session.idle_time_ms
-    return ServerPlan(
+    plan = ServerPlan(
         ip=server.ip,
         port=server.port,
         socket=_socket(server.socket_options),
-        clear_context=server.clear_context or server.trust == "none",
-        withhold_errors=server.trust == "none",
         max_concurrent_requests=server.max_concurrent_requests,
-        max_call_depth=server.max_call_depth,
-        timestamp_header=server.timestamp_header,
         head_timeout_ms=server.head_timeout_ms,
         max_connections=server.max_connections,
         idle_timeout_ms=_DEFAULT_SERVER.idle_timeout_ms if idle is None else idle,
         life_timeout_ms=server.server_session.life_time_ms,
-        request_timeout_ms=_limit(server.timeout_ms),
         tls=_server_tls(server.tls),
+    )
+    return _http_server_plan(server, plan) if isinstance(server, HttpServer) else plan
+
+
+def _http_server_plan(server: HttpServer, plan: ServerPlan) -> ServerPlan:
+    return msgspec.structs.replace(
+        plan,
+        clear_context=server.clear_context or server.trust == "none",
+        withhold_errors=server.trust == "none",
+        max_call_depth=server.max_call_depth,
+        timestamp_header=server.timestamp_header,
+        request_timeout_ms=_limit(server.timeout_ms),
         rate_limit=server.rate_limit.plan if server.rate_limit else None,
         forwarded=_forwarded(server.add_forwarded_header),
+        not_http=_not_http(server.not_http),
     )
+
+
+def _not_http(others: NotHttp | None) -> NotHttpPlan | None:
+    return None if others is None else NotHttpPlan(router=others.router, silence_ms=others.silence_ms)
 
 
 def _forwarded(header: ForwardedHeader | None) -> ForwardedPlan | None:

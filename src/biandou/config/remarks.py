@@ -11,7 +11,7 @@ from biandou.config.router import HttpRouter
 
 def remarks(config: LinkerConfig) -> list[str]:
     """Give a line for each such key that is written; docs/differences.md has the reasons."""
-    found = [line for router in config.routers for line in _of_router(router)]
+    found = [line for router in config.routers if isinstance(router, HttpRouter) for line in _of_router(router)]
     return found + list(_of_admin(config.admin))
 
 

@@ -1,4 +1,4 @@
-"""The `routers`: HTTP/1, and the protocols that are known and not built yet (reference/linker.md §2.1 to §2.3)."""
+"""The `routers`: HTTP/1, connections, and protocols that are not built yet (reference/linker.md §2.1 to §2.3)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from biandou.classifiers.interface import PythonClassifierKind
 from biandou.config.access_log import RollPolicyText
 from biandou.config.client import GlobalClient, StaticClient
 from biandou.config.plan import NeverRoll
-from biandou.config.server import HttpServer
+from biandou.config.server import HttpServer, Server, TcpServer
 from biandou.config.service import GlobalService, StaticService
 from biandou.config.values import (
     Count,
@@ -24,6 +24,7 @@ from biandou.config.values import (
 )
 from biandou.dtab import Dtab, Path
 from biandou.filters.interface import FilterKind
+from biandou.identifiers.connection import OriginalDstIdentifier
 from biandou.identifiers.http import HeaderTokenIdentifier
 from biandou.identifiers.interface import IdentifierKind, PythonIdentifierKind
 from biandou.interpreters.interface import InterpreterKind
@@ -70,6 +71,8 @@ class Router(Keys, frozen=True, kw_only=True, tag_field="protocol"):
     binding_cache: BindingCache = BindingCache()
     originator: bool = False
     experimental: bool = False
+    servers: tuple[Server, ...] = ()
+    identifier: tuple[IdentifierKind, ...] = ()
 
     @property
     def protocol(self) -> str:
@@ -121,5 +124,16 @@ class HttpRouter(Router, frozen=True, kw_only=True, tag="http"):
         return self.shows_requests or bool(self.python_classifiers)
 
 
-PROTOCOLS: Final[Register[Any]] = Register("protocols", (HttpRouter,), planned=("h2", "mux", "thrift", "thriftmux"))
+class TcpRouter(Router, frozen=True, kw_only=True, tag="tcp"):
+    """A router of connections, which are passed on as they are."""
+
+    servers: tuple[TcpServer, ...] = ()
+    identifier: Annotated[tuple[Annotated[IdentifierKind, Room("connection identifiers")], ...], OneOrMany()] = (
+        OriginalDstIdentifier(),
+    )
+
+
+PROTOCOLS: Final[Register[Any]] = Register(
+    "protocols", (HttpRouter, TcpRouter), planned=("h2", "mux", "thrift", "thriftmux")
+)
 """The routers by protocol."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from biandou.config.rate_limit import RateLimit
 from biandou.config.values import Count, Ip, NotBuilt, PathText, Port, PositiveCount, Room
@@ -39,8 +40,15 @@ class ForwardedHeader(Keys, frozen=True, kw_only=True):
     for_: Annotated[LabelerKind, Room("labelers")] = msgspec.field(default=RequestRandomLabeler(), name="for")
 
 
-class HttpServer(Keys, frozen=True, kw_only=True):
-    """One address on which a router takes requests; without a port the protocol's own."""
+class NotHttp(Keys, frozen=True, kw_only=True):
+    """Which `router` passes on what does not speak HTTP/1, or says nothing for `silenceMs`."""
+
+    router: Annotated[str, Meta(min_length=1)]
+    silence_ms: PositiveCount = 1000
+
+
+class Server(Keys, frozen=True, kw_only=True):
+    """One address on which a router takes connections: the keys that all protocols have."""
 
     port: Port = 4140
     ip: Ip = "127.0.0.1"
@@ -49,13 +57,26 @@ class HttpServer(Keys, frozen=True, kw_only=True):
     socket_options: SocketOptions = SocketOptions()
     max_concurrent_requests: PositiveCount | None = None
     announce: Annotated[tuple[PathText, ...], NotBuilt()] = ()
+    server_session: Session = Session()
+    head_timeout_ms: PositiveCount = 10_000
+    max_connections: PositiveCount = 65_536
+
+
+class HttpServer(Server, frozen=True, kw_only=True):
+    """One address on which a router takes requests; without a port the protocol's own."""
+
     clear_context: bool = False
     trust: Literal["all", "none"] = "all"
     timeout_ms: Milliseconds | None = None
-    server_session: Session = Session()
     add_forwarded_header: ForwardedHeader | None = None
     timestamp_header: HeaderName | None = None
     max_call_depth: Count = 1000
     rate_limit: RateLimit | None = None
-    head_timeout_ms: PositiveCount = 10_000
-    max_connections: PositiveCount = 65_536
+    not_http: NotHttp | None = None
+
+
+class TcpServer(Server, frozen=True, kw_only=True):
+    """One address on which a router takes connections; `headTimeoutMs` is how long it waits for a name of TLS."""
+
+    port: Port = 4145
+    head_timeout_ms: PositiveCount = 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from biandou.dtab.path import Path
@@ -11,6 +12,9 @@ from biandou.live import Live
 
 WEIGHT = "endpoint_addr_weight"
 """The metadata key of an address's weight, a float (reference/naming.md §0.4)."""
+
+NODE = "nodeName"
+"""The metadata key of the node of Kubernetes that an endpoint runs on."""
 
 AUTHORITY = "authority"
 """The metadata key of a whole set: the `Host` that its endpoints want to be asked for."""
@@ -54,6 +58,35 @@ class Origin:
     error: str | None = None
     """Why the registry cannot be asked now."""
     error_at: float | None = None
+    holds: int = 0
+    """How often a set was held since it collapsed in one step (`holdCollapseMs`)."""
+    held_until: float | None = None
+    """Until when the set is held now."""
+
+    def age(self, now: float) -> float | None:
+        """Give for how many seconds nobody has confirmed the set."""
+        return None if self.confirmed_at is None else max(0.0, now - self.confirmed_at)
+
+    def shown(self, now: float) -> dict[str, Any]:
+        """Give JSON values, without what is not known; `age` is in seconds."""
+        age = self.age(now)
+        shown = {
+            "registry": self.registry,
+            "version": self.version,
+            "changed": shown_time(self.changed_at),
+            "confirmed": shown_time(self.confirmed_at),
+            "age": None if age is None else round(age, 3),
+            "corrections": self.corrections,
+            "error": self.error,
+            "failed": shown_time(self.error_at),
+            "heldUntil": shown_time(self.held_until),
+        }
+        return {key: value for key, value in shown.items() if value is not None}
+
+
+def shown_time(at: float | None) -> str | None:
+    """Give a time in ISO 8601, to the millisecond."""
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
 @dataclass(frozen=True, slots=True)

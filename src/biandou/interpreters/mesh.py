@@ -18,6 +18,7 @@ from msgspec import Meta
 from biandou.clients.grpc_log import hush_grpc
 from biandou.clients.mesh_tls import channel_credentials, check_mesh_tls
 from biandou.clients.namerd_addresses import NamerdRetry, namerd_addresses
+from biandou.clients.namerd_origin import Told
 from biandou.clients.retry import Retry
 from biandou.clients.tls import ClientTls
 from biandou.dtab import Dtab, NameTree, Path
@@ -89,14 +90,16 @@ class MeshInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag="io.l5
             options.append(("grpc.http2.lookahead_bytes", self.initial_stream_window_size_kb * 1024))
         retry = Retry(self.retry.base_seconds, self.retry.max_seconds)
         addresses = namerd_addresses(Path.read(self.dst), namers.lookup)
-        return MeshInterpreter(base, MeshClient(addresses, retry, credentials, tuple(options)), Path.read(self.root))
+        client = MeshClient(addresses, retry, credentials, tuple(options))
+        return MeshInterpreter(base, client, Path.read(self.root), f"namerd at {self.dst}")
 
 
 class MeshInterpreter:
-    """Names as a namerd binds them in one namespace."""
+    """Names as a namerd binds them in one namespace; `registry` is what to call it."""
 
-    def __init__(self, base: Live[Dtab], client: MeshClient, root: Path) -> None:
+    def __init__(self, base: Live[Dtab], client: MeshClient, root: Path, registry: str = "namerd") -> None:
         self._base = base
+        self._registry = registry
         self._client = client
         self._root = root
         self.in_force = client.in_force(encode_path(root))
@@ -166,7 +169,14 @@ class MeshInterpreter:
         addresses = self._addresses.get(client)
         if addresses is None:
             request = bytes_field(1, encode_path(client))
-            addresses = self._client.stream("/io.linkerd.mesh.Resolver/StreamReplicas", request, _read_replicas)
+            here = Told(self._registry)
+
+            def read(message: bytes) -> State[Addresses]:
+                state = _read_replicas(message)
+                return Ok(here.take(state.value)) if isinstance(state, Ok) else state
+
+            method = "/io.linkerd.mesh.Resolver/StreamReplicas"
+            addresses = self._client.stream(method, request, read, here.origin)
             self._addresses[client] = addresses
         return Bound(client, addresses, residual)
 

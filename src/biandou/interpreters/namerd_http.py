@@ -12,6 +12,7 @@ from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 from biandou.clients.namerd_addresses import NamerdRetry, namerd_addresses
+from biandou.clients.namerd_origin import Told
 from biandou.clients.retry import Retry
 from biandou.clients.tls import ClientTls, client_context
 from biandou.dtab import Dtab, NameTree, Path
@@ -53,14 +54,18 @@ class NamerdHttpInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag=
         name = self.tls.common_name if self.tls is not None and tls is not None else None
         retry = Retry(self.retry.base_seconds, self.retry.max_seconds)
         client = NamerdHttp(namerd_addresses(Path.read(self.dst), namers.lookup), retry, tls, name)
-        return NamerdHttpInterpreter(base, client, NamerdSession(client, self.namespace), self.namespace)
+        session = NamerdSession(client, self.namespace)
+        return NamerdHttpInterpreter(base, client, session, self.namespace, f"namerd at {self.dst}")
 
 
 class NamerdHttpInterpreter:
-    """Names as a namerd binds them in one namespace."""
+    """Names as a namerd binds them in one namespace; `registry` is what to call it."""
 
-    def __init__(self, base: Live[Dtab], client: NamerdHttp, session: NamerdSession, namespace: str) -> None:
+    def __init__(
+        self, base: Live[Dtab], client: NamerdHttp, session: NamerdSession, namespace: str, registry: str = "namerd"
+    ) -> None:
         self._base = base
+        self._registry = registry
         self._client = client
         self._session = session
         self._namespace = quote(namespace, safe="")
@@ -120,7 +125,14 @@ class NamerdHttpInterpreter:
     def _bound(self, client: Path, residual: Path, told: Any) -> Bound:
         addresses = self._addresses.get(client)
         if addresses is None:
-            addresses = self._session.address(client, read_address, _first(told))
+            here = Told(self._registry)
+            first = _first(told)
+            addresses = self._session.address(
+                client,
+                lambda document: here.take(read_address(document)),
+                None if first is None else here.take(first),
+                here.origin,
+            )
             self._addresses[client] = addresses
         return Bound(client, addresses, residual)
 

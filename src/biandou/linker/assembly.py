@@ -8,7 +8,7 @@ from functools import partial
 from biandou.config.linker import LinkerConfig
 from biandou.config.plan import ClientPolicy, ServicePolicy
 from biandou.config.planning import client_policy, service_policy
-from biandou.config.router import HttpRouter
+from biandou.config.router import Router as WrittenRouter
 from biandou.dtab import Dtab, Path
 from biandou.linker.router import Router
 from biandou.live import Live, Source
@@ -63,7 +63,7 @@ def assemble(config: LinkerConfig, former: Assembled | None = None) -> Assembled
     return Assembled(config, tuple(routers), names, dtabs)
 
 
-def _router(config: HttpRouter, dtab: Live[Dtab], names: AssembledNamers) -> Router:
+def _router(config: WrittenRouter, dtab: Live[Dtab], names: AssembledNamers) -> Router:
     return Router(
         label=config.name,
         interpreter=config.interpreter.interpreter(dtab, names.all),
@@ -73,7 +73,7 @@ def _router(config: HttpRouter, dtab: Live[Dtab], names: AssembledNamers) -> Rou
     )
 
 
-def _renewed(made: Router, former: HttpRouter, config: HttpRouter) -> Router:
+def _renewed(made: Router, former: WrittenRouter, config: WrittenRouter) -> Router:
     """Give a router with the same interpreter, which is the very same router if its policies are, too."""
     if former.service == config.service and former.client == config.client:
         return made
@@ -86,9 +86,9 @@ def _renewed(made: Router, former: HttpRouter, config: HttpRouter) -> Router:
     )
 
 
-def _service_policy(router: HttpRouter, service: Path) -> ServicePolicy:
+def _service_policy(router: WrittenRouter, service: Path) -> ServicePolicy:
     return service_policy(router, str(service))
 
 
-def _client_policy(router: HttpRouter, client: Path) -> ClientPolicy:
+def _client_policy(router: WrittenRouter, client: Path) -> ClientPolicy:
     return client_policy(router, str(client))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
 import msgspec
@@ -29,7 +29,7 @@ from biandou.boundary import (
 )
 from biandou.config.plan import ClientPolicy, ServicePolicy
 from biandou.dtab import Dtab, DtabSyntaxError, NameTree, Path
-from biandou.dtab.bound import Addresses, Bound
+from biandou.dtab.bound import Addresses, AddressSet, Bound, Origin
 from biandou.errors import reason
 from biandou.linker.answers import EndpointsState, Share, bound_tree, endpoints_state, shares
 from biandou.linker.router import Router
@@ -74,6 +74,15 @@ class Binder:
     def clients(self) -> int:
         """How many client names those lead to."""
         return len(self._clients)
+
+    def origins(self) -> Iterator[tuple[tuple[str, str], Origin]]:
+        """Give where the endpoints of each client come from, by router and client name; not of those that nobody says.
+
+        The engine has been told what the origin's version says: letters go in the same turn of the event loop.
+        """
+        for (router, _), client in self._clients.items():
+            if client.origin is not None:
+                yield (router, client.text), client.origin
 
     def take(self, letter: Ask | Release) -> None:
         """Take in a letter of the engine's; never raises for what a request or a namer did."""
@@ -295,7 +304,7 @@ class _Ticket:
 class _Client:
     """A client name in the engine's cache, kept current: ③."""
 
-    __slots__ = ("_client", "_engine", "_policy", "_router", "_sent", "_watch", "holders", "text")
+    __slots__ = ("_client", "_engine", "_policy", "_router", "_sent", "_watch", "holders", "origin", "text")
 
     def __init__(self, engine: Engine, router: Router, client: Path) -> None:
         self._engine = engine
@@ -305,6 +314,7 @@ class _Client:
         self._policy = router.client_policy(client)
         self._sent: EndpointsState | None = None
         self._watch: Watch | None = None
+        self.origin: Origin | None = None
         self.holders = 0
 
     def follow(self, bound: Bound) -> None:
@@ -335,6 +345,8 @@ class _Client:
         return True
 
     def _resolved(self, state: State[Addresses]) -> None:
+        if isinstance(state, Ok) and isinstance(state.value, AddressSet):
+            self.origin = state.value.origin
         letter = endpoints_state(state)
         # What is not known now was perhaps known before: then that holds.
         if self._sent is None or not isinstance(letter, EndpointsPending):

@@ -14,6 +14,8 @@ import traceback
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from biandou.linker.systemd import is_journal
+
 LEVELS: Final = {
     "OFF": logging.CRITICAL + 1,
     "FATAL": logging.CRITICAL,
@@ -29,6 +31,8 @@ LEVELS: Final = {
 
 MAX_LINE: Final = 16 * 1024
 FLUSH_SECONDS: Final = 1.0
+
+_PRIORITIES: Final = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,15 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Give the event as one line; what would break the line is escaped."""
         moment = time.strftime("%m%d %H:%M:%S", time.gmtime(record.created))
-        room = getattr(record, "room", None)
-        message = f"{f'{room}: ' if room else ''}{record.getMessage()}{_failure(record, ' | ')}"
-        return f"{record.levelname[0]} {moment}.{int(record.msecs):03d} UTC: {_one_line(message)}"
+        return f"{record.levelname[0]} {moment}.{int(record.msecs):03d} UTC: {_one_line(record)}"
+
+
+class JournalFormatter(logging.Formatter):
+    """`<6>message`: the journal knows the time, and takes the priority from the front (sd-daemon(3))."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the event as one line; what would break the line is escaped."""
+        return f"<{_PRIORITIES.get(record.levelname, 6)}>{_one_line(record)}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -81,7 +91,9 @@ def _failure(record: logging.LogRecord, separator: str) -> str:
     return text
 
 
-def _one_line(message: str) -> str:
+def _one_line(record: logging.LogRecord) -> str:
+    room = getattr(record, "room", None)
+    message = f"{f'{room}: ' if room else ''}{record.getMessage()}{_failure(record, ' | ')}"
     if not message.isprintable():
         message = "".join(char if char.isprintable() else repr(char)[1:-1] for char in message)
     return message if len(message) <= MAX_LINE else message[:MAX_LINE] + "…"
@@ -152,7 +164,7 @@ def start_logging(settings: LogSettings) -> logging.Handler:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_APPEND if settings.append else os.O_TRUNC)
         fd = os.open(settings.output, flags, 0o644)
     handler = QueuedHandler(fd, settings.queued)
-    handler.setFormatter(JsonFormatter() if settings.form == "json" else TextFormatter())
+    handler.setFormatter(_formatter(settings.form, fd))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     level = LEVELS[settings.level]
@@ -160,3 +172,9 @@ def start_logging(settings: LogSettings) -> logging.Handler:
     root.setLevel(max(level, logging.WARNING))
     logging.getLogger("biandou").setLevel(level)
     return handler
+
+
+def _formatter(form: Literal["text", "json"], fd: int) -> logging.Formatter:
+    if form == "json":
+        return JsonFormatter()
+    return JournalFormatter() if is_journal(os.environ, fd) else TextFormatter()

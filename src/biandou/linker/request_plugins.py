@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from biandou.boundary import Advice, Cancel, Classified, Consult, GoOn, NamedPath, NotNamed, OwnReply, PluginFailed
 from biandou.classifiers.interface import ResponseClass
-from biandou.config.router import HttpRouter
+from biandou.config.router import HttpRouter, Router
 from biandou.dtab import Path
 from biandou.errors import ConfigError, reason
 from biandou.filters.interface import Pass, Reply
@@ -134,7 +134,7 @@ class RouterPlugins:
 class RequestPlugins:
     """The plugins of all routers; takes the engine's letters."""
 
-    def __init__(self, routers: Iterable[HttpRouter], engine: Engine) -> None:
+    def __init__(self, routers: Iterable[Router], engine: Engine) -> None:
         self._engine = engine
         self._routers = make_plugins(routers)
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -182,9 +182,13 @@ class RequestPlugins:
             self._engine.advise(letter.ticket, PluginFailed(message="the plugins gave what can't be used"))
 
 
-def make_plugins(routers: Iterable[HttpRouter]) -> dict[str, RouterPlugins]:
+def make_plugins(routers: Iterable[Router]) -> dict[str, RouterPlugins]:
     """Make the plugins of the routers that have some; raises `ConfigError` if one can't be made."""
-    return {router.name: RouterPlugins(router) for router in routers if router.has_python_plugins}
+    return {
+        router.name: RouterPlugins(router)
+        for router in routers
+        if isinstance(router, HttpRouter) and router.has_python_plugins
+    }
 
 
 def _made(kind: Any) -> Callable[..., Any]:

@@ -1,10 +1,10 @@
-"""What systemd hands to a service and wants to hear: listening sockets (`sd_listen_fds`), states (`sd_notify`)."""
+"""What systemd hands to a service and wants to hear: listening sockets, the log's end, states (sd_notify(3))."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -78,3 +78,12 @@ def notify(environment: MutableMapping[str, str], state: str) -> None:
         # A full queue at the other end must not hold the start or the stop.
         channel.settimeout(1.0)
         channel.sendto(state.encode(), address)
+
+
+def is_journal(environment: Mapping[str, str], fd: int) -> bool:
+    """Say whether what is written to `fd` goes to the journal (systemd.exec(5), `$JOURNAL_STREAM`)."""
+    try:
+        described = os.fstat(fd)
+    except OSError:
+        return False
+    return environment.get("JOURNAL_STREAM") == f"{described.st_dev}:{described.st_ino}"

@@ -11,7 +11,7 @@ from msgspec import Meta
 from biandou.clients.consul_access import Consistency, ConsulPort, Health, check_access
 from biandou.clients.tls import ClientTls
 from biandou.kinds import Keys
-from biandou.namers.interface import NamerKind
+from biandou.namers.registry_keys import RegistryNamerKind
 
 if TYPE_CHECKING:
     from biandou.namers.consul_services import ConsulNamer
@@ -29,7 +29,7 @@ class TagWeight(Keys, frozen=True, kw_only=True):
             raise ValueError(f"a weight is a number from 0 on, and {self.weight} is not")
 
 
-class ConsulNamerKind(NamerKind, frozen=True, kw_only=True, tag="io.l5d.consul"):
+class ConsulNamerKind(RegistryNamerKind, frozen=True, kw_only=True, tag="io.l5d.consul"):
     """Instances that the agent at `host`:`port` knows of; `fixedLengthStreamedAfterKB` bounds its answers."""
 
     host: str = "localhost"

@@ -9,28 +9,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from biandou.clients.consul import Answer, Consul, ConsulError, ConsulForbidden, segment
 from biandou.clients.consul_access import reading
-from biandou.clients.consul_catalog import Agent, Instance, read_agent, read_catalog, read_health
+from biandou.clients.consul_catalog import Agent, Changes, Instance, read_agent
 from biandou.clients.consul_watch import RETRY, Seats, follow
 from biandou.clients.dns import Resolver, ip_literal
 from biandou.dtab import NEG, Leaf, NameTree, Path
-from biandou.dtab.bound import AUTHORITY, WEIGHT, Address, Addresses, AddressSet, Bound, Negative
+from biandou.dtab.bound import AUTHORITY, WEIGHT, Address, Addresses, AddressSet, Bound, Negative, Origin
 from biandou.live import Live, Ok, Pending, Source, State
+from biandou.namers.followed import Followed, Memory
+from biandou.namers.reconciling import Renewable
 
 if TYPE_CHECKING:
     from biandou.namers.consul import ConsulNamerKind
 
+Read = tuple[Instance, "Endpoint | None"]
+"""An instance, and the endpoint that it is if it may be used."""
+
 LOCAL: Final = ".local"
 """Stands for the agent's own datacentre."""
-
-LOG_NAMES: Final = 5
-"""Of so many names that fail at one time each is logged as a warning."""
 
 _NEGATIVE: Final[Live[NameTree[Path | Bound]]] = Live.ok(NEG)
 _log = logging.getLogger(__name__)
@@ -50,11 +51,12 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An instance that may be used; the host may be a name."""
+    """An instance that may be used; the host may be a name, and then there is no address."""
 
     host: str
     port: int
     meta: dict[str, Any]
+    address: Address | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +67,19 @@ class Service:
     meta: dict[str, Any] | None = None
 
 
-@dataclass(slots=True)
-class Memory:
-    """What was known of a service when it was followed last."""
-
-    service: Service | None = None
-
-
 class ConsulNamer:
     """Names of the form `/<dc>/<service>`, or `/<dc>/<tag>/<service>` with `includeTag`."""
 
     def __init__(self, kind: ConsulNamerKind, consul: Consul) -> None:
         self.prefix = kind.full_prefix
         self._kind = kind
-        self._consul = consul
+        self.consul = consul
         self._resolver = Resolver()
         self._services: WeakValueDictionary[Name, Source[Service]] = WeakValueDictionary()
         self._addresses: WeakValueDictionary[Name, Live[Addresses]] = WeakValueDictionary()
         self._watches: dict[Name, ServiceWatch] = {}
-        self._failing: set[Name] = set()
-        self._seats = Seats(kind.max_blocking_queries)
+        self._registry = kind.registry(f"consul at {consul.address}")
+        self.seats = Seats(kind.max_blocking_queries)
         self._agent: Live[Agent | None] = Source(follow=self._ask_agent)
 
     def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
@@ -112,12 +107,12 @@ class ConsulNamer:
 
     def state(self) -> dict[str, Any]:
         """Give what is followed now, by what Consul is asked for."""
-        return {str(name): watch.state() for name, watch in list(self._watches.items())}
+        return {str(name): watch.followed.state(_shown, "poll") for name, watch in list(self._watches.items())}
 
     def source(self, client: Path) -> str:
         """Give where a client name's endpoints are."""
         names = "/".join(part.decode(errors="replace") for part in client.drop(len(self.prefix)).segments)
-        return f"consul at {self._consul.address}: {names}"
+        return f"consul at {self.consul.address}: {names}"
 
     # ── A service ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -125,7 +120,7 @@ class ConsulNamer:
         service = self._service(name)
         addresses = self._addresses.get(name)
         if addresses is None:
-            addresses = self._addresses[name] = service.flat_map(self._resolve)
+            addresses = self._addresses[name] = service.flat_map(lambda known: self._resolve(known, self._origin(name)))
         if self._kind.set_host and agent is not None:
             parts = (name.tag, name.service, "service", name.dc, agent.domain)
             addresses = _with_authority(addresses, ".".join(part for part in parts if part is not None))
@@ -135,13 +130,15 @@ class ConsulNamer:
     def _service(self, name: Name) -> Source[Service]:
         service = self._services.get(name)
         if service is None:
-            memory = Memory()
+            memory = Memory[Service]()
             service = self._services[name] = Source(follow=lambda source: self._follow(name, source, memory))
         return service
 
-    def _follow(self, name: Name, source: Source[Service], memory: Memory) -> Callable[[], None]:
-        # What was known long ago may not be told as if it were known now.
-        source.forget()
+    def _origin(self, name: Name) -> Origin | None:
+        watch = self._watches.get(name)
+        return None if watch is None else watch.followed.origin
+
+    def _follow(self, name: Name, source: Source[Service], memory: Memory[Service]) -> Callable[[], None]:
         kind = self._kind
         query = reading(kind.consistency_mode, name.dc)
         if name.tag is not None:
@@ -149,31 +146,35 @@ class ConsulNamer:
         if kind.use_health_check and set(kind.health_statuses) == {"passing"}:
             query["passing"] = "true"
         path = f"/v1/{'health' if kind.use_health_check else 'catalog'}/service/{segment(name.service)}"
-        watch = self._watches[name] = ServiceWatch(name, path, self._read, source, memory, self._failing)
-        following = asyncio.get_running_loop().create_task(
-            follow(self._consul, path, query, watch, seats=self._seats), name=f"consul {name}"
-        )
+        followed = Followed(self._registry, str(name), path, source, memory, _size)
+        watch = self._watches[name] = ServiceWatch(self, followed, path, query)
+        watch.start(f"consul {name}")
+        followed.reconcile(watch)
 
         def stop() -> None:
-            following.cancel()
-            self._failing.discard(name)
+            watch.stop()
+            followed.close()
             if self._watches.get(name) is watch:
                 del self._watches[name]
 
         return stop
 
-    def _read(self, answer: Answer) -> Service:
+    def changes(self) -> Changes[Read]:
+        """Give what reads the answers about one service."""
+        return Changes(lambda instance: (instance, self._endpoint(instance)), health=self._kind.use_health_check)
+
+    def read(self, answer: Answer, changes: Changes[Read]) -> Service:
         """Give the instances that may be used; raises `ConsulError`."""
         kind = self._kind
-        instances = read_health(answer) if kind.use_health_check else read_catalog(answer)
+        instances = changes.read(answer)
         if answer.filtered and not instances:
             # None that we may see is not none.
-            raise ConsulForbidden(f"consul at {self._consul.address}: the token does not let us see the instances")
+            raise ConsulForbidden(f"consul at {self.consul.address}: the token does not let us see the instances")
         if kind.use_health_check:
-            instances = [instance for instance in instances if instance.health in kind.health_statuses]
-        found = [endpoint for instance in instances if (endpoint := self._endpoint(instance)) is not None]
+            instances = [read for read in instances if read[0].health in kind.health_statuses]
+        found = [endpoint for _, endpoint in instances if endpoint is not None]
         found.sort(key=lambda endpoint: (endpoint.host, endpoint.port))
-        meta = dict(instances[0].meta) if kind.transfer_metadata and instances else None
+        meta = dict(instances[0][0].meta) if kind.transfer_metadata and instances else None
         return Service(tuple(found), meta)
 
     def _endpoint(self, instance: Instance) -> Endpoint | None:
@@ -183,18 +184,18 @@ class ConsulNamer:
             return None
         weights = [entry.weight for entry in self._kind.weights if entry.tag in instance.tags]
         meta: dict[str, Any] = dict(instance.node_meta) if self._kind.transfer_metadata else {}
-        return Endpoint(host, instance.port, {**meta, WEIGHT: float(max(weights, default=1.0))})
+        meta[WEIGHT] = float(max(weights, default=1.0))
+        literal = ip_literal(host)
+        address = None if literal is None else Address(literal, instance.port, meta)
+        return Endpoint(host, instance.port, meta, address)
 
     # ── Addresses ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _resolve(self, service: Service) -> Live[Addresses]:
-        literals = {endpoint.host: ip_literal(endpoint.host) for endpoint in service.endpoints}
-        names = [host for host, literal in literals.items() if literal is None]
-        known: dict[str, tuple[str, ...]] = {
-            host: (literal,) for host, literal in literals.items() if literal is not None
-        }
+    def _resolve(self, service: Service, origin: Origin | None) -> Live[Addresses]:
+        names = [*dict.fromkeys(endpoint.host for endpoint in service.endpoints if endpoint.address is None)]
         if not names:
-            return Live.ok(_addresses(service, known))
+            return Live.ok(_addresses(service, {}, origin))
+        literals = any(endpoint.address is not None for endpoint in service.endpoints)
         hosts = Live.join([self._resolver.addresses(name) for name in names])
 
         def merge(states: tuple[State[tuple[str, ...] | None], ...]) -> Live[Addresses]:
@@ -204,9 +205,9 @@ class ConsulNamer:
                 for name, state in zip(names, states, strict=True)
                 if isinstance(state, Ok) and state.value is not None
             }
-            if not known and not found and any(isinstance(state, Pending) for state in states):
+            if not literals and not found and any(isinstance(state, Pending) for state in states):
                 return Live()
-            return Live.ok(_addresses(service, {**known, **found}))
+            return Live.ok(_addresses(service, found, origin))
 
         return hosts.flat_map(merge)
 
@@ -219,10 +220,10 @@ class ConsulNamer:
 
         async def ask() -> None:
             failures = 0
-            async with self._consul.opened():
+            async with self.consul.opened():
                 while True:
                     try:
-                        agent = read_agent(await self._consul.get("/v1/agent/self", {}))
+                        agent = read_agent(await self.consul.get("/v1/agent/self", {}))
                     except ConsulError as error:
                         failures += 1
                         _log.log(logging.WARNING if failures == 1 else logging.DEBUG, "%s", error)
@@ -240,127 +241,96 @@ class ConsulNamer:
         return stop
 
 
-class ServiceWatch:
-    """One blocking query: tells the source, and keeps how it goes for `/namer_state`."""
+class ServiceWatch(Renewable):
+    """Tells a followed name what its blocking query comes to."""
 
-    def __init__(  # noqa: PLR0917 - all of it is one name's
-        self,
-        name: Name,
-        path: str,
-        read: Callable[[Answer], Service],
-        source: Source[Service],
-        memory: Memory,
-        failing: set[Name],
-    ) -> None:
-        self._name = name
+    __slots__ = ("_changes", "_namer", "_path", "_query", "followed")
+
+    def __init__(self, namer: ConsulNamer, followed: Followed[Service], path: str, query: dict[str, str]) -> None:
+        self.followed = followed
+        self._namer = namer
+        self._changes = namer.changes()
         self._path = path
-        self._read = read
-        self._source = source
-        self._memory = memory
-        # All names whose query fails now.
-        self._failing = failing
-        self._began = _now()
-        self._index: int | None = None
-        self._updated: str | None = None
-        self._confirmed: str | None = None
-        self._corrections = 0
-        self._error: str | None = None
-        self._error_at: str | None = None
+        self._query = query
+
+    async def watch(self) -> None:
+        """Ask for ever."""
+        await follow(self._namer.consul, self._path, self._query, self, seats=self._namer.seats)
+
+    @property
+    def slack(self) -> float:
+        """How many seconds it may take until a query that has no seat is asked again."""
+        return self._namer.seats.longest_stand
+
+    async def read(self) -> tuple[Service, str]:
+        """Ask without waiting for a change; raises `ConsulError`, also for what a server says that is behind."""
+        consul, known = self._namer.consul, self.followed.origin.version
+        async with consul.beginning:
+            answer = await consul.get(self._path, self._query)
+        if answer.index is None or ("stale" in self._query and known is not None and answer.index < int(known)):
+            raise ConsulError(f"consul at {consul.address}: {self._path}: an answer that says nothing of now")
+        return self._namer.read(answer, self._changes), str(answer.index)
 
     @property
     def useful(self) -> bool:
         """Whether the service has instances."""
-        known = self._source.state
-        return isinstance(known, Ok) and bool(known.value.endpoints)
+        known = self.followed.known
+        return known is not None and bool(known.endpoints)
 
     def changed(self, answer: Answer) -> None:
         """Take in what Consul says."""
-        service = self._read(answer)
-        known = self._source.state
-        if answer.index == self._index and isinstance(known, Ok) and known.value != service:
-            self._corrections += 1
-        self._index = answer.index
-        self._updated = self._confirmed = _now()
-        self._mended()
-        self._memory.service = service
-        _tell(self._source, service)
+        index = str(answer.index)
+        # Another state under the same index is one that the query has not told of when it came.
+        self.followed.tell(
+            self._namer.read(answer, self._changes), index, corrected=index == self.followed.origin.version
+        )
 
     def confirmed(self) -> None:
         """Note that what is known still holds."""
-        self._confirmed = _now()
-        self._mended()
+        self.followed.confirm()
 
     def failed(self, error: ConsulError) -> None:
         """Stay with what is known, from an earlier time if need be."""
-        new = self._name not in self._failing
-        self._failing.add(self._name)
-        # When Consul is away for thousands of names, a few of them say enough.
-        level = logging.WARNING if new and len(self._failing) <= LOG_NAMES else logging.DEBUG
-        _log.log(level, "%s: %s", self._name, error)
-        self._error, self._error_at = str(error), _now()
-        if not isinstance(self._source.state, Ok):
-            _tell(self._source, self._memory.service or Service())
-
-    def _mended(self) -> None:
-        if self._error is None:
-            return
-        self._failing.discard(self._name)
-        _log.log(logging.INFO if not self._failing else logging.DEBUG, "%s: Consul answers again", self._name)
-        self._error = self._error_at = None
-
-    def state(self) -> dict[str, Any]:
-        """Give JSON values, in the reference's shape."""
-        known = self._source.state
-        endpoints = known.value.endpoints if isinstance(known, Ok) else None
-        return {
-            "state": {
-                "running": True,
-                "lastStartedAt": self._began,
-                "lastUpdatedAt": self._updated,
-                "lastConfirmedAt": self._confirmed,
-                "value": None if endpoints is None else [f"{one.host}:{one.port}" for one in endpoints],
-            },
-            "poll": {
-                "request": self._path,
-                "index": self._index,
-                "corrections": self._corrections,
-                "error": self._error,
-                "lastErrorAt": self._error_at,
-            },
-        }
+        if not self.followed.fail(error):
+            self.followed.presume(Service())
 
 
 def _with_authority(addresses: Live[Addresses], authority: str) -> Live[Addresses]:
     def add(known: Addresses) -> Addresses:
         if isinstance(known, AddressSet):
-            return AddressSet(known.addresses, {**known.meta, AUTHORITY: authority})
+            return replace(known, meta={**known.meta, AUTHORITY: authority})
         return known
 
     return addresses.map(add)
 
 
-def _addresses(service: Service, hosts: dict[str, tuple[str, ...]]) -> Addresses:
+def _addresses(service: Service, hosts: dict[str, tuple[str, ...]], origin: Origin | None) -> Addresses:
     if not service.endpoints:
         return Negative()
-    found = (
-        Address(literal, endpoint.port, endpoint.meta)
-        for endpoint in service.endpoints
-        for literal in hosts.get(endpoint.host, ())
-    )
-    return AddressSet(tuple(dict.fromkeys(found)), service.meta or {})
+    found: list[Address] = []
+    for endpoint in service.endpoints:
+        if endpoint.address is not None:
+            found.append(endpoint.address)
+        else:
+            found += [Address(literal, endpoint.port, endpoint.meta) for literal in hosts.get(endpoint.host, ())]
+    return AddressSet(tuple(dict.fromkeys(found)), service.meta or {}, origin)
 
 
-def _tell(source: Source[Any], value: Any) -> None:
-    """Tell the observers; the mistake of one of them must not end the watch of the others."""
+def _size(service: Service) -> int:
+    return len(service.endpoints)
+
+
+def _shown(service: Service) -> list[str]:
+    return [f"{one.host}:{one.port}" for one in service.endpoints]
+
+
+def _tell(source: Source[Agent | None], agent: Agent | None) -> None:
+    """Tell the observers; the mistake of one of them must not end the asking for the others."""
     try:
-        source.set(value)
+        source.set(agent)
     except Exception:
-        _log.exception("an observer of a service failed")
+        _log.exception("an observer of consul's agent failed")
 
 
 def _nothing_to_stop() -> None:
     pass
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from biandou.clients.registry_access import JitterMs, PollMs, check_secret, check_servers
 from biandou.clients.tls import ClientTls
-from biandou.namers.interface import NamerKind
+from biandou.namers.registry_keys import RegistryNamerKind
 
 if TYPE_CHECKING:
     from biandou.namers.eureka_applications import EurekaNamer
 
 
-class EurekaNamerKind(NamerKind, frozen=True, kw_only=True, tag="io.biandou.eureka"):
+class EurekaNamerKind(RegistryNamerKind, frozen=True, kw_only=True, tag="io.biandou.eureka"):
     """Instances that are UP; `servers` know the same, and each is the URL that `/apps` is below."""
 
     servers: tuple[str, ...] = ("http://localhost:8761/eureka",)
@@ -45,4 +46,6 @@ class EurekaNamerKind(NamerKind, frozen=True, kw_only=True, tag="io.biandou.eure
         context = client_context(self.tls)
         tls_name = self.tls.common_name if self.tls is not None and context is not None else None
         user = None if self.username is None else f"{self.username}:{self.password}"
-        return EurekaNamer(self, Eureka(self.servers, user, context, tls_name, delta=self.delta))
+        full = self.reconcile_seconds or math.inf
+        eureka = Eureka(self.servers, user, context, tls_name, delta=self.delta, full_seconds=full)
+        return EurekaNamer(self, eureka)

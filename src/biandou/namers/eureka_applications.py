@@ -35,7 +35,9 @@ class EurekaNamer:
         self._kind = kind
         self._eureka = eureka
         beat = Beat(kind.ttl_ms / 1000, kind.jitter_ms / 1000, RETRY)
-        self._apps: Polled[Known] = Polled(eureka, self._ask, beat, _shown, fails_at_first=True)
+        self._apps: Polled[Known] = Polled(
+            eureka, self._ask, beat, _shown, kind.registry(eureka.name), size=_size, fails_at_first=True
+        )
         self._endpoints = Endpoints()
 
     def lookup(self, path: Path) -> Live[Tree]:
@@ -84,6 +86,10 @@ class EurekaNamer:
             return None
         meta = {key: value for key, value in one.metadata if kind.transfer_metadata or key == ZONE}
         return Instance(host, port, meta)
+
+
+def _size(known: Known) -> int:
+    return sum(map(len, known.values()))
 
 
 def _shown(known: Known) -> dict[str, list[str]]:

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from msgspec import Meta
 
 from biandou.clients.dns import Resolver, ip_literal
 from biandou.clients.files import Directory, File
 from biandou.clients.inotify import Inotify
 from biandou.dtab import NEG, Leaf, NameTree, Path
-from biandou.dtab.bound import WEIGHT, Address, Addresses, AddressSet, Bound
+from biandou.dtab.bound import WEIGHT, Address, Addresses, AddressSet, Bound, Origin
 from biandou.errors import ResolutionError
 from biandou.live import Failed, Live, Ok, State
+from biandou.namers.fs_check import DirectoryCheck
 from biandou.namers.interface import NamerKind
+from biandou.namers.reconciling import Reconciler
 
 _NEGATIVE: Final[Live[NameTree[Path | Bound]]] = Live.ok(NEG)
 
 
 class FsNamerKind(NamerKind, frozen=True, kw_only=True, tag="io.l5d.fs"):
-    """Endpoints in the files below `rootDir`, which must exist; relative to the working directory."""
+    """Endpoints in the files below `rootDir`, which must exist; relative to the working directory.
+
+    The files are read again about every `reconcileSeconds` (0: never), whatever inotify tells.
+    """
 
     root_dir: str
+    reconcile_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 300
 
     def __post_init__(self) -> None:
         """Raise `ValueError` unless `rootDir` is a directory."""
@@ -33,15 +42,17 @@ class FsNamerKind(NamerKind, frozen=True, kw_only=True, tag="io.l5d.fs"):
 
     def namer(self) -> FsNamer:
         """Make the namer."""
-        return FsNamer(self.full_prefix, self.root_dir)
+        return FsNamer(self.full_prefix, self.root_dir, self.reconcile_seconds)
 
 
 class FsNamer:
     """Names below a directory; sub-directories are walked a segment at a time."""
 
-    def __init__(self, prefix: Path, root: str) -> None:
+    def __init__(self, prefix: Path, root: str, reconcile_seconds: float = 0.0) -> None:
         self.prefix = prefix
-        self._root = Directory(root, Inotify())
+        self._root = Directory(root, Inotify(), self._attend)
+        self._check = DirectoryCheck(self._root)
+        self._reconciler = Reconciler(reconcile_seconds)
         self._resolver = Resolver()
 
     def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
@@ -60,6 +71,12 @@ class FsNamer:
         """Give the file that a client name's endpoints are in."""
         names = client.drop(len(self.prefix)).segments
         return os.path.join(self._root.path, *map(os.fsdecode, names))
+
+    def _attend(self, followed: bool) -> None:
+        if followed:
+            self._reconciler.add(self._check)
+        else:
+            self._reconciler.remove(self._check)
 
     def _walk(self, directory: Directory, path: Path, depth: int) -> Live[NameTree[Path | Bound]]:
         if depth == len(path):
@@ -81,15 +98,24 @@ class FsNamer:
         return entry.flat_map(found)
 
     def _addresses(self, file: File) -> Live[Addresses]:
-        return file.flat_map(lambda contents: self._resolve(read_endpoints(contents)))
+        origin = file.origin
 
-    def _resolve(self, lines: Sequence[Endpoint]) -> Live[Addresses]:
+        def resolve(contents: bytes) -> Live[Addresses]:
+            try:
+                return self._resolve(read_endpoints(contents), origin)
+            except ResolutionError as error:
+                origin.error, origin.error_at = str(error), time.time()
+                raise
+
+        return file.flat_map(resolve)
+
+    def _resolve(self, lines: Sequence[Endpoint], origin: Origin) -> Live[Addresses]:
         literals = [ip_literal(line.host) for line in lines]
         if all(literals):
             found = [line.at(literal) for line, literal in zip(lines, literals, strict=True) if literal]
-            return Live.ok(AddressSet(tuple(dict.fromkeys(found))))
+            return Live.ok(AddressSet(tuple(dict.fromkeys(found)), origin=origin))
         hosts = [self._resolver.addresses(line.host) for line in lines]
-        return Live.join(hosts).flat_map(lambda states: _merge(lines, states))
+        return Live.join(hosts).flat_map(lambda states: _merge(lines, states, origin))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +165,9 @@ def _weight(text: str) -> float | None:
     return weight if math.isfinite(weight) and weight >= 0 else None
 
 
-def _merge(lines: Sequence[Endpoint], states: Sequence[State[tuple[str, ...] | None]]) -> Live[Addresses]:
+def _merge(
+    lines: Sequence[Endpoint], states: Sequence[State[tuple[str, ...] | None]], origin: Origin
+) -> Live[Addresses]:
     """Join resolved lines: a host that is unknown or fails is left out while another is known."""
     addresses: dict[Address, None] = {}
     known = 0
@@ -155,4 +183,4 @@ def _merge(lines: Sequence[Endpoint], states: Sequence[State[tuple[str, ...] | N
         return Live()
     if known == 0 and failure is not None:
         return Live.failed(failure.error)
-    return Live.ok(AddressSet(tuple(addresses)))
+    return Live.ok(AddressSet(tuple(addresses), origin=origin))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from biandou.clients.kubernetes_access import KubernetesPort, check_host, kubernetes_at
 from biandou.errors import ConfigError
-from biandou.namers.interface import NamerKind
+from biandou.namers.registry_keys import RegistryNamerKind
 
 if TYPE_CHECKING:
     from biandou.namers.k8s_endpoints import EndpointsNamer
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LABEL: Final = re.compile(r"([-a-z0-9.]{1,253}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
-class KubernetesNamerKind(NamerKind, frozen=True, kw_only=True):
+class KubernetesNamerKind(RegistryNamerKind, frozen=True, kw_only=True):
     """The keys of all three: where the API server is, and the key of a label whose value is in the path."""
 
     host: str | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from biandou.clients.kubernetes import Kubernetes
 from biandou.clients.kubernetes_objects import Endpoints, Service, ServicePort, read_endpoints, read_service
 from biandou.dtab import NEG, Leaf, NameTree, Path
-from biandou.dtab.bound import Address, Addresses, AddressSet, Bound, Negative
+from biandou.dtab.bound import NODE, Address, Addresses, AddressSet, Bound, Negative, Origin
 from biandou.live import Live
 from biandou.namers.k8s_watch import Name, Objects, name_in
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from biandou.namers.k8s import KubernetesNamerKind
 
 Tree = NameTree[Path | Bound]
-
-NODE: Final = "nodeName"
-"""The metadata key of the node that a pod runs on (reference/naming.md §1.5)."""
 
 _NEGATIVE: Final[Live[Tree]] = Live.ok(NEG)
 _GONE: Final[Live[Addresses]] = Live.ok(Negative())
@@ -31,8 +28,9 @@ class EndpointsNamer:
         self._label = kind.label_selector
         self._namespace = namespace
         self._kubernetes = kubernetes
-        self._endpoints = Objects(kubernetes, "endpoints", read_endpoints)
-        self._services = Objects(kubernetes, "services", read_service)
+        registry = kind.registry(f"kubernetes at {kubernetes.address}")
+        self._endpoints = Objects(kubernetes, "endpoints", read_endpoints, registry)
+        self._services = Objects(kubernetes, "services", read_service, registry)
 
     def lookup(self, path: Path) -> Live[Tree]:
         """Give a leaf while the service has the port, pods or not, else a negative tree."""
@@ -64,7 +62,7 @@ class EndpointsNamer:
 
     def _named(self, name: Name, port: str, client: Path, residual: Path) -> Live[Tree]:
         endpoints = self._endpoints.get(name)
-        addresses = endpoints.map(lambda found: _addresses(found, port))
+        addresses = endpoints.map(lambda found: _addresses(found, port, self._endpoints.origin(name)))
         leaf: Tree = Leaf(Bound(client, addresses, residual))
         return endpoints.map(lambda found: leaf if found is not None and found.has(port) else NEG)
 
@@ -76,7 +74,9 @@ class EndpointsNamer:
             return None if service is None else service.numbered(number)
 
         def reached(port: ServicePort | None) -> Live[Addresses]:
-            return _GONE if port is None else endpoints.map(lambda found: _behind(found, port))
+            if port is None:
+                return _GONE
+            return endpoints.map(lambda found: _behind(found, port, self._endpoints.origin(name)))
 
         port = self._services.get(name).map(port_of)
         leaf: Tree = Leaf(Bound(client, port.flat_map(reached), residual))
@@ -91,27 +91,24 @@ class EndpointsNamer:
         return port.flat_map(tree)
 
 
-def _addresses(found: Endpoints | None, port: str) -> Addresses:
+def _addresses(found: Endpoints | None, port: str, origin: Origin | None) -> Addresses:
     if found is None or not found.has(port):
         return Negative()
-    return _set(found.named(port))
+    return _set(found.named(port), origin)
 
 
-def _behind(found: Endpoints | None, port: ServicePort) -> Addresses:
+def _behind(found: Endpoints | None, port: ServicePort, origin: Origin | None) -> Addresses:
     """Give the pods behind a service's port, whose name their endpoints have."""
     if found is None:
-        return AddressSet()
+        return AddressSet(origin=origin)
     if isinstance(port.target, int) and not found.has(port.name):
-        return _set(found.numbered(port.target))
-    return _set(found.named(port.name))
+        return _set(found.numbered(port.target), origin)
+    return _set(found.named(port.name), origin)
 
 
-def _set(found: list[tuple[str, int, str | None]]) -> AddressSet:
-    return AddressSet(
-        tuple(
-            dict.fromkeys(
-                Address(host, port, {} if node is None else {NODE: node})
-                for host, port, node in sorted(found, key=lambda one: one[:2])
-            )
-        )
+def _set(found: list[tuple[str, int, str | None]], origin: Origin | None) -> AddressSet:
+    addresses = dict.fromkeys(
+        Address(host, port, {} if node is None else {NODE: node})
+        for host, port, node in sorted(found, key=lambda one: one[:2])
     )
+    return AddressSet(tuple(addresses), origin=origin)

@@ -8,7 +8,7 @@ from biandou.clients.dns import Resolver, ip_literal
 from biandou.clients.kubernetes import Kubernetes
 from biandou.clients.kubernetes_objects import Service, read_service
 from biandou.dtab import NEG, Leaf, NameTree, Path
-from biandou.dtab.bound import Address, Addresses, AddressSet, Bound, Negative
+from biandou.dtab.bound import Address, Addresses, AddressSet, Bound, Negative, Origin
 from biandou.live import Live, Ok, Pending, State
 from biandou.namers.k8s_watch import Objects, name_in
 
@@ -28,7 +28,8 @@ class ExternalNamer:
         self._label = kind.label_selector
         self._kubernetes = kubernetes
         self._resolver = Resolver()
-        self._services = Objects(kubernetes, "services", read_service)
+        registry = kind.registry(f"kubernetes at {kubernetes.address}")
+        self._services = Objects(kubernetes, "services", read_service, registry)
 
     def lookup(self, path: Path) -> Live[Tree]:
         """Give a leaf while the service has the port and a load balancer, else a negative tree."""
@@ -45,7 +46,8 @@ class ExternalNamer:
         port = names[1].lower()
         # What a service comes to here: its hosts, and the port.
         found = self._services.get(name).map(lambda service: _reached(service, port))
-        leaf: Tree = Leaf(Bound(self.prefix + path.take(taken), found.flat_map(self._resolve), path.drop(taken)))
+        addresses = found.flat_map(lambda reached: self._resolve(reached, self._services.origin(name)))
+        leaf: Tree = Leaf(Bound(self.prefix + path.take(taken), addresses, path.drop(taken)))
         return found.map(lambda reached: NEG if reached is None else leaf)
 
     def state(self) -> dict[str, Any]:
@@ -57,7 +59,7 @@ class ExternalNamer:
         names = "/".join(part.decode(errors="replace") for part in client.drop(len(self.prefix)).segments)
         return f"kubernetes at {self._kubernetes.address}: {names}"
 
-    def _resolve(self, reached: tuple[tuple[str, ...], int] | None) -> Live[Addresses]:
+    def _resolve(self, reached: tuple[tuple[str, ...], int] | None, origin: Origin | None) -> Live[Addresses]:
         if reached is None:
             return Live.ok(Negative())
         hosts, port = reached
@@ -68,7 +70,8 @@ class ExternalNamer:
             literals = [literal for state in states if isinstance(state, Ok) and state.value for literal in state.value]
             if not literals and any(isinstance(state, Pending) for state in states):
                 return Live()
-            return Live.ok(AddressSet(tuple(Address(literal, port) for literal in sorted({*literals}))))
+            found = tuple(Address(literal, port) for literal in sorted({*literals}))
+            return Live.ok(AddressSet(found, origin=origin))
 
         return known.flat_map(merge)
 

@@ -9,7 +9,7 @@ from biandou.clients.registry_access import JitterMs, PollMs, RegistryPort, chec
 from biandou.clients.tls import ClientTls
 from biandou.dtab import Path
 from biandou.errors import ConfigError
-from biandou.namers.interface import NamerKind
+from biandou.namers.registry_keys import RegistryNamerKind
 
 if TYPE_CHECKING:
     from biandou.namers.marathon_apps import MarathonNamer
@@ -18,7 +18,7 @@ BASIC: Final = "MARATHON_HTTP_AUTH_CREDENTIAL"
 DCOS: Final = "DCOS_SERVICE_ACCOUNT_CREDENTIAL"
 
 
-class MarathonNamerKind(NamerKind, frozen=True, kw_only=True, tag="io.l5d.marathon"):
+class MarathonNamerKind(RegistryNamerKind, frozen=True, kw_only=True, tag="io.l5d.marathon"):
     """Tasks of the apps that the Marathon at `dst` runs; credentials are in the environment, as Linkerd's were."""
 
     host: str = "marathon.mesos"

@@ -38,9 +38,12 @@ class MarathonNamer:
         dst = Path.of("$", "inet", kind.host, str(kind.port)) if kind.dst is None else Path.read(kind.dst)
         self._place = Place(dst, marathon, system or SystemNamer())
         beat = Beat(kind.ttl_ms / 1000, kind.jitter_ms / 1000)
-        self._apps: Polled[Ids] = Polled(self._place, self._ask_apps, beat, sorted, fails_at_first=True)
+        registry = kind.registry(marathon.name)
+        self._apps: Polled[Ids] = Polled(
+            self._place, self._ask_apps, beat, sorted, registry, size=_no_size, fails_at_first=True
+        )
         self._tasks: Polled[Instances] = Polled(
-            self._place, self._ask_tasks, beat, shown_instances, fails_at_first=True
+            self._place, self._ask_tasks, beat, shown_instances, registry, fails_at_first=True
         )
         self._endpoints = Endpoints()
 
@@ -156,3 +159,7 @@ class Place:
 
 def _bound(dst: Path, system: SystemNamer) -> Live[NameTree[Bound]]:
     return Evaluator(Live.ok(Dtab()), Namers((), system).lookup).bind(dst)
+
+
+def _no_size(_ids: Ids) -> None:
+    """Apps are no endpoints: a list of them is never held."""

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from biandou.clients.registry_access import JitterMs, PollMs, check_secret, check_servers
 from biandou.clients.tls import ClientTls
-from biandou.namers.interface import NamerKind
+from biandou.namers.registry_keys import RegistryNamerKind
 
 if TYPE_CHECKING:
     from biandou.namers.nacos_services import NacosNamer
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Name = Annotated[str, Meta(min_length=1, max_length=512)]
 
 
-class NacosNamerKind(NamerKind, frozen=True, kw_only=True, tag="io.biandou.nacos"):
+class NacosNamerKind(RegistryNamerKind, frozen=True, kw_only=True, tag="io.biandou.nacos"):
     """Healthy and enabled instances; without `ttlMs` the server says how often it is asked (`cacheMillis`)."""
 
     servers: tuple[str, ...] = ("http://localhost:8848/nacos",)

@@ -36,7 +36,9 @@ class NacosNamer:
         self._kind = kind
         self._nacos = nacos
         self._cache_millis: float | None = None
-        self._services: Polled[Instances] = Polled(nacos, self._ask, self, shown_instances, fails_at_first=True)
+        self._services: Polled[Instances] = Polled(
+            nacos, self._ask, self, shown_instances, kind.registry(nacos.name), fails_at_first=True
+        )
         self._endpoints = Endpoints()
 
     def lookup(self, path: Path) -> Live[Tree]:

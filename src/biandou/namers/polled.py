@@ -21,7 +21,7 @@ from biandou.dtab import NEG, Leaf, NameTree, Path
 from biandou.dtab.bound import Address, Addresses, AddressSet, Bound, Negative, Origin
 from biandou.errors import ResolutionError, reason
 from biandou.live import Failed, Live, Ok, Pending, Source, State
-from biandou.namers.followed import Followed, Memory, Registry
+from biandou.namers.followed import Followed, Memory, Registry, endpoints_in
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class Polled(Generic[T]):
     """All names of one sort at one registry.
 
     `begin` gives, for a name that is observed from now on, what the registry is asked (shown on `/namer_state`) and
-    how; `shown` gives the JSON of what it said.
+    how; `shown` gives the JSON of what it said, and `size` how many endpoints that is.
     """
 
     def __init__(
@@ -76,11 +76,14 @@ class Polled(Generic[T]):
         begin: Callable[[str], tuple[str, Ask[T]]],
         waits: Waits,
         shown: Callable[[T], Any],
+        registry: Registry,
         *,
+        size: Callable[[T], int | None] = endpoints_in,
         fails_at_first: bool,
     ) -> None:
         self._client = client
-        self._registry = Registry(client.name)
+        self._registry = registry
+        self._size = size
         self._begin = begin
         self._waits = waits
         self._shown = shown
@@ -107,7 +110,7 @@ class Polled(Generic[T]):
 
     def _follow(self, name: str, source: Source[T], memory: Memory[T]) -> Callable[[], None]:
         request, ask = self._begin(name)
-        followed = self._followed[name] = Followed(self._registry, name, request, source, memory)
+        followed = self._followed[name] = Followed(self._registry, name, request, source, memory, self._size)
         polling = asyncio.get_running_loop().create_task(
             self._poll(followed, source, ask), name=f"{self._registry.name} {name}"
         )

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import Meta
 
 from biandou.clients.registry_access import RegistryPort, check_host
-from biandou.namers.interface import NamerKind
+from biandou.namers.registry_keys import RegistryNamerKind
 
 if TYPE_CHECKING:
     from biandou.namers.rancher_containers import RancherNamer
 
 
-class RancherNamerKind(NamerKind, frozen=True, kw_only=True, tag="io.l5d.rancher"):
+class RancherNamerKind(RegistryNamerKind, frozen=True, kw_only=True, tag="io.l5d.rancher"):
     """Running containers, by port, stack and service; `host` and `port` are Rancher's own unless said otherwise."""
 
     needs_experimental: ClassVar[bool] = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -26,9 +27,6 @@ Services = Mapping[tuple[str, str], tuple[str, ...]]
 PORTS: Final = {"http": 80, "https": 443}
 """The names of ports that need not be configured (reference/naming.md §1.11)."""
 
-RECONCILE_SECONDS: Final = 60.0
-"""So often the containers are asked for although the version stays."""
-
 LEAST_SECONDS: Final = 0.1
 """A version that changes all the time is followed no faster; neither is a service that does not wait."""
 
@@ -46,7 +44,10 @@ class RancherNamer:
         self.prefix = kind.full_prefix
         self._ports = {**PORTS, **kind.port_mappings}
         self._rancher = rancher
-        self._services: Polled[Services] = Polled(rancher, self._ask, _Waits(), _shown, fails_at_first=False)
+        self._reconcile_seconds = kind.reconcile_seconds or math.inf
+        self._services: Polled[Services] = Polled(
+            rancher, self._ask, _Waits(), _shown, kind.registry(rancher.name), size=_size, fails_at_first=False
+        )
         self._endpoints = Endpoints()
 
     def lookup(self, path: Path) -> Live[Tree]:
@@ -93,7 +94,7 @@ class RancherNamer:
             asked = time.monotonic()
             version = await self._rancher.version(known)
             same = version == known
-            if same and time.monotonic() - listed < RECONCILE_SECONDS:
+            if same and time.monotonic() - listed < self._reconcile_seconds:
                 await asyncio.sleep(max(0.0, asked + SAME_SECONDS - time.monotonic()))
                 return None
             services = _services(await self._rancher.containers())
@@ -116,6 +117,10 @@ def _services(containers: list[Container]) -> Services:
         if one.state == "running" and one.primary_ip and one.stack_name and one.service_name:
             found[one.stack_name.lower(), one.service_name.lower()].add(one.primary_ip)
     return {service: tuple(sorted(hosts)) for service, hosts in found.items()}
+
+
+def _size(services: Services) -> int:
+    return sum(map(len, services.values()))
 
 
 def _shown(services: Services) -> dict[str, list[str]]:

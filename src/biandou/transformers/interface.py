@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Final, Protocol
 
 from biandou.dtab import Alt, Leaf, NameTree, Path, Union
-from biandou.dtab.bound import Addresses, AddressSet, Bound, Negative
+from biandou.dtab.bound import Address, Addresses, AddressSet, Bound, Negative
 from biandou.kinds import Kind, kind_name
 from biandou.live import Live
 from biandou.namers.interface import Namer
@@ -79,16 +80,27 @@ class AddressTransformer:
         return self._change(addresses) if isinstance(addresses, AddressSet) else addresses
 
 
-FILTER_NAME = "SubnetLocalTransformer"
-"""The `delegate_name` of filters."""
+FILTER_NAME: Final = "SubnetLocalTransformer"
+"""The `delegate_name` of filters by address."""
+
+METADATA_NAME: Final = "MetadataFiltertingNameTreeTransformer"
+"""The `delegate_name` of filters by metadata, as Linkerd spells it."""
+
+DELEGATING_NAME: Final = "DelegatingNameTreeTransformer$"
+"""The `delegate_name` of those that put other addresses in the place of the name's."""
 
 
 def keep(wanted: Callable[[str], bool]) -> Callable[[AddressSet], Addresses]:
     """Make a filter on hosts; if nothing survives the name is negative (reference/naming.md §2, filters)."""
+    return keep_addresses(lambda address: wanted(address.host))
+
+
+def keep_addresses(wanted: Callable[[Address], bool]) -> Callable[[AddressSet], Addresses]:
+    """Make a filter on addresses; if nothing survives the name is negative."""
 
     def change(found: AddressSet) -> Addresses:
-        kept = tuple(address for address in found.addresses if wanted(address.host))
-        return AddressSet(kept, found.meta) if kept else Negative()
+        kept = tuple(address for address in found.addresses if wanted(address))
+        return replace(found, addresses=kept) if kept else Negative()
 
     return change
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Final
 
 
 class Netmask:
@@ -13,7 +14,14 @@ class Netmask:
 
     def local(self, one: str, other: str) -> bool:
         """Whether both IP literals are IPv4 and agree where the mask has ones; raises `ValueError` for other texts."""
-        first, second = ipaddress.ip_address(one), ipaddress.ip_address(other)
-        if first.version == 6 or second.version == 6:
-            return False
-        return int(first) & self._mask == int(second) & self._mask
+        first, second = self.network(one), self.network(other)
+        return first is not None and first == second
+
+    def network(self, host: str) -> int | None:
+        """Give the network of an IP literal, `None` for an IPv6 one; raises `ValueError` for other texts."""
+        address = ipaddress.ip_address(host)
+        return None if address.version == 6 else int(address) & self._mask
+
+
+POD_NETWORK: Final = Netmask("255.255.255.0")
+"""So wide is the network that the pods of one node of Kubernetes have, and no other pod (reference/naming.md §2)."""

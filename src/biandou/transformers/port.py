@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from msgspec import Meta
 
 from biandou.dtab import Path
 from biandou.dtab.bound import Address, AddressSet
-from biandou.transformers.interface import AddressTransformer, Interpret, Transformer, TransformerKind
+from biandou.transformers.interface import (
+    DELEGATING_NAME,
+    AddressTransformer,
+    Interpret,
+    Transformer,
+    TransformerKind,
+)
 
 
 class PortTransformerKind(TransformerKind, frozen=True, kw_only=True, tag="io.l5d.port"):
@@ -23,9 +30,9 @@ class PortTransformerKind(TransformerKind, frozen=True, kw_only=True, tag="io.l5
 
     def transformer(self, interpret: Interpret) -> Transformer:
         """Make the transformer."""
-        return AddressTransformer(self.full_prefix, "DelegatingNameTreeTransformer$", self._move)
+        return AddressTransformer(self.full_prefix, DELEGATING_NAME, self._move)
 
     def _move(self, found: AddressSet) -> AddressSet:
         # Two instances on one host lead to the same linker: they are one address then.
         moved = dict.fromkeys(Address(address.host, self.port, address.meta) for address in found.addresses)
-        return AddressSet(tuple(moved), found.meta)
+        return replace(found, addresses=tuple(moved))

@@ -14,14 +14,13 @@ use super::streaming::Streaming;
 use crate::access_log::{AccessLog, Entry};
 use crate::classify::Class;
 use crate::due::Due;
-use crate::endpoint::{InFlight, Outcome, Transition};
+use crate::endpoint::Outcome;
 use crate::failure::{Cause, Failure};
-use crate::mail::Level;
-use crate::resolve::Client;
 use crate::retry::Again;
 use crate::route::{Hop, Unsent};
 use crate::router::Server;
 use crate::serve::buffer::Buffer;
+use crate::serve::verdict::Verdict;
 use crate::stream::Socket;
 use crate::wire::h1::{Body, ChunkRelay, Form, Parse, RequestHead, ResponseHead, Version};
 use crate::worker::Worker;
@@ -132,41 +131,6 @@ fn outcome_of(class: Class) -> Outcome {
     }
 }
 
-/// Who is told how the endpoint did, as soon as it is known: a long body delays no probe.
-pub(super) struct Verdict<'a> {
-    pub(super) worker: &'a Worker,
-    pub(super) client: &'a Client,
-    pub(super) in_flight: &'a mut InFlight,
-}
-
-impl Verdict<'_> {
-    /// Notes how an attempt went, and tells the operator when that makes the endpoint dead or alive again.
-    pub(super) fn tell(&mut self, outcome: Outcome, at_us: u64) {
-        let transition = {
-            let mut random = self.worker.random.borrow_mut();
-            self.in_flight.record(outcome, at_us, &mut random)
-        };
-        let endpoint = &self.in_flight.endpoint().text;
-        let id = &self.client.id;
-        let message = match transition {
-            None | Some(Transition::Removed { again: true, .. }) => return,
-            Some(Transition::Removed { .. }) => format!(
-                "FailureAccrualFactory marking connection to \"{}\" as dead. Policy: {}. Remote Address: {endpoint}",
-                id.trim_start_matches('/'),
-                self.client.policy.failure_accrual,
-            ),
-            Some(Transition::Revived) => format!("endpoint {endpoint} of {id} is alive again"),
-        };
-        self.worker.outbox.note(Level::Info, "endpoint", message);
-        if transition != Some(Transition::Revived)
-            && let Some((closed, size)) = self.in_flight.endpoint().accrual().last_straw()
-        {
-            let message = format!("{closed} of {size} endpoints of {id} are failing: all are used");
-            self.worker.outbox.note(Level::Warning, "endpoint", message);
-        }
-    }
-}
-
 /// The way back of one response.
 pub(super) struct Answer<'a> {
     pub(super) waits: Waits<'a>,
@@ -236,7 +200,7 @@ impl Answer<'_> {
             // What another router told of its inside stays inside (reference/linker.md §5.7).
             (body, framing, reusable) = (Body::None, Framing::Exact(0), false);
         }
-        let leaving = self.waits.pulse.is_draining();
+        let leaving = self.waits.worker.is_draining() || self.waits.pulse.is_draining();
         let keep_alive = self.caller_stays && !leaving && self.uploaded.get() && framing != Framing::UntilClose;
         self.back.clear();
         response::push_head(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::answer::{Answer, Late, Lost, Relayed, Verdict};
+use super::answer::{Answer, Late, Lost, Relayed};
 use super::classified::Asked;
 use super::exchange::{H1Exchange, Told};
 use super::relay::{self, Broken, NEVER, Rest, Upload, Waits, shorter_or_never};
@@ -16,9 +16,13 @@ use super::request::{self, HeadParts};
 use super::streaming::Streaming;
 use super::{Connection, Next, Scratch, forwarded, upgrade};
 use crate::context::Deadline;
+use crate::endpoint::connect::Link;
 use crate::endpoint::{InFlight, Outcome};
 use crate::plan::TracePropagator;
-use crate::route::{Hop, Sent, Served, Unsent};
+use crate::route::{Exchange as _, Hop, Sent, Served, Unsent};
+use crate::serve::reach::Reach;
+use crate::serve::tunnel::{Moved, Tunnel};
+use crate::serve::verdict::Verdict;
 use crate::stats::Counted;
 use crate::stream::Stream;
 use crate::tls::peer;
@@ -44,7 +48,7 @@ impl H1Exchange<'_, '_> {
         let mut in_flight = hop.endpoint.begin(began_us);
         let _place = match &hop.endpoint.gate {
             // Boxed, so that it takes no room in the tasks of those who need not wait.
-            Some(gate) => match Box::pin(self.enter(hop, gate)).await {
+            Some(gate) => match Box::pin(self.reach(hop).enter(gate, self.name_path())).await {
                 Ok(place) => place,
                 Err(unsent) => {
                     let waited_us = worker.now_us() - began_us;
@@ -143,6 +147,29 @@ impl H1Exchange<'_, '_> {
                 let replayable = !self.body_lost && !self.begun;
                 Err(lost.unsent(replayable, self.scratch.request.method.is_idempotent()))
             }
+        }
+    }
+
+    /// A connection to the endpoint: an idle one, or a new one.
+    async fn connect(&self, hop: &Hop<'_>) -> Result<Link, Unsent> {
+        if !hop.fresh
+            && let Some(link) = self.worker.pools.borrow_mut().take(hop.endpoint)
+        {
+            return Ok(link);
+        }
+        // Boxed, since few requests need one.
+        Box::pin(self.reach(hop).connect()).await
+    }
+
+    fn reach<'r>(&self, hop: &'r Hop<'r>) -> Reach<'r>
+    where
+        Self: 'r,
+    {
+        Reach {
+            worker: self.worker,
+            router: &self.server.router,
+            hop,
+            repeatable: !self.body_lost,
         }
     }
 
@@ -420,12 +447,18 @@ impl H1Exchange<'_, '_> {
         };
         if relayed.switched {
             self.next = Next::Close;
-            let tunnel = upgrade::tunnel(stream, endpoint, input.bytes(), answer.reply.bytes());
-            // A tunnel ends when either side wants it to; how is nobody's failure.
-            if let Ok((sent, received)) = Box::pin(tunnel).await {
-                stats.received_bytes.add(sent);
-                stats.sent_bytes.add(received);
-            }
+            let tunnel = Tunnel {
+                worker,
+                pulse,
+                idle_ms: None,
+            };
+            let held = (input.bytes(), answer.reply.bytes());
+            let count = |moved: Moved| {
+                stats.received_bytes.add(moved.to_endpoint);
+                stats.sent_bytes.add(moved.to_caller);
+            };
+            // It ends when either side wants it to; how is nobody's failure.
+            Box::pin(tunnel.run(stream, endpoint, held, count)).await;
             input.clear();
         }
         Ok(relayed)

@@ -241,9 +241,10 @@ impl Exchange for H1Exchange<'_, '_> {
         }
         let bytes = scratch.input.bytes();
         let (identifiers, request) = (&router.plan.identifiers, &scratch.request);
+        let original = self.connection.original.as_deref().copied();
         let identified = match router.plan.plugins {
-            None => identify::identify(identifiers, request, bytes, key),
-            Some(_) => plugin::identify(identifiers, &scratch.named, request, bytes, key),
+            None => identify::identify(identifiers, request, bytes, original, key),
+            Some(_) => plugin::identify(identifiers, &scratch.named, request, bytes, original, key),
         };
         match identified {
             Ok(consumed) => self.consumed = consumed,

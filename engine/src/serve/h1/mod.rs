@@ -8,7 +8,6 @@ mod exchange;
 pub mod forwarded;
 mod local;
 mod pause;
-mod reach;
 mod relay;
 mod request;
 mod response;
@@ -24,12 +23,14 @@ use tokio::net::TcpStream;
 
 use crate::access_log::Entry;
 use crate::failure::{Cause, Failure};
+use crate::plan::NotHttpPlan;
 use crate::plugin::Named;
 use crate::route::{self, BoundTo, Routed};
 use crate::router::Server;
 use crate::serve::buffer::Buffer;
-use crate::serve::handshake;
+use crate::serve::detect::{self, Beginning};
 use crate::serve::pulse::{Interrupt, Pulse};
+use crate::serve::{handshake, original, tcp};
 use crate::stats::Counted;
 use crate::stream::Stream;
 use crate::wire::h1::{Parse, RequestHead, ResponseHead};
@@ -135,50 +136,97 @@ struct Connection<'a> {
     pulse: &'a Pulse,
     stream: Stream,
     peer: SocketAddr,
+    /// Where it was on its way to before it was redirected here, if an identifier wants to know.
+    original: Option<Box<SocketAddr>>,
     opened_ms: u64,
 }
 
 /// Serves a connection until either side is done with it.
-pub async fn serve(worker: Rc<Worker>, server: Arc<Server>, stream: TcpStream, peer: SocketAddr, pulse: Rc<Pulse>) {
-    let stats = server.stats[worker.index].clone();
-    stats.connects.add(1);
-    let admitted = server.admitted();
-    let opened_ms = worker.tick_ms();
-    // A connection that is gone already needs no options.
-    if crate::endpoint::connect::apply(&stream, &server.plan.socket).is_ok() {
-        let stream = match &server.tls {
-            None => Some(Stream::Plain(stream)),
-            // Boxed, since a handshake is large and soon over.
-            Some(tls) => Box::pin(handshake::accept(&worker, &server, tls, stream, &pulse)).await,
-        };
-        let Some(mut stream) = stream else {
-            drop(admitted);
-            stats.count_close(worker.tick_ms() - opened_ms);
-            return;
-        };
-        stream.look();
-        let _encrypted = matches!(stream, Stream::Tls(_)).then(|| handshake::Encrypted::new(&stats));
-        let mut server = server;
-        loop {
-            // A server that was removed keeps its rules for what it still does.
-            server = worker.server(server.id).unwrap_or(server);
-            let mut connection = Connection {
-                worker: &worker,
-                server: &server,
-                changes: worker.changes(),
-                pulse: &pulse,
-                stream,
-                peer,
-                opened_ms,
+// An async fn would hold what it is given twice, for as long as the connection lives.
+#[allow(clippy::manual_async_fn)]
+pub fn serve(
+    worker: Rc<Worker>,
+    server: Arc<Server>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    pulse: Rc<Pulse>,
+) -> impl Future<Output = ()> {
+    async move {
+        let stats = server.stats[worker.index].clone();
+        stats.connects.add(1);
+        let admitted = server.admitted();
+        let opened_ms = worker.tick_ms();
+        // A connection that is gone already needs no options.
+        if crate::endpoint::connect::apply(&stream, &server.plan.socket).is_ok() {
+            let mut original = original::wanted(&server.router, &stream, server.address).map(Box::new);
+            let stream = match (&server.plan.not_http, &server.tls) {
+                (None, None) => Some(Stream::Plain(stream)),
+                // Boxed, since both are large and soon over.
+                (_, Some(tls)) => Box::pin(handshake::accept(&worker, &server, tls, stream, &pulse)).await,
+                (Some(plan), None) => Box::pin(pass_other(&worker, &server, plan, stream, peer, &pulse)).await,
             };
-            if connection.run().await == Ended::Closed {
-                break;
+            let Some(mut stream) = stream else {
+                drop(admitted);
+                stats.count_close(worker.tick_ms() - opened_ms);
+                return;
+            };
+            stream.look();
+            let _encrypted = matches!(stream, Stream::Tls(_)).then(|| handshake::Encrypted::new(&stats));
+            let mut server = server;
+            loop {
+                // A server that was removed keeps its rules for what it still does.
+                server = worker.server(server.id).unwrap_or(server);
+                let mut connection = Connection {
+                    worker: &worker,
+                    server: &server,
+                    changes: worker.changes(),
+                    pulse: &pulse,
+                    stream,
+                    peer,
+                    original: original.take(),
+                    opened_ms,
+                };
+                if connection.run().await == Ended::Closed {
+                    break;
+                }
+                (stream, original) = (connection.stream, connection.original);
             }
-            stream = connection.stream;
         }
+        drop(admitted);
+        stats.count_close(worker.tick_ms() - opened_ms);
     }
-    drop(admitted);
-    stats.count_close(worker.tick_ms() - opened_ms);
+}
+
+/// Has a connection passed on that does not speak HTTP; gives one back that does.
+async fn pass_other(
+    worker: &Worker,
+    server: &Server,
+    plan: &NotHttpPlan,
+    stream: TcpStream,
+    peer: SocketAddr,
+    pulse: &Pulse,
+) -> Option<Stream> {
+    let beginning = detect::beginning(&stream, plan.silence_ms).await;
+    if beginning == Beginning::Http {
+        return Some(Stream::Plain(stream));
+    }
+    let router = worker.labelled(&plan.router)?;
+    let connection = tcp::Connection {
+        worker,
+        server,
+        router: &router,
+        pulse,
+        peer,
+        original: original::wanted(&router, &stream, server.address),
+        // Who has been silent for so long is not waited for once more.
+        hello_ms: if beginning == Beginning::Silence {
+            0
+        } else {
+            plan.silence_ms
+        },
+    };
+    connection.pass(&mut Stream::Plain(stream)).await;
+    None
 }
 
 /// A request that the server has taken; counted out also when its task is dropped.
@@ -399,7 +447,8 @@ impl Connection<'_> {
         if let Some(bound_to) = bound_to {
             bound_to.finish(latency_us, counted);
         }
-        if next == Next::Request && self.is_draining() {
+        // Who was told, just before the process began to stop, that the connection stays may be sending the next request.
+        if next == Next::Request && self.pulse.is_draining() {
             return Next::Close;
         }
         next

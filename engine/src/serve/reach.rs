@@ -4,21 +4,33 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::exchange::H1Exchange;
 use crate::due;
 use crate::endpoint::connect::{self, Link};
 use crate::endpoint::gate::{Crowded, Gate};
 use crate::fail_fast;
 use crate::failure::{Cause, Failure};
-use crate::route::{Exchange, Hop, Unsent};
+use crate::route::{Hop, Unsent};
+use crate::router::Router;
 use crate::stream::Stream;
+use crate::worker::Worker;
 
-impl H1Exchange<'_, '_> {
-    /// Takes a place among the connections that an endpoint may have, where they are limited.
-    pub(super) async fn enter(&self, hop: &Hop<'_>, gate: &Gate) -> Result<Option<OwnedSemaphorePermit>, Unsent> {
-        let timeout_ms = self.server.router.plan.binding_timeout_ms;
+/// An attempt that has no connection yet.
+#[derive(Clone, Copy)]
+pub(super) struct Reach<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) router: &'a Router,
+    pub(super) hop: &'a Hop<'a>,
+    /// Nothing of the request is lost if the attempt is.
+    pub(super) repeatable: bool,
+}
+
+impl Reach<'_> {
+    /// Takes a place among the connections that an endpoint may have, where they are limited; `name` is the service name.
+    pub(super) async fn enter(self, gate: &Gate, name: &str) -> Result<Option<OwnedSemaphorePermit>, Unsent> {
+        let hop = self.hop;
+        let timeout_ms = self.router.plan.binding_timeout_ms;
         let waiting = gate.enter(&hop.client.stats[self.worker.index]);
-        let late = || Failure::binding_timeout(timeout_ms, self.name_path());
+        let late = || Failure::binding_timeout(timeout_ms, name);
         let failure = match due::bounded(hop.due, Duration::from_millis(timeout_ms), waiting, late).await {
             Ok(Ok(place)) => return Ok(place),
             Ok(Err(Crowded)) => Failure::endpoint(
@@ -32,18 +44,14 @@ impl H1Exchange<'_, '_> {
         };
         Err(Unsent {
             failure,
-            repeatable: !self.body_lost,
+            repeatable: self.repeatable,
         })
     }
 
-    /// A connection to the endpoint: an idle one, or a new one.
-    pub(super) async fn connect(&self, hop: &Hop<'_>) -> Result<Link, Unsent> {
+    /// A new connection to the endpoint.
+    pub(super) async fn connect(self) -> Result<Link, Unsent> {
+        let hop = self.hop;
         let stats = &hop.client.stats[self.worker.index];
-        if !hop.fresh
-            && let Some(link) = self.worker.pools.borrow_mut().take(hop.endpoint)
-        {
-            return Ok(link);
-        }
         let policy = &hop.client.policy;
         let started_us = self.worker.now_us();
         let connecting = async {
@@ -80,7 +88,7 @@ impl H1Exchange<'_, '_> {
                 }
                 Err(Unsent {
                     failure: Failure::endpoint(Cause::ConnectFailed, error.to_string()),
-                    repeatable: !self.body_lost,
+                    repeatable: self.repeatable,
                 })
             }
         }

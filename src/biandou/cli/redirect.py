@@ -1,0 +1,136 @@
+"""`biandou redirect …`: brings the connections of programs that know of no proxy to a linker."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pwd
+import signal
+import sys
+from threading import Event
+from typing import Annotated, Final
+
+import typer
+
+from biandou.cli.daemon import EX_USAGE, EXIT_FAILED
+from biandou.cli.redirect_guard import guard, listens
+from biandou.cli.redirect_kernel import Kernel, RedirectError, kernel
+from biandou.cli.redirect_rules import HOLD_SECONDS, Rules, nft_install, read_networks, read_ports
+
+EX_NOPERM: Final = 77
+_USER: Final = "biandou"
+
+redirect = typer.Typer(
+    name="redirect",
+    help="Bring the connections of programs that know of no proxy to a linker (nftables, or iptables).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@redirect.command("install")
+def install(
+    *,
+    outbound: Annotated[int | None, typer.Option(help="The linker's port for connections that begin here.")] = None,
+    inbound: Annotated[int | None, typer.Option(help="The linker's port for connections that end here.")] = None,
+    user: Annotated[
+        str, typer.Option(help="Who the linker runs as, a name or a number: its own connections go their way.")
+    ] = _USER,
+    ports: Annotated[str, typer.Option(help="Which ports of others: 80,8000-8100; without it all.")] = "",
+    inbound_ports: Annotated[str, typer.Option(help="Which ports of this host; without it all.")] = "",
+    excepted: Annotated[str, typer.Option("--except", help="Ports that are left alone, both ways.")] = "22",
+    networks: Annotated[str, typer.Option("--to", help="Only towards these: 10.0.0.0/8; without it everywhere.")] = "",
+    ipv6: Annotated[bool, typer.Option("--ipv6", help="IPv6, too: the linker listens on ::.")] = False,
+    permanent: Annotated[
+        bool, typer.Option("--permanent", help="Leave the rules and end, whatever becomes of the linker.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--print", help="Print the rules of nftables and change nothing.")] = False,
+) -> None:
+    """Put the rules in force, and stay to take them out when the linker is gone; Ctrl-C takes them out, too."""
+    try:
+        rules = Rules(
+            user=_user(user),
+            outbound=_port(outbound),
+            inbound=_port(inbound),
+            ports=read_ports(ports),
+            inbound_ports=read_ports(inbound_ports),
+            excepted=read_ports(excepted),
+            networks=read_networks(networks),
+            ipv6=ipv6,
+            guarded=not permanent,
+        )
+    except ValueError as error:
+        raise _failed(str(error), EX_USAGE) from None
+    if dry_run:
+        sys.stdout.write(nft_install(rules))
+        return
+    linker = [port for port in (rules.outbound, rules.inbound) if port is not None]
+    known = _kernel()
+    if permanent and not listens(linker):
+        raise _failed(f"nothing listens on {' and '.join(map(str, linker))}: the rules would cut this host off")
+    try:
+        known.install(rules)
+        if not permanent:
+            _stay(known, linker)
+    except RedirectError as error:
+        raise _failed(str(error)) from None
+
+
+@redirect.command("remove")
+def remove() -> None:
+    """Take the rules out, whoever has put them in."""
+    try:
+        found = _kernel().remove()
+    except RedirectError as error:
+        raise _failed(str(error)) from None
+    sys.stdout.write("the rules are taken out\n" if found else "there were no rules\n")
+
+
+@redirect.command("show")
+def show() -> None:
+    """Print the rules as the kernel has them; exit status 1 if there are none."""
+    try:
+        shown = _kernel().show()
+    except RedirectError as error:
+        raise _failed(str(error)) from None
+    sys.stdout.write(shown or "there are no rules\n")
+    raise typer.Exit(0 if shown else 1)
+
+
+def _stay(known: Kernel, linker: list[int]) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    if known.name == "nftables":
+        logging.info("if this ends without a word, the kernel lets connections go after %d s", HOLD_SECONDS)
+    guard(known, lambda: listens(linker), stop)
+
+
+def _kernel() -> Kernel:
+    if os.geteuid() != 0:
+        raise _failed("rules of the kernel are root's to change", EX_NOPERM)
+    try:
+        return kernel()
+    except RedirectError as error:
+        raise _failed(str(error)) from None
+
+
+def _user(text: str) -> int:
+    if text.isdecimal():
+        return int(text)
+    try:
+        return pwd.getpwnam(text).pw_uid
+    except KeyError:
+        raise ValueError(f"there is no user {text}; --user says who the linker runs as") from None
+
+
+def _port(port: int | None) -> int | None:
+    if port is not None and not 1 <= port <= 65535:
+        raise ValueError(f"{port} is no port")
+    return port
+
+
+def _failed(message: str, status: int = EXIT_FAILED) -> typer.Exit:
+    sys.stderr.write(f"biandou redirect: {message}\n")
+    return typer.Exit(status)

@@ -1,0 +1,108 @@
+"""The Debian package that `make deb` has built installs, works at once, is upgraded, and goes without a trace."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = sorted((ROOT / "dist").glob("biandou_*.deb"))
+
+needs_package = pytest.mark.skipif(not PACKAGES, reason="no dist/biandou_*.deb: `make deb` builds it")
+
+
+def said(*command: str) -> str:
+    """Run a program that has to succeed, and give its output."""
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert ran.returncode == 0, f"{' '.join(command)}:\n{ran.stdout}\n{ran.stderr}"
+    return ran.stdout
+
+
+@needs_package
+def test_it_runs_where_it_is_unpacked_with_its_own_libraries_only(tmp_path: Path) -> None:
+    said("dpkg", "--extract", str(PACKAGES[-1]), str(tmp_path))
+    python = tmp_path / "usr" / "lib" / "biandou" / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"the package is for {os.readlink(python)}, which is not installed")
+    config = tmp_path / "linkerd.yaml"
+    text = (tmp_path / "etc" / "biandou" / "linkerd.yaml").read_text()
+    config.write_text(text.replace("/etc/biandou", f"{tmp_path}/etc/biandou"))
+    program = (str(python), "-I", str(tmp_path / "usr" / "bin" / "biandou"))
+    assert said(*program, "linker", "--validate", str(config)) == ""
+    found = said(str(python), "-I", "-c", "import sys, biandou, grpc; print(sys.path, biandou.__file__, grpc.__file__)")
+    assert "/dist-packages" not in found
+    assert found.count(str(tmp_path)) == 3
+
+
+@needs_package
+def test_what_belongs_to_whom_and_what_dpkg_has_to_know() -> None:
+    fields = said("dpkg-deb", "--field", str(PACKAGES[-1]))
+    assert re.search(r"^Depends: .*\bpython3\.\d+$", fields, re.MULTILINE)
+    listed = said("dpkg-deb", "--contents", str(PACKAGES[-1])).splitlines()
+    assert [line for line in listed if " root/root " not in line] == []
+    assert [line for line in listed if re.match(r"-.{7}w|d.{7}w|.{3}s|.{6}s", line)] == [], "for others to write"
+    places = {line.split(maxsplit=5)[5] for line in listed}
+    assert {"./etc/biandou/linkerd.yaml", "./usr/bin/biandou", "./usr/share/doc/biandou/copyright"} <= places
+    units = {place.rpartition("/")[2] for place in places if place.startswith("./usr/lib/systemd/system/b")}
+    assert units == {"biandou-linker.service", "biandou-linker.socket", "biandou-namerd.service"}
+    conffiles = said("dpkg-deb", "--info", str(PACKAGES[-1]), "conffiles").split()
+    assert conffiles == ["/etc/biandou/linkerd.yaml", "/etc/biandou/namerd.yaml"]
+
+
+@needs_package
+@pytest.mark.skipif(os.geteuid() != 0, reason="to install a package on a copy of this machine needs root")
+def test_it_is_installed_used_upgraded_removed_and_purged(tmp_path: Path) -> None:
+    probe = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child")
+    allowed = subprocess.run((*probe, "true"), capture_output=True, text=True, check=False)
+    if allowed.returncode != 0:
+        pytest.skip(f"namespaces are refused: {allowed.stderr.strip()}")
+    ran = subprocess.run(
+        (*probe, str(Path(__file__).parent / "life.sh"), str(PACKAGES[-1]), str(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"
+    steps = dict(re.findall(r"^== (\w+)\n(.*?)(?=^== |\Z)", ran.stdout, re.MULTILINE | re.DOTALL))
+    assert list(steps) == ["install", "linker", "namerd", "upgrade", "remove", "purge"]
+    assert re.search(r"uid=\d+\(biandou\) gid=\d+\(biandou\)", steps["install"])
+    assert "it works\n" in steps["linker"]
+    assert "/svc  => /#/io.l5d.fs ;" in steps["namerd"]
+    assert "# mine\n" in steps["upgrade"], "what the administrator wrote stays"
+    assert "namerd.db\n" in steps["upgrade"]
+    assert "# mine\n" in steps["remove"]
+
+
+needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+
+
+@needs_analyze
+@pytest.mark.parametrize("name", ["biandou-linker.service", "biandou-namerd.service"])
+def test_a_unit_is_understood_and_leaves_little_to_attack(name: str, tmp_path: Path) -> None:
+    for unit in (ROOT / "packaging" / "systemd").iterdir():
+        # It asks whether the program is there.
+        (tmp_path / unit.name).write_text(unit.read_text().replace("/usr/bin/biandou", "/bin/true"))
+    verified = subprocess.run(
+        ("systemd-analyze", "verify", "--man=no", str(tmp_path / name)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "biandou" not in verified.stderr, verified.stderr
+    # 10 is a service without protection; what may be at most is given in tenths.
+    said("systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", str(tmp_path / name))
+
+
+def test_every_server_of_the_default_configuration_has_its_socket() -> None:
+    text = (ROOT / "packaging" / "etc" / "linkerd.yaml").read_text()
+    servers = re.findall(r"^  - ip: (\S+)\n    port: (\d+)$", text, re.MULTILINE)
+    socket = (ROOT / "packaging" / "systemd" / "biandou-linker.socket").read_text()
+    assert re.findall(r"^ListenStream=(.*):(\d+)$", socket, re.MULTILINE) == servers
+    assert len(servers) == 1
