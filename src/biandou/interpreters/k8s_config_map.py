@@ -65,15 +65,13 @@ def dtab_in_config_map(kind: ConfigMapInterpreterKind) -> Live[Dtab]:
     While Kubernetes is away, or the text is no dtab, the last good one stays.
     """
     # Not above: every linker knows this kind, and few need an HTTP client.
-    from biandou.namers.followed import Registry  # noqa: PLC0415
     from biandou.namers.k8s_watch import Objects, name_in  # noqa: PLC0415
 
     name = name_in(kind.namespace, kind.name, None, "")
     if name is None:
         raise ValueError(f"{kind.namespace}/{kind.name} can't be the name of a ConfigMap")
     kubernetes = kubernetes_at(kind.host, kind.port, kind.service_account)
-    registry = Registry(f"kubernetes at {kubernetes.address}")
-    config_maps: Objects[Data] = Objects(kubernetes, registry, "configmaps", read_config_map)
+    config_maps: Objects[Data] = Objects(kubernetes, "configmaps", read_config_map)
     found = config_maps.get(name)
     memory = Memory()
 
