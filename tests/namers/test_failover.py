@@ -222,6 +222,16 @@ def test_if_no_tier_can_be_asked_it_is_said_why() -> None:
         assert parts(seen.now) == "a is away", "a may have it"
 
 
+def test_if_all_tiers_fail_nobody_waits_and_the_first_that_is_known_is_used() -> None:
+    estate = Estate("a", "b")
+    with estate.watched() as seen:
+        estate.trees["a"].fail(OSError("a is away"))
+        estate.trees["b"].fail(OSError("b is away"))
+        assert parts(seen.now) == "a is away"
+        estate.has("a", 1)
+        assert parts(seen.now) == {"a": 1.0}
+
+
 def test_a_registry_that_fails_later_changes_nothing() -> None:
     estate = Estate("a", "b")
     with estate.watched() as seen:
