@@ -60,6 +60,7 @@ from biandou.transformers.k8s_daemonset import DaemonSetTransformerKind
 from biandou.transformers.k8s_localnode import LocalNodeTransformerKind
 from biandou.transformers.localhost import LocalhostTransformerKind
 from biandou.transformers.port import PortTransformerKind
+from biandou.transformers.prefer_local import PreferLocalTransformerKind
 from biandou.transformers.replace import ReplaceTransformerKind
 from biandou.transformers.specific_host import SpecificHostTransformerKind
 
@@ -136,6 +137,7 @@ TRANSFORMERS: Final[Register[Any]] = PluggableRegister(
         LocalNodeTransformerKind,
         LocalhostTransformerKind,
         PortTransformerKind,
+        PreferLocalTransformerKind,
         ReplaceTransformerKind,
         SpecificHostTransformerKind,
     ),

@@ -10,7 +10,7 @@ import pytest
 from biandou.boundary import ClientView, EndpointView
 from biandou.dtab import Path
 from biandou.linker import ejections
-from biandou.linker.ejections import Ejections, bare, ejected
+from biandou.linker.ejections import Ejections, ejected, names
 from biandou.live import Live
 from biandou.namers.system import SystemNamer
 
@@ -43,14 +43,17 @@ def test_what_fails_is_counted_by_the_router_that_saw_most() -> None:
             client("/#/b/web", "in use"),
             client("/%/io.l5d.port/5/#/c/web", "ejected"),
         ]
-    ) == {"/#/a/web": 3, "/#/c/web": 1}
+    ) == {"/#/a/web": 3, "/#/c/web": 1, "/%/io.l5d.port/5/#/c/web": 1}
 
 
-def test_what_transformers_put_in_front_is_left_out() -> None:
-    assert bare("/%/io.l5d.const/$/inet/127.1/4140") == "/$/inet/127.1/4140"
-    assert bare("/%/x/#/y/$/z") == "/#/y/$/z"
-    assert bare("/%/x") == "/%/x"
-    assert bare("/#/a/%/b/#/c") == "/#/a/%/b/#/c"
+def test_a_name_is_known_with_and_without_what_transformers_put_in_front() -> None:
+    assert names("/%/a/%/b/x/$/inet/127.1/4140") == [
+        "/%/a/%/b/x/$/inet/127.1/4140",
+        "/%/b/x/$/inet/127.1/4140",
+        "/$/inet/127.1/4140",
+    ]
+    assert names("/%/x") == ["/%/x"]
+    assert names("/#/a/%/b/#/c") == ["/#/a/%/b/#/c"]
 
 
 async def test_namers_that_mind_are_told_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +68,7 @@ async def test_namers_that_mind_are_told_again_and_again(monkeypatch: pytest.Mon
         return [client("/#/a/web", "ejected")]
 
     namer = Minding()
-    telling = Ejections(read, [SystemNamer(), namer])  # type: ignore[list-item]  # the test's namer has no trees
+    telling = Ejections(read, [SystemNamer(), namer])
     async with asyncio.timeout(5):
         while len(namer.taken) < 2:
             await asyncio.sleep(0.01)

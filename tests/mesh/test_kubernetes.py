@@ -29,9 +29,9 @@ async def server() -> AsyncIterator[KubernetesServer]:
 def config_of(file: Path, server: KubernetesServer) -> str:
     """Give an example's text on free ports, with this API server."""
     text = file.read_text()
-    for port in (9990, 9991, 4140, 4180):
+    for port in (9990, 9991, 4140, 4141, 4180):
         text = text.replace(f"port: {port}\n", "port: 0\n")
-    return text.replace("port: 8001", f"port: {server.port}")
+    return text.replace("ort: 8001", f"ort: {server.port}")
 
 
 async def asked(namerd: LinkerProcess, verb: str, dtab: str | None = None) -> tuple[int, str]:
@@ -120,3 +120,48 @@ async def test_namerds_share_dtabs_in_kubernetes_and_outlive_it(server: Kubernet
             while (await asked(namerd, "PUT", "/svc => /three"))[0] != 204:
                 await asyncio.sleep(0.05)
         await shows("/svc=>/three")
+
+
+async def test_requests_go_by_the_linkers_of_two_nodes_as_the_config_map_says(server: KubernetesServer) -> None:
+    """127.0.1.0/24 and 127.0.2.0/24 are the nodes' networks: service-to-linker, linker-to-linker, linker-to-service."""
+
+    def put_linkers(*linkers: tuple[str, LinkerProcess]) -> None:
+        subsets = [
+            {"addresses": [{"ip": ip}], "ports": [{"name": "incoming", "port": linker.port("incoming")}]}
+            for ip, linker in linkers
+        ]
+        server.apply("endpoints", "mesh", "l5d", subsets=subsets)
+
+    def on(one: Origin) -> dict[str, Any]:
+        return {"addresses": [{"ip": one.ip}], "ports": [{"name": "http", "port": one.port}]}
+
+    config = config_of(EXAMPLES / "k8s-daemonset.yaml", server)
+    text = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n%s"
+    async with (
+        Origin(text % b"one", "127.0.1.5") as one,
+        Origin(text % b"two", "127.0.2.5") as two,
+        LinkerProcess(config, environment={"POD_IP": "127.0.1.1"}) as first,
+        LinkerProcess(config, environment={"POD_IP": "127.0.2.1"}) as second,
+    ):
+        server.apply("configmaps", "default", "routes", data={"dtab": "/svc => /#/io.l5d.k8s/default/http ;"})
+        server.apply("endpoints", "default", "web", subsets=[on(two)])
+        put_linkers(("127.0.1.1", first), ("127.0.2.1", second))
+
+        async def answers(router: str, wanted: bytes) -> None:
+            found = b""
+            async with asyncio.timeout(10):
+                while found != wanted:
+                    found = (await first.get("web", router=router)).partition(b"\r\n\r\n")[2]
+
+        await answers("outgoing", b"two")
+        counted = await second.metrics()
+        assert (
+            counted["rt/incoming/client/%/io.l5d.k8s.localnode/127.0.2.1/#/io.l5d.k8s/default/http/web/requests"] >= 1
+        )
+        assert (await first.get("web", router="incoming")).startswith(b"HTTP/1.1 502 "), "there is none on its own node"
+        server.apply("endpoints", "default", "web", subsets=[on(one)])
+        await answers("outgoing", b"one")
+        server.apply("configmaps", "default", "routes", data={"dtab": "/svc => /#/io.l5d.k8s/default/other ;"})
+        async with asyncio.timeout(10):
+            while not (await first.get("web", router="outgoing")).startswith(b"HTTP/1.1 502 "):
+                await asyncio.sleep(0.02)

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from biandou.config import linker
 from biandou.dtab import EMPTY, FAIL, NEG, Dtab, Leaf, NameTree, Path, Union, Weighted
@@ -222,6 +224,16 @@ def test_if_no_tier_can_be_asked_it_is_said_why() -> None:
         assert parts(seen.now) == "a is away", "a may have it"
 
 
+def test_if_all_tiers_fail_nobody_waits_and_the_first_that_is_known_is_used() -> None:
+    estate = Estate("a", "b")
+    with estate.watched() as seen:
+        estate.trees["a"].fail(OSError("a is away"))
+        estate.trees["b"].fail(OSError("b is away"))
+        assert parts(seen.now) == "a is away"
+        estate.has("a", 1)
+        assert parts(seen.now) == {"a": 1.0}
+
+
 def test_a_registry_that_fails_later_changes_nothing() -> None:
     estate = Estate("a", "b")
     with estate.watched() as seen:
@@ -303,6 +315,52 @@ def test_all_who_ask_for_a_name_see_one_decision_and_the_last_closes_it() -> Non
         assert len(estate.namer.state()) == 1
     assert not estate.trees["a"].observed
     assert not estate.addresses["a"].observed
+    assert estate.clock.waiting == 0
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 6)),
+        st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(["gone", "fails", "ejected", "negative"])),
+        st.tuples(st.just("sleep"), st.sampled_from([0.1, 1.0, 9.9, 10.0, 60.0])),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(EVENTS, st.sampled_from(["1", "3", "50%"]), st.sampled_from([None, "70%"]))
+def test_whatever_happens_requests_have_somewhere_to_go_and_nobody_unwell_is_used_beside_the_well(
+    events: list[tuple[str, Any]], least: str, spill_over: str | None
+) -> None:
+    estate = Estate("a", "b", "c", min_healthy=least, spill_over=spill_over, patience_ms=500)
+    ejected: dict[str, int] = {}
+    with estate.watched() as seen:
+        estate.clock.sleep(1.0)
+        for what, how in events:
+            match what, how:
+                case "sleep", float(seconds):
+                    estate.clock.sleep(seconds)
+                case name, int(count):
+                    estate.has(name, count)
+                case name, "gone":
+                    estate.trees[name].set(NEG)
+                case name, "fails":
+                    estate.addresses[name].fail(OSError("away"))
+                case name, "negative":
+                    estate.addresses[name].set(Negative())
+                case name, "ejected":
+                    ejected = {**ejected, f"/#/{name}/web": (ejected.get(f"/#/{name}/web", 0) + 1) % 4}
+                    estate.namer.take_ejected(ejected)
+            tiers = estate.namer.state()["/web"]["tiers"]
+            used = [tier for tier in tiers if tier["share"] > 0]
+            if any(tier["known"] for tier in tiers):
+                assert isinstance(seen.now, Ok)
+                assert all(tier["known"] for tier in used), "no request goes where nobody is"
+                assert sum(tier["share"] for tier in used) == pytest.approx(1.0)
+                assert set(parts(seen.now)) == {tier["dst"].removeprefix("/#/") for tier in used}
+            if any(tier["mayTake"] for tier in tiers):
+                assert all(tier["mayTake"] and tier["healthy"] >= tier["needed"] for tier in used)
     assert estate.clock.waiting == 0
 
 

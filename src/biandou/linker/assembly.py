@@ -14,6 +14,7 @@ from biandou.linker.router import Router
 from biandou.live import Live, Source
 from biandou.namers.interface import Namer
 from biandou.transformers.assembly import AssembledNamers, assemble_namers
+from biandou.transformers.interface import transformers_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,12 @@ class Assembled:
     def namers(self) -> tuple[Namer, ...]:
         """Those that were configured, in their order, without transformers."""
         return self.names.configured
+
+    @property
+    def minded(self) -> list[object]:
+        """All namers and transformers: some want to hear what the engine finds out."""
+        around = [transformer for namer in self.names.all.configured for transformer in transformers_of(namer)]
+        return [*self.namers, *around, *(one for router in self.routers for one in router.transformers)]
 
     def enact(self) -> None:
         """Put the dtabs in force: until now the routers that are kept went by what they had."""

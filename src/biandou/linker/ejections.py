@@ -1,6 +1,7 @@
-"""Tells namers that judge by health which endpoints the engine has found to fail; nothing runs if there is no such.
+"""Tells namers and transformers that judge by health which endpoints the engine has found to fail.
 
-The engine is asked, since it tells nobody of an ejection by itself; how often goes by what the answer costs.
+Nothing runs if there are none of these. The engine is asked, since it tells nobody of an ejection by itself; how often
+goes by what the answer costs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol, runtime_checkable
 
 from biandou.boundary import ClientView
-from biandou.namers.interface import Namer
 
 LEAST_SECONDS: Final = 1.0
 COST: Final = 0.02
@@ -25,28 +25,28 @@ _log = logging.getLogger(__name__)
 
 
 @runtime_checkable
-class HealthMindedNamer(Protocol):
-    """A namer that takes in what the engine has found out."""
+class HealthMinded(Protocol):
+    """A namer or a transformer that takes in what the engine has found out."""
 
     def take_ejected(self, ejected: Mapping[str, int]) -> None:
         """Take in how many endpoints of each client name are out of use."""
 
 
 class Ejections:
-    """Asks on behalf of the namers; `read` gives the engine's clients."""
+    """Asks on behalf of those of `minded` who want to know; `read` gives the engine's clients."""
 
-    def __init__(self, read: Callable[[], Iterable[ClientView]], namers: Iterable[Namer]) -> None:
+    def __init__(self, read: Callable[[], Iterable[ClientView]], minded: Iterable[object]) -> None:
         self._read = read
-        self._namers: list[HealthMindedNamer] = []
+        self._minded: list[HealthMinded] = []
         self._task: asyncio.Task[None] | None = None
-        self.replan(namers)
+        self.replan(minded)
 
-    def replan(self, namers: Iterable[Namer]) -> None:
-        """Ask on behalf of other namers from now on."""
-        self._namers = [namer for namer in namers if isinstance(namer, HealthMindedNamer)]
-        if self._namers and self._task is None:
+    def replan(self, minded: Iterable[object]) -> None:
+        """Ask on behalf of others from now on."""
+        self._minded = [one for one in minded if isinstance(one, HealthMinded)]
+        if self._minded and self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="ejections")
-        elif not self._namers:
+        elif not self._minded:
             self.stop()
 
     def stop(self) -> None:
@@ -62,30 +62,33 @@ class Ejections:
             began = time.perf_counter()
             try:
                 found = ejected(self._read())
-                for namer in self._namers:
-                    namer.take_ejected(found)
+                for one in self._minded:
+                    one.take_ejected(found)
             except Exception:
-                _log.exception("telling namers of ejected endpoints failed")
+                _log.exception("telling of ejected endpoints failed")
             pause = max(LEAST_SECONDS, (time.perf_counter() - began) / COST)
 
 
 def ejected(clients: Iterable[ClientView]) -> dict[str, int]:
     """Give how many endpoints of each client name fail, by the router that has seen most of them fail.
 
-    What transformers have put in front of a client's name (`/%/…`) is left out.
+    It is told by the name without what transformers have put in front of it (`/%/…`), too, and with each part of that.
     """
     found: dict[str, int] = {}
     for client in clients:
         count = sum(endpoint.state in FAILING for endpoint in client.endpoints)
         if count:
-            name = bare(client.client)
-            found[name] = max(count, found.get(name, 0))
+            for name in names(client.client):
+                found[name] = max(count, found.get(name, 0))
     return found
 
 
-def bare(client: str) -> str:
-    """Give a client name from its first `/#` or `/$` on."""
-    if not client.startswith("/%/"):
-        return client
-    starts = [at for at in (client.find("/#/"), client.find("/$/")) if at >= 0]
-    return client[min(starts) :] if starts else client
+def names(client: str) -> list[str]:
+    """Give a client name, and what each transformer was given of it."""
+    found = [client]
+    while found[-1].startswith("/%/"):
+        starts = [at for mark in ("/%/", "/#/", "/$/") if (at := found[-1].find(mark, 1)) > 0]
+        if not starts:
+            break
+        found.append(found[-1][min(starts) :])
+    return found

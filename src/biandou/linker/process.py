@@ -132,7 +132,7 @@ class Linker:
         # Names come and go by reference counting: a full collection among thousands of them only holds up an answer.
         gc.set_threshold(50_000, 20, 1000)
         self._reports = Reports(lambda: self._door.tally().scopes, self._assembled.routers)
-        self._ejections = Ejections(self._door.clients, self._assembled.namers)
+        self._ejections = Ejections(self._door.clients, self._assembled.minded)
         _log.info("initialized")
         _tell_systemd("READY=1")
 
@@ -223,7 +223,7 @@ class Linker:
         await self._binder.replan(assembled.routers)
         assembled.enact()
         self._reports.replan(assembled.routers)
-        self._ejections.replan(assembled.namers)
+        self._ejections.replan(assembled.minded)
         for line in await follow():
             _log.info("%s", line)
         if default_workers() != self._usual_workers:

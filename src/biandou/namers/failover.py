@@ -18,7 +18,7 @@ from biandou.errors import BindingError
 from biandou.kinds import Keys
 from biandou.live import Live
 from biandou.namers.interface import Interpret, ReferringNamerKind
-from biandou.namers.tier_level import Judgement, read_amount
+from biandou.namers.tier_level import Judgement, read_amount, read_share
 from biandou.namers.tiered import Surroundings, Tier, Tiered
 
 Milliseconds = Annotated[int, Meta(ge=0, le=86_400_000)]
@@ -84,13 +84,6 @@ class FailoverNamerKind(ReferringNamerKind, frozen=True, kw_only=True, tag="io.b
             restore_after=self.restore_after_ms / 1000,
             expected=tier.expected,
         )
-
-
-def read_share(text: str) -> float:
-    """Read `70%`; raises `ValueError` for anything else."""
-    if not text.endswith("%"):
-        raise ValueError(f"{text} is no share such as 70%")
-    return read_amount(text).share
 
 
 class FailoverNamer:

@@ -48,6 +48,13 @@ def read_amount(text: str) -> Amount:
     return Amount(share=int(digits) / 100)
 
 
+def read_share(text: str) -> float:
+    """Read `70%`; raises `ValueError` for anything else."""
+    if not text.endswith("%"):
+        raise ValueError(f"{text} is no share such as 70%")
+    return read_amount(text).share
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """When a tier falls and rises. `restore` is what it needs to rise from nothing; times are seconds."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -64,9 +65,11 @@ class Tier:
 
 
 class Logged:
-    """Whether one more decision is worth a line in the log."""
+    """Whether one more decision is worth a line in the log; the first of a name is only if `first`."""
 
-    def __init__(self) -> None:
+    def __init__(self, loud: int = logging.WARNING, *, first: bool = True) -> None:
+        self.first = first
+        self._loud = loud
         self._began = float("-inf")
         self._lines = 0
 
@@ -75,7 +78,7 @@ class Logged:
         if now - self._began > _LOG_SECONDS:
             self._began, self._lines = now, 0
         self._lines += 1
-        return logging.WARNING if self._lines <= LOG_LINES else logging.DEBUG
+        return self._loud if self._lines <= LOG_LINES else logging.DEBUG
 
 
 class Opening:
@@ -220,6 +223,12 @@ class Tiered(Live[NameTree[Bound]]):
         now = clock.time()
         patient = now < self._opened + self._common.patience
         unknown = [tier for tier in self._tiers if tier.seen is None]
+        if len(unknown) == len(self._tiers):
+            # Nothing is judged yet: the first that is known shall not have to come back.
+            self._wake(clock, now)
+            if not patient or all(tier.error is not None for tier in self._tiers):
+                self._settle([0] * len(self._tiers), self._nothing(), now)
+            return
         levels = [0 if patient and tier.seen is None else tier.judge(self._common.ejected, now) for tier in self._tiers]
         self._wake(clock, now)
         parts = divide(levels)
@@ -261,7 +270,7 @@ class Tiered(Live[NameTree[Bound]]):
         for tier, part in zip(self._tiers, parts, strict=True):
             tier.part = part
         first = isinstance(self._state, Pending) and not any(before)
-        usual = first and not any(parts[1:])
+        usual = first and not (self._common.logged.first and any(parts[1:]))
         if before != parts and not usual:
             if not first:
                 self._changes += 1
@@ -273,7 +282,7 @@ class Tiered(Live[NameTree[Bound]]):
     def _wake(self, clock: Clock, now: float) -> None:
         moments = [tier.level.due for tier in self._tiers if tier.level.due is not None]
         end = self._opened + self._common.patience
-        if now < end and any(tier.seen is None for tier in self._tiers):
+        if now < end < math.inf and any(tier.seen is None for tier in self._tiers):
             moments.append(end)
         if self._timer is not None:
             self._timer.cancel()

@@ -109,7 +109,7 @@ class TransformedNamer:
     def __init__(self, namer: Namer, transformers: tuple[Transformer, ...]) -> None:
         self.namer = namer
         self.prefix = namer.prefix
-        self._transformers = transformers
+        self.transformers = transformers
 
     def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
         """Give the transformed tree; one that still holds paths passes untouched."""
@@ -119,9 +119,14 @@ class TransformedNamer:
         if not _fully_bound(tree):
             return Live.ok(tree)
         transformed: Live[Any] = Live.ok(tree)
-        for transformer in self._transformers:
+        for transformer in self.transformers:
             transformed = transformer.apply(transformed)
         return transformed
+
+
+def transformers_of(namer: Namer) -> tuple[Transformer, ...]:
+    """Give what is around a namer."""
+    return namer.transformers if isinstance(namer, TransformedNamer) else ()
 
 
 def _fully_bound(tree: NameTree[Path | Bound]) -> bool:
