@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,7 +26,8 @@ from biandou.live import Live, Ok, Pending, State
 from biandou.namerd.canary import Plan, begin
 from biandou.namerd.canary_lease import Lease
 from biandou.namerd.canary_state import CanaryStates
-from biandou.stores.interface import MAX_DENTRIES, Store, StoreKind, Version, Versioned
+from biandou.stores.chronicle import PRUNE_EVERY
+from biandou.stores.interface import MAX_DENTRIES, HistoricStore, Remark, Store, StoreKind, Version, Versioned
 from tests.mesh.programs import run
 
 T = TypeVar("T")
@@ -277,6 +279,53 @@ class StoreContract:
             await until(names, lambda known: known == frozenset())
 
     # ── Size ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    # ── History ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def test_every_version_is_kept_with_its_time_author_and_message(self, kind: StoreKind) -> None:
+        async with self.opened(kind) as store:
+            assert isinstance(store, HistoricStore)
+            began = time.time()
+            first = await store.create("web", ONE, Remark("ann", "begin"))
+            second = await store.update("web", TWO, first, Remark("bob", "shift"))
+            third = await store.put("web", THREE, Remark("", "as it was"))
+            await store.put("other", THREE)
+            revisions = await store.history("web")
+            assert [(one.version, one.dtab, one.remark) for one in revisions] == [
+                (third, THREE, Remark("", "as it was")),
+                (second, TWO, Remark("bob", "shift")),
+                (first, ONE, Remark("ann", "begin")),
+            ]
+            assert all(one.time is not None and began - 1 < one.time < time.time() + 1 for one in revisions)
+            assert await store.history("web", 1) == revisions[:1]
+            assert await store.history("never") == []
+            assert await until(store.namespaces(), lambda names: len(names) == 2) == {"web", "other"}
+
+    async def test_a_refused_change_is_no_version(self, kind: StoreKind) -> None:
+        async with self.opened(kind) as store:
+            assert isinstance(store, HistoricStore)
+            first = await store.create("web", ONE)
+            await refused(store.create("web", TWO), NamespaceExists)
+            await store.update("web", TWO, first)
+            await refused(store.update("web", THREE, first), StaleVersion)
+            await refused(store.delete("never"), NamespaceMissing)
+            assert [one.dtab for one in await store.history("web")] == [TWO, ONE]
+            assert await store.history("never") == []
+
+    async def test_a_past_of_many_versions_is_bounded(self, kind: StoreKind) -> None:
+        if not hasattr(kind, "history_size"):
+            pytest.skip("this store keeps every version")
+        async with self.opened(msgspec.structs.replace(kind, history_size=3)) as store:
+            assert isinstance(store, HistoricStore)
+            dtabs = [Dtab.read(f"/svc => /{number}") for number in range(40)]
+            for dtab in dtabs:
+                await store.put("web", dtab)
+            assert [one.dtab for one in await store.history("web", 500)] == dtabs[:-4:-1]
+        async with self.opened(msgspec.structs.replace(kind, history_size=500)) as store:
+            # Some more than were wanted may be there, until they are looked for.
+            assert isinstance(store, HistoricStore)
+            await store.put("web", ONE)
+            assert len(await store.history("web", 500)) <= 3 + PRUNE_EVERY + 1
 
     async def test_ten_thousand_entries_are_kept_and_one_more_is_refused(self, kind: StoreKind) -> None:
         dtab = Dtab.read(";".join(f"/svc/n{number} => /#/io.l5d.fs/n{number}" for number in range(MAX_DENTRIES)))

@@ -37,7 +37,7 @@ class TestSqlite(DurableContract):
                 Remark("ann", "begin"),
             ]
             assert revisions[2].version == first
-            assert revisions == sorted(revisions, key=lambda revision: revision.time, reverse=True)
+            assert revisions == sorted(revisions, key=lambda revision: revision.time or 0.0, reverse=True)
             assert await store.history("web", 1) == revisions[:1]
             assert await store.history("never") == []
 

@@ -37,10 +37,9 @@ def history(
             write(as_json(revisions))
             return
         for revision in revisions:
-            at = datetime.datetime.fromtimestamp(revision["time"], datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
             what = "deleted" if revision["dtab"] is None else f"{len(revision['dtab'])} bytes"
             said = [revision["author"] or "-", what, revision["message"]]
-            write("  ".join([revision["version"], at, *said]).rstrip() + "\n")
+            write("  ".join([revision["version"], _time(revision), *said]).rstrip() + "\n")
 
     run(context, url, work)
 
@@ -124,4 +123,6 @@ def _lines(revision: dict[str, Any]) -> list[str]:
 
 
 def _time(revision: dict[str, Any]) -> str:
+    if revision["time"] is None:
+        return "at some time"
     return datetime.datetime.fromtimestamp(revision["time"], datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -12,7 +12,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import aiohttp
 
@@ -22,6 +22,12 @@ CONNECT_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 4.0
 MAX_LINE: Final = 256 * 1024 * 1024
 """How long an answer may be: a list holds every value below a prefix."""
+
+MAX_OPERATIONS: Final = 100
+"""How much one transaction does; etcd takes 128."""
+
+Beside: TypeAlias = tuple[str, bytes] | None
+"""Another key that is set by the same transaction, with its value."""
 
 _LEADER: Final = {"Grpc-Metadata-hasleader": "true"}
 """A member that has lost its leader ends a watch instead of keeping it open and silent."""
@@ -92,21 +98,41 @@ class Etcd:
         told = await self._ask("kv/range", _range(prefix))
         return [_value(entry) for entry in told.get("kvs", ())], _revision(told)
 
-    async def put(self, key: str, value: bytes) -> int:
-        """Set a key, and give the revision."""
-        return _revision(await self._ask("kv/put", {"key": _text(key), "value": _bytes(value)}))
+    async def get(self, key: str) -> Value | None:
+        """Give one key, if it is there."""
+        found = (await self._ask("kv/range", {"key": _text(key)})).get("kvs", ())
+        return _value(found[0]) if found else None
 
-    async def delete(self, key: str) -> Outcome:
-        """Remove a key; not done if there is none."""
-        told = await self._ask("kv/deleterange", {"key": _text(key)})
-        return Outcome(int(told.get("deleted", 0)) > 0, _revision(told))
+    async def newest(self, prefix: str, limit: int) -> list[Value]:
+        """Give the keys that begin with `prefix` and were changed last, the latest first."""
+        wanted = {**_range(prefix), "limit": str(limit), "sort_order": "DESCEND", "sort_target": "MOD"}
+        return [_value(entry) for entry in (await self._ask("kv/range", wanted)).get("kvs", ())]
 
-    async def put_if(self, key: str, value: bytes, revision: int) -> Outcome:
-        """Set a key that was last changed by `revision`; 0 stands for a key that is not there."""
+    async def remove_oldest(self, prefix: str, keep: int) -> None:
+        """Remove those keys that begin with `prefix` but for the `keep` that were changed last."""
+        wanted = {**_range(prefix), "keys_only": True, "sort_order": "DESCEND", "sort_target": "MOD"}
+        old = (await self._ask("kv/range", wanted)).get("kvs", [])[keep:]
+        for start in range(0, len(old), MAX_OPERATIONS):
+            some = [{"request_delete_range": {"key": entry["key"]}} for entry in old[start : start + MAX_OPERATIONS]]
+            await self._ask("kv/txn", {"success": some})
+
+    async def put(self, key: str, value: bytes, beside: Beside = None) -> int:
+        """Set a key, and `beside` it another, and give the revision of both."""
+        return _revision(await self._ask("kv/txn", {"success": _puts((key, value), beside)}))
+
+    async def delete(self, key: str, beside: Beside = None) -> Outcome:
+        """Remove a key, and set `beside` it another; not done if there is none."""
+        compare = {"key": _text(key), "target": "VERSION", "result": "GREATER", "version": "0"}
+        remove = {"request_delete_range": {"key": _text(key)}}
+        told = await self._ask("kv/txn", {"compare": [compare], "success": [remove, *_puts(beside)]})
+        return Outcome(bool(told.get("succeeded")), _revision(told))
+
+    async def put_if(self, key: str, value: bytes, revision: int, beside: Beside = None) -> Outcome:
+        """As `put`, if the key was last changed by `revision`; 0 stands for one that is not there."""
         compare = {"key": _text(key), "target": "MOD", "result": "EQUAL", "mod_revision": str(revision)}
-        put = {"request_put": {"key": _text(key), "value": _bytes(value)}}
         look = {"request_range": {"key": _text(key)}}
-        told = await self._ask("kv/txn", {"compare": [compare], "success": [put], "failure": [look]})
+        success = _puts((key, value), beside)
+        told = await self._ask("kv/txn", {"compare": [compare], "success": success, "failure": [look]})
         if told.get("succeeded"):
             return Outcome(True, _revision(told))
         responses = told.get("responses") or [{}]
@@ -221,6 +247,10 @@ def _range(prefix: str) -> dict[str, Any]:
     first = prefix.encode()
     # The first key that does not begin with it any more.
     return {"key": _bytes(first), "range_end": _bytes(first[:-1] + bytes([first[-1] + 1]))}
+
+
+def _puts(*wanted: Beside) -> list[dict[str, Any]]:
+    return [{"request_put": {"key": _text(key), "value": _bytes(value)}} for key, value in filter(None, wanted)]
 
 
 def _text(text: str) -> str:

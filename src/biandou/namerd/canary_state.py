@@ -15,12 +15,12 @@ from biandou.dtab import Dentry, Dtab, Leaf, NameTree, Path, Prefix
 from biandou.errors import NamespaceExists, NamespaceMissing, StaleVersion, StoreDown, StoreError
 from biandou.live import Live, Ok
 from biandou.namerd.canary import Canary, Plan, Status
-from biandou.stores.interface import Remark, Store, Version, Versioned
+from biandou.stores.interface import INTERNAL, Remark, Store, Version, Versioned
 
-RESERVED: Final = "~canary~"
+RESERVED: Final = INTERNAL[0]
 """What the names of these namespaces begin with."""
 
-ROLLOUTS: Final = "~rollout~"
+ROLLOUTS: Final = INTERNAL[1]
 """And those of rollouts (rollout_state.py)."""
 
 LEASE: Final = f"{RESERVED}~lease"

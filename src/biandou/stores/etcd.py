@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import Meta
 
 from biandou.clients.tls import ClientTls, client_context
+from biandou.stores.chronicle import DEFAULT_SIZE, HistorySize
 from biandou.stores.interface import StoreKind
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class EtcdStoreKind(StoreKind, frozen=True, kw_only=True, tag="io.l5d.etcd"):
     path_prefix: str = "/namerd/dtabs"
     tls: ClientTls | None = None
     endpoints: tuple[str, ...] = ()
+    history_size: HistorySize = DEFAULT_SIZE
 
     def __post_init__(self) -> None:
         """Raise `ValueError` unless each of `endpoints` is `host:port` and the prefix a path."""
@@ -45,4 +47,5 @@ class EtcdStoreKind(StoreKind, frozen=True, kw_only=True, tag="io.l5d.etcd"):
         host = f"[{self.host}]" if ":" in self.host else self.host
         tls = client_context(self.tls)
         name = self.tls.common_name if self.tls is not None and tls is not None else None
-        return EtcdStore(Etcd(self.endpoints or (f"{host}:{self.port}",), tls, name), self.path_prefix)
+        etcd = Etcd(self.endpoints or (f"{host}:{self.port}",), tls, name)
+        return EtcdStore(etcd, self.path_prefix, history_size=self.history_size)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import time
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 import aiohttp
 
-from biandou.clients.etcd import Etcd, EtcdAway, EtcdCompacted, EtcdError, EtcdForbidden, Value
+from biandou.clients.etcd import Beside, Etcd, EtcdAway, EtcdCompacted, EtcdError, EtcdForbidden, Value
 from biandou.clients.retry import Retry
 from biandou.dtab import Dtab, DtabSyntaxError
 from biandou.errors import (
@@ -22,15 +23,20 @@ from biandou.errors import (
     StoreDown,
     StoreError,
     StoreForbidden,
+    TooLarge,
 )
 from biandou.live import Failed, Live
-from biandou.stores.interface import NO_REMARK, Remark, Version, Versioned, check_namespace, dtab_text
+from biandou.stores.chronicle import DEFAULT_SIZE, Pruning, decode, encode, keeps_history, with_present
+from biandou.stores.interface import NO_REMARK, Remark, Revision, Version, Versioned, check_namespace, dtab_text
 from biandou.stores.shelf import Shelf
 
 T = TypeVar("T")
 
 MAX_VALUE: Final = 1024 * 1024
 """How many bytes a dtab may have: etcd takes requests of 1.5 MiB."""
+
+MAX_REQUEST: Final = 1400 * 1024
+"""How many bytes a dtab and its entry in the history may have together."""
 
 FIRST_SECONDS: Final = 2.0
 """How long a start waits to learn what is there."""
@@ -46,10 +52,13 @@ _log = logging.getLogger(__name__)
 class EtcdStore:
     """A store in the keys below `prefix`."""
 
-    def __init__(self, etcd: Etcd, prefix: str, retry: Retry = RETRY) -> None:
+    def __init__(self, etcd: Etcd, prefix: str, retry: Retry = RETRY, *, history_size: int = DEFAULT_SIZE) -> None:
         self.trouble: str | None = None
         self._etcd = etcd
         self._below = f"{prefix}/"
+        # Not below the prefix, where a namerd of Linkerd 1.x would take it for a namespace.
+        self._past = f"{prefix}-history/"
+        self._pruning = Pruning(history_size)
         self._retry = retry
         self._shelf = Shelf()
         # The revision of what is shown; of a namespace that is gone, until the watch has told so.
@@ -147,41 +156,74 @@ class EtcdStore:
     async def create(self, namespace: str, dtab: Dtab, remark: Remark = NO_REMARK) -> Version:
         """Add a namespace; raises `NamespaceExists`."""
         check_namespace(namespace)
-        outcome = await self._done(self._etcd.put_if(self._below + namespace, _encoded(dtab), 0))
+        value, beside = self._encoded(namespace, dtab, remark)
+        outcome = await self._done(self._etcd.put_if(self._below + namespace, value, 0, beside))
         if not outcome.done:
             raise NamespaceExists(namespace)
-        return self._made(namespace, dtab, outcome.revision)
+        return await self._made(namespace, dtab, outcome.revision)
 
     async def update(self, namespace: str, dtab: Dtab, version: Version, remark: Remark = NO_REMARK) -> Version:
         """Change a namespace that still has `version`; raises `StaleVersion` if not, `NamespaceMissing`."""
         # A version that is none of ours matches nothing, and etcd still says whether the namespace is there.
         known = int(version) if version.isdigit() and 0 < len(version) < 19 else 0
-        value = _encoded(dtab)
-        outcome = await self._done(self._etcd.put_if(self._below + namespace, value, known or 2**62))
+        value, beside = self._encoded(namespace, dtab, remark)
+        outcome = await self._done(self._etcd.put_if(self._below + namespace, value, known or 2**62, beside))
         if outcome.done:
-            return self._made(namespace, dtab, outcome.revision)
+            return await self._made(namespace, dtab, outcome.revision)
         raise NamespaceMissing(namespace) if outcome.present is None else StaleVersion(namespace)
 
     async def put(self, namespace: str, dtab: Dtab, remark: Remark = NO_REMARK) -> Version:
         """Add or change a namespace."""
         check_namespace(namespace)
-        return self._made(namespace, dtab, await self._done(self._etcd.put(self._below + namespace, _encoded(dtab))))
+        value, beside = self._encoded(namespace, dtab, remark)
+        revision = await self._done(self._etcd.put(self._below + namespace, value, beside))
+        return await self._made(namespace, dtab, revision)
 
     async def delete(self, namespace: str, remark: Remark = NO_REMARK) -> None:
         """Remove a namespace; raises `NamespaceMissing`."""
-        outcome = await self._done(self._etcd.delete(self._below + namespace))
+        beside = self._entry(namespace, encode(None, remark))
+        outcome = await self._done(self._etcd.delete(self._below + namespace, beside))
         if not outcome.done:
             raise NamespaceMissing(namespace)
         if outcome.revision > self._revisions.get(namespace, 0):
             self._revisions[namespace] = outcome.revision
             self._shelf.set(namespace, None)
 
-    def _made(self, namespace: str, dtab: Dtab, revision: int) -> Version:
+    async def history(self, namespace: str, limit: int = 100) -> list[Revision]:
+        """Give the last states of a namespace, the newest first; raises `StoreDown`."""
+        # Before its past, so that what is newer than that was made by somebody else.
+        now = await self._done(self._etcd.get(self._below + namespace))
+        size = min(limit, self._pruning.size)
+        kept = await self._done(self._etcd.newest(f"{self._past}{namespace}/", size)) if size else []
+        told = [decode(value.value or b"", str(value.revision).encode()) for value in kept]
+        revisions = [revision for revision in told if revision is not None]
+        elsewhere = now is not None and now.revision > (kept[0].revision if kept else 0)
+        present = _state(namespace, now) if now is not None and elsewhere else None
+        return with_present(revisions, present if isinstance(present, Versioned) else None, limit)
+
+    def _encoded(self, namespace: str, dtab: Dtab, remark: Remark) -> tuple[bytes, Beside]:
+        """Give a dtab as it is stored, and its entry in the history; raises `TooLarge`."""
+        value = dtab_text(dtab, MAX_VALUE).encode()
+        entry = self._entry(namespace, encode(dtab, remark))
+        if entry is not None and len(value) + len(entry[1]) > MAX_REQUEST:
+            raise TooLarge(f"a dtab and its history entry have at most {MAX_REQUEST} bytes here")
+        return value, entry
+
+    def _entry(self, namespace: str, entry: bytes) -> Beside:
+        if not self._pruning.size or not keeps_history(namespace):
+            return None
+        return f"{self._past}{namespace}/{time.time_ns():020}-{secrets.token_hex(4)}", entry
+
+    async def _made(self, namespace: str, dtab: Dtab, revision: int) -> Version:
         """Show a change of ours before the watch tells of it."""
         version = str(revision).encode()
         if revision > self._revisions.get(namespace, 0):
             self._revisions[namespace] = revision
             self._shelf.set(namespace, Versioned(dtab, version))
+        if self._pruning.size and keeps_history(namespace) and self._pruning.is_due(namespace):
+            # The change is made: what is too old may go another time.
+            with contextlib.suppress(EtcdError):
+                await self._etcd.remove_oldest(f"{self._past}{namespace}/", self._pruning.size)
         return version
 
     async def _done(self, change: Coroutine[Any, Any, T]) -> T:
@@ -198,10 +240,6 @@ class EtcdStore:
             raise StoreDown(str(error)) from error
         except EtcdError as error:
             raise StoreError(str(error)) from error
-
-
-def _encoded(dtab: Dtab) -> bytes:
-    return dtab_text(dtab, MAX_VALUE).encode()
 
 
 def _state(name: str, value: Value) -> Versioned | Failed | None:

@@ -24,6 +24,9 @@ MAX_TEXT: Final = 4 * 1024 * 1024
 MAX_NAMESPACE: Final = 255
 """How many bytes a namespace's name may have."""
 
+INTERNAL: Final = ("~canary~", "~rollout~")
+"""How the names of namespaces begin in which namerd keeps its own state: of its canaries, and of its rollouts."""
+
 Version = bytes
 """Which state of a namespace this is: opaque, equal only for the same state of the same namespace."""
 
@@ -49,11 +52,14 @@ NO_REMARK: Final = Remark()
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One state that a namespace had: `dtab` is `None` if it was deleted, `time` in seconds since 1970."""
+    """One state that a namespace had: `dtab` is `None` if it was deleted.
+
+    `time` is in seconds since 1970, `None` if it is not known: somebody has changed the registry without us.
+    """
 
     version: Version
     dtab: Dtab | None
-    time: float
+    time: float | None
     remark: Remark
 
 
