@@ -347,7 +347,7 @@ class ConsulServer:
         operations = json.loads(body)
         if not isinstance(operations, list) or not 0 < len(operations) <= 64:
             raise Misused("a transaction has 1 to 64 operations")
-        after = self.state.copied()
+        after = self.state.begun()
         results: list[Any] = []
         errors = []
         for number, operation in enumerate(operations):
@@ -363,6 +363,7 @@ class ConsulServer:
                 results.append({"KV": found})
         if errors:
             return web.json_response({"Results": None, "Errors": errors}, status=409)
+        after.end()
         self.state = after
         self._tell()
         return web.json_response({"Results": results or None, "Errors": None})

@@ -104,10 +104,26 @@ class ConsulState:
         self._services: dict[str, int] = {}
         self._vanished = 1
         self._graves: dict[str, int] = {}
+        # The index that all changes of a transaction have.
+        self._together: int | None = None
 
     def copied(self) -> ConsulState:
         """Give a snapshot."""
         return copy.deepcopy(self)
+
+    def begun(self) -> ConsulState:
+        """Give a snapshot, whose changes have one index until `end`: it is one entry of the servers' common log."""
+        copied = self.copied()
+        copied._together = self.index + 1
+        return copied
+
+    def end(self) -> None:
+        """End the transaction."""
+        self._together = None
+
+    def _next(self) -> int:
+        self.index = self.index + 1 if self._together is None else self._together
+        return self.index
 
     # ── Catalogue ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -143,17 +159,17 @@ class ConsulState:
         known = self.keys.get(key)
         if cas is not None and cas != (0 if known is None else known.modified):
             return None
-        self.index += 1
+        index = self._next()
         self._graves.pop(key, None)
-        made = Key(value, self.index if known is None else known.created, self.index)
+        made = Key(value, index if known is None else known.created, index)
         self.keys[key] = made
         return made
 
     def delete(self, key: str) -> None:
         """Remove a key, which need not be there."""
-        self.index += 1
+        index = self._next()
         if self.keys.pop(key, None) is not None:
-            self._graves[key] = self.index
+            self._graves[key] = index
 
     def forget_graves(self) -> None:
         """Reap the tombstones, as Consul does after a while: the index of a list goes back."""

@@ -15,9 +15,10 @@ from biandou.clients.retry import Retry
 from biandou.dtab import Dtab
 from biandou.errors import StaleVersion, StoreDown, StoreError, StoreForbidden, TooLarge
 from biandou.live import Failed, Live, Ok, Pending
+from biandou.stores.chronicle import ELSEWHERE
 from biandou.stores.consul import ConsulStoreKind
 from biandou.stores.consul_keys import ConsulStore
-from biandou.stores.interface import Store, StoreKind, Versioned
+from biandou.stores.interface import Remark, Store, StoreKind, Versioned
 from tests.registries import consul as faults
 from tests.registries.consul import ConsulServer
 from tests.stores.contract import ONE, THREE, TWO, DurableContract, refused, until
@@ -107,11 +108,32 @@ async def test_what_somebody_else_writes_is_seen_and_what_is_no_dtab_fails_alone
 
 
 async def test_what_consul_would_not_take_is_too_large(server: ConsulServer) -> None:
-    async with opened(server) as store:
+    async with opened(server, history_size=0) as store:
         await refused(store.put("big", Dtab.read(f"/svc => /{'x' * 400_000}")), TooLarge)
         largest = Dtab.read(f"/svc => /{'x' * (383 * 1024 - 7)}")
         await store.put("n" * 255, largest)
         assert now(store.watch("n" * 255)) == largest
+        assert [one.remark for one in await store.history("n" * 255)] == [ELSEWHERE], "nothing is kept"
+    async with opened(server) as store:
+        # An entry of its history needs some of the room.
+        await refused(store.put("most", largest), TooLarge)
+        await store.put("most", Dtab.read(f"/svc => /{'x' * (380 * 1024)}"))
+        assert len(await store.history("most")) == 1
+
+
+async def test_what_somebody_else_writes_is_in_the_history_without_an_author(server: ConsulServer) -> None:
+    async with opened(server) as store:
+        version = await store.create("web", ONE, Remark("ann", "begin"))
+        index = server.put("namerd/dtabs/web", b"/svc => /other")
+        told = await store.history("web")
+        assert [(one.version, one.remark, one.time is None) for one in told] == [
+            (str(index).encode(), ELSEWHERE, True),
+            (version, Remark("ann", "begin"), False),
+        ]
+        again = await store.put("web", TWO, Remark("bob", "mine"))
+        assert [one.version for one in await store.history("web")] == [again, version]
+        server.put("namerd/dtabs-history/web/99999999999999999999-x", b"nothing of ours")
+        assert [one.version for one in await store.history("web")] == [again, version]
 
 
 @pytest.mark.parametrize("mode", ["stale", "consistent"])

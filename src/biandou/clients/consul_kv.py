@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -16,6 +17,16 @@ from biandou.clients.consul_catalog import decoded
 
 MAX_VALUE: Final = 383 * 1024
 """How many bytes a value may have: Consul takes transactions of 512 KiB, and a value in one is Base64."""
+
+
+MAX_TOGETHER: Final = MAX_VALUE
+"""How many bytes the values of one transaction may have together."""
+
+MAX_OPERATIONS: Final = 60
+"""How much one transaction does; Consul takes 64."""
+
+Beside: TypeAlias = tuple[str, bytes] | None
+"""Another key that is set by the same transaction, with its value."""
 
 
 class KvConflict(ConsulError):
@@ -58,17 +69,35 @@ class Kv:
         self._checking = checking
         self._query = {} if dc is None else {"dc": dc}
 
-    async def set(self, key: str, value: bytes) -> int:
-        """Set a key, and give the index of the change."""
-        return _made(await self._transact({"Verb": "set", "Key": key, "Value": _text(value)}))
+    async def set(self, key: str, value: bytes, beside: Beside = None) -> int:
+        """Set a key, and `beside` it another, and give the index of the change."""
+        return _made(await self._transact(_set(key, value), *_sets(beside)))
 
-    async def set_if(self, key: str, value: bytes, index: int) -> int:
-        """Set a key that was last changed at `index`, 0 for one that is not there; raises `KvConflict`."""
-        return _made(await self._transact({"Verb": "cas", "Key": key, "Value": _text(value), "Index": index}))
+    async def set_if(self, key: str, value: bytes, index: int, beside: Beside = None) -> int:
+        """As `set`, if the key was last changed at `index`, 0 for one that is not there; raises `KvConflict`."""
+        return _made(await self._transact({**_set(key, value), "Verb": "cas", "Index": index}, *_sets(beside)))
 
-    async def delete(self, key: str) -> int:
-        """Remove a key, and give the index of its last change before; raises `KvConflict` if there is none."""
-        return _made(await self._transact({"Verb": "get", "Key": key}, {"Verb": "delete", "Key": key}))
+    async def delete(self, key: str, beside: Beside = None) -> int:
+        """Remove a key, and set `beside` it another; gives the index of its last change before.
+
+        Raises `KvConflict` if there is none.
+        """
+        remove = {"Verb": "get", "Key": key}, {"Verb": "delete", "Key": key}
+        return _made(await self._transact(*remove, *_sets(beside)))
+
+    async def below(self, prefix: str) -> list[Value]:
+        """Give every key that begins with `prefix`, in the order of their names."""
+        return read_values(await self._consul.get(kv_path(prefix), {**self._checking, "recurse": "true"}))
+
+    async def get(self, key: str) -> Value | None:
+        """Give one key, if it is there."""
+        found = read_values(await self._consul.get(kv_path(key), self._checking))
+        return found[0] if found else None
+
+    async def remove(self, keys: Sequence[str]) -> None:
+        """Remove keys, there or not."""
+        for start in range(0, len(keys), MAX_OPERATIONS):
+            await self._transact(*({"Verb": "delete", "Key": key} for key in keys[start : start + MAX_OPERATIONS]))
 
     async def has(self, key: str) -> bool:
         """Whether a key is there."""
@@ -98,6 +127,14 @@ def read_values(answer: Answer) -> list[Value]:
     if answer.status == 404:
         return []
     return [_value(entry) for entry in decoded(answer, list[_Entry])]
+
+
+def _set(key: str, value: bytes) -> dict[str, Any]:
+    return {"Verb": "set", "Key": key, "Value": _text(value)}
+
+
+def _sets(beside: Beside) -> list[dict[str, Any]]:
+    return [] if beside is None else [_set(*beside)]
 
 
 def _made(transaction: _Transaction) -> int:

@@ -8,6 +8,7 @@ from biandou.clients.backoff import Backoff, retry_of
 from biandou.clients.consul_access import Consistency, ConsulPort, check_access, check_prefix
 from biandou.clients.retry import Retry
 from biandou.clients.tls import ClientTls
+from biandou.stores.chronicle import DEFAULT_SIZE, HistorySize
 from biandou.stores.interface import StoreKind
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class ConsulStoreKind(StoreKind, frozen=True, kw_only=True, tag="io.l5d.consul")
     fail_fast: bool = False
     backoff: Backoff | None = None
     tls: ClientTls | None = None
+    history_size: HistorySize = DEFAULT_SIZE
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for what cannot be used to ask a Consul."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from biandou.clients.consul import Answer, Consul, ConsulAway, ConsulError, ConsulForbidden
 from biandou.clients.consul_access import reading
-from biandou.clients.consul_kv import MAX_VALUE, Kv, KvConflict, Value, kv_path, read_values
+from biandou.clients.consul_kv import MAX_TOGETHER, MAX_VALUE, Beside, Kv, KvConflict, Value, kv_path, read_values
 from biandou.clients.consul_watch import Pace, follow
 from biandou.clients.retry import Retry
 from biandou.dtab import Dtab, DtabSyntaxError
@@ -28,9 +29,11 @@ from biandou.errors import (
     StoreDown,
     StoreError,
     StoreForbidden,
+    TooLarge,
 )
 from biandou.live import Failed, Live
-from biandou.stores.interface import NO_REMARK, Remark, Version, Versioned, check_namespace, dtab_text
+from biandou.stores.chronicle import Pruning, decode, encode, keeps_history, with_present
+from biandou.stores.interface import NO_REMARK, Remark, Revision, Version, Versioned, check_namespace, dtab_text
 from biandou.stores.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -67,6 +70,9 @@ class ConsulStore:
         self._consul = consul
         self._retry = retry
         self._below = f"{kind.path_prefix.removeprefix('/')}/"
+        # Not below the prefix, where a namerd of Linkerd 1.x would take it for a namespace.
+        self._past = f"{self._below[:-1]}-history/"
+        self._pruning = Pruning(kind.history_size)
         self._query = {**reading(kind.read_consistency_mode, kind.datacenter), "recurse": "true"}
         self._kv = Kv(consul, reading(kind.write_consistency_mode, kind.datacenter), kind.datacenter)
         self._shelf = Shelf()
@@ -184,22 +190,24 @@ class ConsulStore:
     async def create(self, namespace: str, dtab: Dtab, remark: Remark = NO_REMARK) -> Version:
         """Add a namespace; raises `NamespaceExists`."""
         check_namespace(namespace)
-        value = _encoded(dtab)
+        value, beside = self._encoded(namespace, dtab, remark)
         try:
-            index = await self._done(lambda: self._kv.set_if(self._below + namespace, value, 0))
+            index = await self._done(lambda: self._kv.set_if(self._below + namespace, value, 0, beside))
         except KvConflict:
             raise NamespaceExists(namespace) from None
-        return self._made(namespace, dtab, index)
+        return await self._made(namespace, dtab, index)
 
     async def update(self, namespace: str, dtab: Dtab, version: Version, remark: Remark = NO_REMARK) -> Version:
         """Change a namespace that still has `version`; raises `StaleVersion` if not, `NamespaceMissing`."""
         check_namespace(namespace)
-        key, value = self._below + namespace, _encoded(dtab)
+        key = self._below + namespace
+        value, beside = self._encoded(namespace, dtab, remark)
         # A version that is none of ours matches nothing, and Consul still says whether the namespace is there.
         known = int(version) if version.isdigit() and len(version) < 19 else 0
         if known:
             with contextlib.suppress(KvConflict):
-                return self._made(namespace, dtab, await self._done(lambda: self._kv.set_if(key, value, known)))
+                index = await self._done(lambda: self._kv.set_if(key, value, known, beside))
+                return await self._made(namespace, dtab, index)
         if await self._done(lambda: self._kv.has(key)):
             raise StaleVersion(namespace)
         raise NamespaceMissing(namespace)
@@ -207,14 +215,16 @@ class ConsulStore:
     async def put(self, namespace: str, dtab: Dtab, remark: Remark = NO_REMARK) -> Version:
         """Add or change a namespace."""
         check_namespace(namespace)
-        value = _encoded(dtab)
-        return self._made(namespace, dtab, await self._done(lambda: self._kv.set(self._below + namespace, value)))
+        value, beside = self._encoded(namespace, dtab, remark)
+        index = await self._done(lambda: self._kv.set(self._below + namespace, value, beside))
+        return await self._made(namespace, dtab, index)
 
     async def delete(self, namespace: str, remark: Remark = NO_REMARK) -> None:
         """Remove a namespace; raises `NamespaceMissing`."""
         check_namespace(namespace)
+        beside = self._entry(namespace, encode(None, remark))
         try:
-            index = await self._done(lambda: self._kv.delete(self._below + namespace))
+            index = await self._done(lambda: self._kv.delete(self._below + namespace, beside))
         except KvConflict:
             raise NamespaceMissing(namespace) from None
         if index >= self._indexes.get(namespace, 0):
@@ -223,7 +233,40 @@ class ConsulStore:
             self._told.pop(namespace, None)
             self._shelf.set(namespace, None)
 
-    def _made(self, namespace: str, dtab: Dtab, index: int) -> Version:
+    async def history(self, namespace: str, limit: int = 100) -> list[Revision]:
+        """Give the last states of a namespace, the newest first; raises `StoreDown`."""
+        # Before its past, so that what is newer than that was made by somebody else.
+        now = await self._done(lambda: self._kv.get(self._below + namespace))
+        kept = await self._done(lambda: self._kv.below(f"{self._past}{namespace}/")) if self._pruning.size else []
+        kept = sorted(kept, key=lambda value: value.index, reverse=True)[: min(limit, self._pruning.size)]
+        told = [decode(value.value, str(value.index).encode()) for value in kept]
+        revisions = [revision for revision in told if revision is not None]
+        elsewhere = now is not None and now.index > (kept[0].index if kept else 0)
+        present = _state(namespace, now) if now is not None and elsewhere else None
+        return with_present(revisions, present if isinstance(present, Versioned) else None, limit)
+
+    def _encoded(self, namespace: str, dtab: Dtab, remark: Remark) -> tuple[bytes, Beside]:
+        """Give a dtab as it is stored, and its entry in the history; raises `TooLarge`."""
+        value = dtab_text(dtab, MAX_VALUE).encode()
+        entry = self._entry(namespace, encode(dtab, remark))
+        if entry is not None and len(value) + len(entry[1]) > MAX_TOGETHER:
+            raise TooLarge(f"a dtab and its history entry have at most {MAX_TOGETHER} bytes here")
+        return value, entry
+
+    def _entry(self, namespace: str, entry: bytes) -> Beside:
+        if not self._pruning.size or not keeps_history(namespace):
+            return None
+        return f"{self._past}{namespace}/{time.time_ns():020}-{secrets.token_hex(4)}", entry
+
+    async def _prune(self, namespace: str) -> None:
+        if self._pruning.size and keeps_history(namespace) and self._pruning.is_due(namespace):
+            # The change is made: what is too old may go another time.
+            with contextlib.suppress(ConsulError):
+                kept = await self._kv.below(f"{self._past}{namespace}/")
+                kept.sort(key=lambda value: value.index, reverse=True)
+                await self._kv.remove([value.key for value in kept[self._pruning.size :]])
+
+    async def _made(self, namespace: str, dtab: Dtab, index: int) -> Version:
         """Show a change of ours before the query tells of it."""
         version = str(index).encode()
         if index > self._indexes.get(namespace, 0):
@@ -231,6 +274,7 @@ class ConsulStore:
             self._indexes[namespace] = index
             self._told.pop(namespace, None)
             self._shelf.set(namespace, Versioned(dtab, version))
+        await self._prune(namespace)
         return version
 
     async def _done(self, change: Callable[[], Awaitable[T]]) -> T:
@@ -249,10 +293,6 @@ class ConsulStore:
             raise StoreDown(str(error)) from error
         except ConsulError as error:
             raise StoreError(str(error)) from error
-
-
-def _encoded(dtab: Dtab) -> bytes:
-    return dtab_text(dtab, MAX_VALUE).encode()
 
 
 def _state(name: str, value: Value) -> Versioned | Failed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from biandou.clients.kubernetes_access import KubernetesPort, check_host, kubernetes_at
+from biandou.stores.chronicle import DEFAULT_SIZE, HistorySize
 from biandou.stores.interface import StoreKind
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ class KubernetesStoreKind(StoreKind, frozen=True, kw_only=True, tag="io.l5d.k8s"
     port: KubernetesPort | None = None
     namespace: str = "default"
     service_account: str | None = None
+    history_size: HistorySize = DEFAULT_SIZE
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for what cannot be used to ask an API server."""
@@ -30,4 +32,5 @@ class KubernetesStoreKind(StoreKind, frozen=True, kw_only=True, tag="io.l5d.k8s"
         # Not above: every linker knows this kind, and none needs it.
         from biandou.stores.kubernetes_objects import KubernetesStore  # noqa: PLC0415
 
-        return KubernetesStore(kubernetes_at(self.host, self.port, self.service_account), self.namespace)
+        kubernetes = kubernetes_at(self.host, self.port, self.service_account)
+        return KubernetesStore(kubernetes, self.namespace, history_size=self.history_size)

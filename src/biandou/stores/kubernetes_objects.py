@@ -33,7 +33,8 @@ from biandou.errors import (
     StoreForbidden,
 )
 from biandou.live import Failed, Live
-from biandou.stores.interface import NO_REMARK, Remark, Version, Versioned, check_namespace
+from biandou.stores.chronicle import DEFAULT_SIZE, keeps_history
+from biandou.stores.interface import NO_REMARK, Remark, Revision, Version, Versioned, check_namespace
 from biandou.stores.kubernetes_dtabs import (
     GROUP,
     PLURAL,
@@ -44,6 +45,7 @@ from biandou.stores.kubernetes_dtabs import (
     object_name,
     read_dtab,
 )
+from biandou.stores.kubernetes_history import read_history, with_entry
 from biandou.stores.shelf import Shelf
 
 T = TypeVar("T")
@@ -77,7 +79,10 @@ class Own:
 class KubernetesStore:
     """A store in the `dtabs` of a Kubernetes namespace; follows the one watch that tells of them."""
 
-    def __init__(self, kubernetes: Kubernetes, namespace: str, retry: Waits = RETRY) -> None:
+    def __init__(
+        self, kubernetes: Kubernetes, namespace: str, retry: Waits = RETRY, *, history_size: int = DEFAULT_SIZE
+    ) -> None:
+        self._history_size = history_size
         self.trouble: str | None = None
         self._kubernetes = kubernetes
         self._path = f"/apis/{GROUP}/{VERSION}/namespaces/{segment(namespace)}/{PLURAL}"
@@ -189,7 +194,7 @@ class KubernetesStore:
         """Add a namespace; raises `NamespaceExists`."""
         check_namespace(namespace)
         try:
-            made = await self._posted(new_object(namespace, dtab))
+            made = await self._posted(self._noted(namespace, new_object(namespace, dtab), None, dtab, remark))
         except KubernetesConflict:
             raise NamespaceExists(namespace) from None
         return self._made(namespace, dtab, made)
@@ -203,7 +208,8 @@ class KubernetesStore:
             if str(_version(found)).encode() != version:
                 raise StaleVersion(namespace)
             # Whatever else is in it stays: labels, annotations, owners.
-            made = await self._done(self._kubernetes.put(self._at(namespace), {**found, "dentries": written}))
+            changed = self._noted(namespace, {**found, "dentries": written}, found, dtab, remark)
+            made = await self._done(self._kubernetes.put(self._at(namespace), changed))
         except KubernetesMissing:
             raise NamespaceMissing(namespace) from None
         except KubernetesConflict:
@@ -219,9 +225,10 @@ class KubernetesStore:
                 try:
                     found = await self._done(self._kubernetes.get(self._at(namespace)))
                     changed = {**found, "dentries": written["dentries"]}
+                    changed = self._noted(namespace, changed, found, dtab, remark)
                     made = await self._done(self._kubernetes.put(self._at(namespace), changed))
                 except KubernetesMissing:
-                    made = await self._posted(written)
+                    made = await self._posted(self._noted(namespace, written, None, dtab, remark))
                 return self._made(namespace, dtab, made)
         raise StoreDown(f"{namespace} is changed by others all the time")
 
@@ -237,6 +244,18 @@ class KubernetesStore:
             # Which version this made is not told; whatever comes after it is newer than what was.
             self._own[namespace] = Own(former, True, time.monotonic())
             self._show(namespace, None, former)
+
+    async def history(self, namespace: str, limit: int = 100) -> list[Revision]:
+        """Give the last states of a namespace, the newest first; none once it is deleted. Raises `StoreDown`."""
+        try:
+            found = await self._done(self._kubernetes.get(self._at(namespace)))
+        except KubernetesMissing:
+            return []
+        return read_history(found, str(_version(found)).encode(), limit)
+
+    def _noted(self, namespace: str, document: Json, former: Json | None, dtab: Dtab, remark: Remark) -> Json:
+        """Give an object with the entry of the change that makes it what it is."""
+        return with_entry(document, former, dtab, remark, self._history_size if keeps_history(namespace) else 0)
 
     def _at(self, namespace: str) -> str:
         return f"{self._path}/{segment(object_name(namespace))}"

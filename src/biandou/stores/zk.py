@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta
 
 from biandou.kinds import Keys
+from biandou.stores.chronicle import DEFAULT_SIZE, HistorySize
 from biandou.stores.interface import StoreKind
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class ZkStoreKind(StoreKind, frozen=True, kw_only=True, tag="io.l5d.zk"):
     session_timeout_ms: Annotated[int, Meta(ge=100, le=2**31 - 1)] = 10_000
     auth_info: ZkAuth | None = None
     acls: tuple[ZkAcl, ...] = (ZkAcl(scheme="world", id="anyone", perms=PERMISSIONS),)
+    history_size: HistorySize = DEFAULT_SIZE
 
     def __post_init__(self) -> None:
         """Raise `ValueError` unless the prefix is a node's path and somebody may do something."""

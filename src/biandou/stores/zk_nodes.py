@@ -23,6 +23,8 @@ from kazoo.exceptions import (
     NoAuthError,
     NodeExistsError,
     NoNodeError,
+    RolledBackError,
+    RuntimeInconsistency,
 )
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KazooState
@@ -37,10 +39,12 @@ from biandou.errors import (
     StoreDown,
     StoreError,
     StoreForbidden,
+    TooLarge,
     reason,
 )
 from biandou.live import Failed, Live
-from biandou.stores.interface import NO_REMARK, Remark, Version, Versioned, check_namespace, dtab_text
+from biandou.stores.chronicle import Pruning, decode, encode, keeps_history, with_present
+from biandou.stores.interface import NO_REMARK, Remark, Revision, Version, Versioned, check_namespace, dtab_text
 from biandou.stores.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -50,6 +54,9 @@ T = TypeVar("T")
 
 MAX_VALUE: Final = 1_000_000
 """How many bytes a dtab may have: ZooKeeper takes packets of 1 MiB."""
+
+MAX_TOGETHER: Final = 1_040_000
+"""How many bytes a dtab and its entry in the history may have."""
 
 ANSWER_SECONDS: Final = 4.0
 FIRST_SECONDS: Final = 3.0
@@ -68,6 +75,11 @@ class ZkStore:
         self.trouble: str | None = "ZooKeeper has not answered yet"
         self._kind = kind
         self._prefix = kind.path_prefix
+        # Not below the prefix, where a namerd of Linkerd 1.x would take it for a namespace.
+        self._past = f"{kind.path_prefix}-history"
+        self._pruning = Pruning(kind.history_size)
+        # What is known to be there of the nodes above dtabs and entries.
+        self._ensured: set[str] = set()
         self._shelf = Shelf()
         self._client: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -208,17 +220,16 @@ class ZkStore:
     async def create(self, namespace: str, dtab: Dtab, remark: Remark = NO_REMARK) -> Version:
         """Add a namespace; raises `NamespaceExists`."""
         check_namespace(namespace)
-        data = _encoded(dtab)
+        data, entry = self._encoded(namespace, dtab, remark)
 
         def change(path: str) -> Version:
-            _, stat = self._get(self._client.create_async(path, data, makepath=True, include_data=True))
-            return _version(stat)
+            return self._write(path, namespace, entry, lambda todo: todo.create(path, data))
 
         return await self._done(namespace, change)
 
     async def update(self, namespace: str, dtab: Dtab, version: Version, remark: Remark = NO_REMARK) -> Version:
         """Change a namespace that still has `version`; raises `StaleVersion` if not, `NamespaceMissing`."""
-        data = _encoded(dtab)
+        data, entry = self._encoded(namespace, dtab, remark)
 
         def change(path: str) -> Version:
             stat = self._get(self._client.exists_async(path))
@@ -226,34 +237,115 @@ class ZkStore:
                 raise NoNodeError
             if _version(stat) != version:
                 raise BadVersionError
-            return _version(self._get(self._client.set_async(path, data, version=stat.version)))
+            return self._write(path, namespace, entry, lambda todo: todo.set_data(path, data, version=stat.version))
 
         return await self._done(namespace, change)
 
     async def put(self, namespace: str, dtab: Dtab, remark: Remark = NO_REMARK) -> Version:
         """Add or change a namespace."""
         check_namespace(namespace)
-        data = _encoded(dtab)
+        data, entry = self._encoded(namespace, dtab, remark)
 
         def change(path: str) -> Version:
             for _ in range(PUT_TRIES):
                 try:
-                    return _version(self._get(self._client.set_async(path, data)))
+                    return self._write(path, namespace, entry, lambda todo: todo.set_data(path, data))
                 except NoNodeError:
                     with contextlib.suppress(NodeExistsError):
-                        created = self._client.create_async(path, data, makepath=True, include_data=True)
-                        return _version(self._get(created)[1])
+                        return self._write(path, namespace, entry, lambda todo: todo.create(path, data))
             raise BadVersionError
 
         return await self._done(namespace, change)
 
     async def delete(self, namespace: str, remark: Remark = NO_REMARK) -> None:
         """Remove a namespace; raises `NamespaceMissing`."""
+        entry = encode(None, remark) if self._keeps(namespace) else None
 
         def change(path: str) -> None:
-            self._get(self._client.delete_async(path))
+            self._write(path, namespace, entry, lambda todo: todo.delete(path))
 
         await self._done(namespace, change)
+
+    def _write(self, path: str, namespace: str, entry: bytes | None, change: Callable[[Any], None]) -> Version:
+        """Make a change and its entry in the history in one transaction, and give the version that is made by it."""
+        places = [self._prefix] if entry is None else [self._prefix, f"{self._past}/{namespace}"]
+        for place in places:
+            if place not in self._ensured:
+                self._get(self._client.ensure_path_async(place))
+                self._ensured.add(place)
+        try:
+            return self._commit(path, namespace, entry, change)
+        except NoNodeError:
+            # If not the dtab's own node, somebody has removed those that lead to it.
+            self._ensured.difference_update(places)
+            raise
+
+    def _commit(self, path: str, namespace: str, entry: bytes | None, change: Callable[[Any], None]) -> Version:
+        todo = self._client.transaction()
+        change(todo)
+        if entry is not None:
+            todo.create(f"{self._past}/{namespace}/v", entry, sequence=True)
+        done = self._get(todo.commit_async())
+        for result in done:
+            # Of a transaction that is refused one part says why, the others that it was rolled back.
+            if isinstance(result, Exception) and not isinstance(result, RolledBackError | RuntimeInconsistency):
+                raise result
+        if entry is not None:
+            # Nobody changes an entry: its number is the transaction's.
+            stat = self._get(self._client.exists_async(done[1]))
+            self._prune(namespace)
+            return struct.pack(">q", stat.czxid) if stat is not None else b""
+        stat = done[0] if hasattr(done[0], "mzxid") else self._get(self._client.exists_async(path))
+        return b"" if stat is None else _version(stat)
+
+    def _prune(self, namespace: str) -> None:
+        if self._pruning.is_due(namespace):
+            # The change is made: what is too old may go another time.
+            with contextlib.suppress(KazooException, KazooTimeoutError):
+                names = sorted(self._get(self._client.get_children_async(f"{self._past}/{namespace}")))
+                for name in names[: -self._pruning.size]:
+                    with contextlib.suppress(NoNodeError):
+                        self._get(self._client.delete_async(f"{self._past}/{namespace}/{name}"))
+
+    async def history(self, namespace: str, limit: int = 100) -> list[Revision]:
+        """Give the last states of a namespace, the newest first; raises `StoreDown`."""
+
+        def read(path: str) -> list[Revision]:
+            # Before its past, so that what is newer than that was made by somebody else.
+            now = None
+            with contextlib.suppress(NoNodeError):
+                now = self._get(self._client.get_async(path))
+            names: list[str] = []
+            with contextlib.suppress(NoNodeError):
+                names = self._get(self._client.get_children_async(f"{self._past}/{namespace}"))
+            revisions: list[Revision] = []
+            latest = 0
+            # The numbers of ZooKeeper have ten digits, so that names are in their order.
+            for name in sorted(names, reverse=True)[: min(limit, self._pruning.size)]:
+                with contextlib.suppress(NoNodeError):
+                    data, stat = self._get(self._client.get_async(f"{self._past}/{namespace}/{name}"))
+                    latest = max(latest, stat.czxid)
+                    revision = decode(data, struct.pack(">q", stat.czxid))
+                    if revision is not None:
+                        revisions.append(revision)
+            present = None
+            if now is not None and now[1].mzxid > latest:
+                with contextlib.suppress(UnicodeDecodeError, DtabSyntaxError):
+                    present = Versioned(Dtab.read(now[0].decode()), _version(now[1]))
+            return with_present(revisions, present, limit)
+
+        return await self._done(namespace, read)
+
+    def _encoded(self, namespace: str, dtab: Dtab, remark: Remark) -> tuple[bytes, bytes | None]:
+        """Give a dtab as it is stored, and its entry in the history; raises `TooLarge`."""
+        data = dtab_text(dtab, MAX_VALUE).encode()
+        entry = encode(dtab, remark) if self._keeps(namespace) else None
+        if entry is not None and len(data) + len(entry) > MAX_TOGETHER:
+            raise TooLarge(f"a dtab and its history entry have at most {MAX_TOGETHER} bytes here")
+        return data, entry
+
+    def _keeps(self, namespace: str) -> bool:
+        return self._pruning.size > 0 and keeps_history(namespace)
 
     async def _done(self, namespace: str, change: Callable[[str], T]) -> T:
         """Make a change in a writer's thread, and read what became of it before it is acknowledged."""
@@ -279,10 +371,6 @@ class ZkStore:
             raise StoreForbidden(f"ZooKeeper: {reason(error)}") from error
         except (KazooException, KazooTimeoutError, TimeoutError) as error:
             raise StoreDown(f"ZooKeeper: {reason(error)}") from error
-
-
-def _encoded(dtab: Dtab) -> bytes:
-    return dtab_text(dtab, MAX_VALUE).encode()
 
 
 def _version(stat: Any) -> Version:
