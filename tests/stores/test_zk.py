@@ -39,7 +39,9 @@ def unused(server: ZooKeeper) -> ZkStoreKind:
 
 class TestZk(DurableContract):
     @pytest.fixture
-    def kind(self, tmp_path: Path, server: ZooKeeper) -> StoreKind:
+    def kind(self, tmp_path: Path, server: ZooKeeper, monkeypatch: pytest.MonkeyPatch) -> StoreKind:
+        # It writes to its disk before it acknowledges, which takes some ten milliseconds.
+        monkeypatch.setenv("BIANDOU_KILL_SECONDS", "0.15")
         return unused(server)
 
 

@@ -290,22 +290,25 @@ class ZkStore:
             # Of a transaction that is refused one part says why, the others that it was rolled back.
             if isinstance(result, Exception) and not isinstance(result, RolledBackError | RuntimeInconsistency):
                 raise result
+        if entry is not None and self._pruning.is_due(namespace):
+            # The change is made: what is too old may go later, or another time.
+            with contextlib.suppress(RuntimeError):  # stopped in between
+                self._writers.submit(self._prune, namespace)
+        if hasattr(done[0], "mzxid"):
+            return _version(done[0])
         if entry is not None:
             # Nobody changes an entry: its number is the transaction's.
             stat = self._get(self._client.exists_async(done[1]))
-            self._prune(namespace)
             return struct.pack(">q", stat.czxid) if stat is not None else b""
-        stat = done[0] if hasattr(done[0], "mzxid") else self._get(self._client.exists_async(path))
+        stat = self._get(self._client.exists_async(path))
         return b"" if stat is None else _version(stat)
 
     def _prune(self, namespace: str) -> None:
-        if self._pruning.is_due(namespace):
-            # The change is made: what is too old may go another time.
-            with contextlib.suppress(KazooException, KazooTimeoutError):
-                names = sorted(self._get(self._client.get_children_async(f"{self._past}/{namespace}")))
-                for name in names[: -self._pruning.size]:
-                    with contextlib.suppress(NoNodeError):
-                        self._get(self._client.delete_async(f"{self._past}/{namespace}/{name}"))
+        with contextlib.suppress(KazooException, KazooTimeoutError):
+            names = sorted(self._get(self._client.get_children_async(f"{self._past}/{namespace}")))
+            for name in names[: -self._pruning.size]:
+                with contextlib.suppress(NoNodeError):
+                    self._get(self._client.delete_async(f"{self._past}/{namespace}/{name}"))
 
     async def history(self, namespace: str, limit: int = 100) -> list[Revision]:
         """Give the last states of a namespace, the newest first; raises `StoreDown`."""
