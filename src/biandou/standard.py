@@ -20,9 +20,13 @@ from biandou.interpreters.mesh import MeshInterpreterKind
 from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
 from biandou.kinds import Register
 from biandou.namers.consul import ConsulNamerKind
+from biandou.namers.eureka import EurekaNamerKind
 from biandou.namers.failover import FailoverNamerKind
 from biandou.namers.fs import FsNamerKind
 from biandou.namers.k8s import K8sExternalNamerKind, K8sNamerKind, K8sNamespacedNamerKind
+from biandou.namers.marathon import MarathonNamerKind
+from biandou.namers.nacos import NacosNamerKind
+from biandou.namers.rancher import RancherNamerKind
 from biandou.namers.rewrite import RewriteNamerKind
 from biandou.plugins import PluggableRegister
 from biandou.policies import (
@@ -111,13 +115,15 @@ NAMERS: Final[Register[Any]] = PluggableRegister(
         K8sNamerKind,
         K8sNamespacedNamerKind,
         K8sExternalNamerKind,
+        MarathonNamerKind,
+        RancherNamerKind,
+        EurekaNamerKind,
+        NacosNamerKind,
     ),
     planned=(
         "io.l5d.curator",
         "io.l5d.dnssrv",
         "io.l5d.k8s.istio",
-        "io.l5d.marathon",
-        "io.l5d.rancher",
         "io.l5d.serversets",
         "io.l5d.zkLeader",
     ),

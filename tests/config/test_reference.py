@@ -106,6 +106,11 @@ routers:
 """,
 }
 
+GOOD["Marathon"] = """
+namers: [{kind: io.l5d.marathon, host: marathon.mesos}]
+routers: [{protocol: http, servers: [{}]}]
+"""
+
 GOOD["Consul"] = """
 namers:
 - kind: io.l5d.consul
@@ -130,10 +135,6 @@ routers:
 """
 
 LACKING = {
-    "Marathon": (
-        "namers: [{kind: io.l5d.marathon, host: marathon.mesos}]\nrouters: [{protocol: http, servers: [{}]}]",
-        ["f:1:17: namers[0].kind: `io.l5d.marathon` is known but not built yet"],
-    ),
     "namerd": (
         "routers: [{protocol: http, servers: [{}], interpreter: {kind: io.l5d.namerd, dst: /$/inet/namerd/4100}}]",
         ["f:1:63: routers[0].interpreter.kind: `io.l5d.namerd` is known but not built yet"],

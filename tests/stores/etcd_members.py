@@ -32,6 +32,7 @@ class Member:
     peer: int
     directory: Path
     process: subprocess.Popen[bytes] | None = None
+    version_2: bool = False
 
     def start(self, members: Sequence[Member]) -> None:
         """Start it as one of `members`; the first time or again."""
@@ -47,6 +48,7 @@ class Member:
             "heartbeat-interval": "50",
             "election-timeout": "500",
             "log-level": "error",
+            **({"enable-v2": "true"} if self.version_2 else {}),
         }
         self.process = subprocess.Popen(
             ["etcd", *(f"--{flag}={value}" for flag, value in flags.items())],

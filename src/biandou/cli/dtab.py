@@ -11,6 +11,7 @@ import typer
 from biandou.cli.dtab_apply import apply
 from biandou.cli.dtab_forms import JSON, as_json, plain, pretty
 from biandou.cli.dtab_history import diff, history, rollback
+from biandou.cli.dtab_import import import_etcd
 from biandou.cli.dtab_lint import lint
 from biandou.cli.dtab_plan import plan
 from biandou.cli.dtab_shared import (
@@ -179,6 +180,7 @@ dtab.command("abort")(abort)
 dtab.command("promote")(promote)
 dtab.command("status", cls=WaitingCommand)(status)
 dtab.command("apply")(apply)
+dtab.command("import")(import_etcd)
 dtab.command("lint")(lint)
 dtab.command("plan")(plan)
 dtab.command("test")(try_tests)

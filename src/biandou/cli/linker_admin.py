@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -169,12 +168,11 @@ class Following:
         self._lines: list[str] = []
         self._listening: dict[str, Open] = {}
         self._opened: list[AdminListener] = []
-        self._renewals: list[Callable[[], None]] = []
 
     async def add(self, former: Open | None, address: Address) -> None:
         """Listen at an address, if the server that has done so until now does not; raises `OSError`, `ConfigError`."""
         if former is not None and former.address == address:
-            self._renewals.append(former.listener.check_tls())
+            former.listener.check_tls()
         elif former is not None and former.address.port == address.port != 0:
             changed = ", ".join(
                 f"admin.{key}"
@@ -195,8 +193,6 @@ class Following:
 
     async def __call__(self) -> list[str]:
         """Show it, and give the lines to log."""
-        for renew in self._renewals:
-            renew()
         self._admin.follow(self._parts, self._listening)
         return self._lines
 

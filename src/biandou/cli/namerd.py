@@ -13,6 +13,7 @@ import biandou
 from biandou.cli.daemon import EX_CONFIG, EX_USAGE, run_daemon
 from biandou.cli.linker_flags import LinkerFlags, UsageError, parse_flags
 from biandou.config.namerd import WITHOUT_FILE, NamerdConfig, load, parse
+from biandou.config.read import STANDARD_INPUT
 from biandou.errors import ConfigError
 from biandou.linker.systemd import notify
 
@@ -94,8 +95,15 @@ def _serve(config: NamerdConfig, flags: LinkerFlags) -> int:
 
     opened = functools.partial(open_admin, snapshot_seconds=flags.snapshot_seconds)
 
+    def read_again() -> NamerdConfig:
+        if flags.file is None:
+            raise ConfigError("namerd was started without a file, so that there is none to read again")
+        if flags.file == STANDARD_INPUT:
+            raise ConfigError("the configuration came from standard input, which can't be read again")
+        return load(flags.file)
+
     async def live() -> int:
-        return await Namerd(config, opened, _tell_systemd).run()
+        return await Namerd(config, opened, _tell_systemd, read_again).run()
 
     hello = f"biandou {biandou.__version__}, {raise_file_limit()} files may be open"
     return run_daemon("namerd", flags, hello, live)

@@ -34,10 +34,14 @@ class NamerdAdmin:
     def __init__(self, parts: Parts, snapshot_seconds: float) -> None:
         self._telemetry = ProcessTelemetry(list, snapshot_seconds)
         admin = parts.config.admin
-        sources = namerd_sources(parts, self._telemetry)
+        self._sources = namerd_sources(parts, self._telemetry)
+        self._server: AdminServer | None = None
 
         async def serve(listener: socket.socket, tls: SSLContext | None) -> Close:
-            server: AdminServer = await importlib.import_module(SERVER).serve(sources, listener, tls)
+            server: AdminServer = await importlib.import_module(SERVER).serve(self._sources, listener, tls)
+            # What was loaded while the configuration changed shows the newer one.
+            server.show(self._sources)
+            self._server = server
             return server.close
 
         self._listener = AdminListener(admin.ip, admin.port, SERVER, serve, options=admin.socket_options, tls=admin.tls)
@@ -52,6 +56,12 @@ class NamerdAdmin:
         lines = await self._listener.start()
         self._telemetry.start()
         return lines
+
+    def follow(self, parts: Parts) -> None:
+        """Show another configuration."""
+        self._sources = namerd_sources(parts, self._telemetry)
+        if self._server is not None:
+            self._server.show(self._sources)
 
     async def stop(self) -> None:
         """Stop listening and close every connection."""
@@ -90,6 +100,7 @@ def namerd_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
         product="biandou namerd",
         telemetry=telemetry,
         stop=parts.stop,
+        reload=parts.reload,
         log_levels=LEVELS,
         config=config.written,
         security=config.admin.security,

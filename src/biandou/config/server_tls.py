@@ -6,6 +6,7 @@ import ssl
 from typing import Final
 
 from biandou.clients.tls import show_certificate
+from biandou.config.followed_files import FollowedFiles
 from biandou.errors import ConfigError
 from biandou.policies import ServerTls
 
@@ -20,8 +21,30 @@ _SUITES: Final = {
 }
 
 
+def followed_context(tls: ServerTls, what: str) -> tuple[ssl.SSLContext, FollowedFiles[ssl.SSLContext]]:
+    """Give what a listening socket needs: each handshake goes by what the files, which come with it, hold then.
+
+    `what` is what listens, for the log. Raises `ConfigError`, which names the file that cannot be used.
+    """
+    files = FollowedFiles(f"tls of {what}", tls_files(tls), lambda: server_context(tls))
+    first = files.get()
+
+    def greeted(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = files.get()
+
+    # OpenSSL calls it for every caller, whether he asks for a name or not.
+    first.sni_callback = greeted
+    return first, files
+
+
+def tls_files(tls: ServerTls) -> list[str]:
+    """Give the files that a server's `tls` section names."""
+    named = (tls.cert_path, tls.key_path, tls.intermediate_certs_path, tls.ca_cert_path)
+    return [file for file in named if file is not None]
+
+
 def server_context(tls: ServerTls, protocols: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
-    """Give what a listening socket needs; raises `ConfigError`, which names the file that cannot be used."""
+    """Give what holds for the files as they are now; raises `ConfigError`, which names the file that cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if tls.protocols and "TLSv1.2" not in tls.protocols:
@@ -32,7 +55,10 @@ def server_context(tls: ServerTls, protocols: tuple[str, ...] = ("http/1.1",)) -
     if suites:
         context.set_ciphers(":".join(suites))
     context.set_alpn_protocols(list(protocols))
-    show(tls, context)
+    try:
+        show_certificate(context, tls.cert_path, tls.key_path, tls.intermediate_certs_path)
+    except OSError as error:
+        raise ConfigError(f"tls: certPath {tls.cert_path}, keyPath {tls.key_path} cannot be used: {error}") from error
     if tls.ca_cert_path is not None:
         try:
             context.load_verify_locations(tls.ca_cert_path)
@@ -43,11 +69,3 @@ def server_context(tls: ServerTls, protocols: tuple[str, ...] = ("http/1.1",)) -
             raise ConfigError("tls: requireClientAuth needs caCertPath, which says whose clients are let in")
         context.verify_mode = ssl.CERT_REQUIRED
     return context
-
-
-def show(tls: ServerTls, context: ssl.SSLContext) -> None:
-    """Have new connections see the certificate that the files hold now; raises `ConfigError`."""
-    try:
-        show_certificate(context, tls.cert_path, tls.key_path, tls.intermediate_certs_path)
-    except OSError as error:
-        raise ConfigError(f"tls: certPath {tls.cert_path}, keyPath {tls.key_path} cannot be used: {error}") from error

@@ -121,9 +121,11 @@ Addresses = AddressSet | Negative | LocalStatus
 class Bound:
     """A leaf after binding: `id` is the client name, `residual` what its namer left over.
 
-    Two are equal if id and residual are: the addresses behind one id are one source.
+    Two are equal if id and residual are: the addresses behind one id are one source. Another `generation` of namers,
+    those of a reloaded configuration, has another source.
     """
 
     id: Path
     addresses: Live[Addresses] = field(compare=False, repr=False)
     residual: Path = field(default_factory=lambda: Path(()))
+    generation: int = 0

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     # Loaded where TLS is wanted.
     from ssl import SSLContext
 
+    from biandou.config.followed_files import FollowedFiles
+
 Close = Callable[[], Awaitable[None]]
 Serve = Callable[[socket.socket, "SSLContext | None"], Awaitable[Close]]
 """Serves a listening socket, by TLS if there is what that needs, and gives what ends it."""
@@ -56,6 +58,7 @@ class AdminListener:
         self._tls = tls
         self._what = what
         self._context: SSLContext | None = None
+        self._files: FollowedFiles[SSLContext] | None = None
         self._socket: socket.socket | None = None
         self._loading: asyncio.Task[Close] | None = None
 
@@ -84,24 +87,21 @@ class AdminListener:
                 await close()
         listener.close()
 
-    def check_tls(self) -> Callable[[], None]:
-        """Read the certificate's files; raises `ConfigError`. What this gives has new connections use them."""
-        self._read_tls()
+    def check_tls(self) -> None:
+        """Have new connections go by the certificate's files as they are now; raises `ConfigError`."""
+        if self._tls is not None and self._files is not None:
+            from biandou.config.server_tls import server_context  # noqa: PLC0415 - loaded already
 
-        def use() -> None:
-            if self._tls is not None and self._context is not None:
-                from biandou.config.server_tls import show  # noqa: PLC0415 - loaded already, see `_read_tls`
-
-                show(self._tls, self._context)
-
-        return use
+            server_context(self._tls)
+            self._files.get(at_once=True)
 
     def _read_tls(self) -> SSLContext | None:
         if self._tls is None:
             return None
-        from biandou.config.server_tls import server_context  # noqa: PLC0415 - loads OpenSSL
+        from biandou.config.server_tls import followed_context  # noqa: PLC0415 - loads OpenSSL
 
-        return server_context(self._tls)
+        context, self._files = followed_context(self._tls, f"the {self._what} server")
+        return context
 
     def _load(self) -> None:
         """Somebody connects: the connection waits in the kernel until the server is there to take it."""

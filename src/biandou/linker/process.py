@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import msgspec
 
 from biandou.boundary import Ask, Asked, EngineDoor, Release
+from biandou.config.differences import differences
 from biandou.config.linker import LinkerConfig
 from biandou.config.plan import Plan
 from biandou.config.planning import plan
@@ -22,7 +23,6 @@ from biandou.config.remarks import remarks
 from biandou.errors import ConfigError, reason
 from biandou.linker.assembly import Assembled, assemble
 from biandou.linker.binder import Binder
-from biandou.linker.differences import differences
 from biandou.linker.ejections import Ejections
 from biandou.linker.reports import Reports
 from biandou.linker.request_plugins import RequestPlugins, make_plugins

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -33,13 +33,30 @@ class Settled:
     addresses: Mapping[Path, State[Addresses]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Generation:
+    """The namers of one configuration, and how many there were before."""
+
+    number: int
+    namers: Namers
+
+    def lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
+        """Give what a path means, told from what it meant to others."""
+        found = self.namers.lookup(path)
+        return found if self.number == 0 else found.map(lambda tree: tree.map(self._mark))
+
+    def _mark(self, leaf: Path | Bound) -> Path | Bound:
+        return leaf if isinstance(leaf, Path) else replace(leaf, generation=self.number)
+
+
 class Names:
     """Binds the names of every namespace of a store."""
 
     def __init__(self, store: Store, namers: Namers) -> None:
         self._store = store
-        self._namers = namers
-        self._alone = Evaluator(Live.ok(Dtab()), namers.lookup)
+        self._generation = _Generation(0, namers)
+        self._namers = Source(Ok(self._generation))
+        self._alone = Evaluator(Live.ok(Dtab()), self._lookup)
         # Kept by the names that are observed: a namespace that nobody asks for costs nothing.
         self._evaluators: WeakValueDictionary[str, Evaluator] = WeakValueDictionary()
         self._trials: WeakValueDictionary[tuple[str, str], Evaluator] = WeakValueDictionary()
@@ -47,7 +64,12 @@ class Names:
     @property
     def served(self) -> Served:
         """Which prefixes the namers answer for."""
-        return self._namers.served
+        return self._generation.namers.served
+
+    def replan(self, namers: Namers) -> None:
+        """Bind by other namers from now on; what both have of one path goes on being followed."""
+        self._generation = _Generation(self._generation.number + 1, namers)
+        self._namers.set(self._generation)
 
     def bind(self, namespace: str, local: Dtab, path: Path) -> Live[NameTree[Bound]]:
         """Give what `path` comes to through the namespace's dtab + `local`; one that does not exist is empty."""
@@ -61,7 +83,7 @@ class Names:
         """Give what `path` comes to through `dtab` + `local`; `trial` is the name of this dtab in the namespace."""
         evaluator = self._trials.get((namespace, trial))
         if evaluator is None:
-            evaluator = self._trials[namespace, trial] = Evaluator(Live.ok(dtab), self._namers.lookup)
+            evaluator = self._trials[namespace, trial] = Evaluator(Live.ok(dtab), self._lookup)
         return SettledName(evaluator.bind(path, local))
 
     def addresses(self, client: Path) -> Live[Resolved]:
@@ -101,8 +123,11 @@ class Names:
         evaluator = self._evaluators.get(namespace)
         if evaluator is None:
             stored = self._store.watch(namespace).map(_dtab).stabilize()
-            evaluator = self._evaluators[namespace] = Evaluator(stored, self._namers.lookup)
+            evaluator = self._evaluators[namespace] = Evaluator(stored, self._lookup)
         return evaluator
+
+    def _lookup(self, path: Path) -> Live[NameTree[Path | Bound]]:
+        return self._namers.flat_map(lambda generation: generation.lookup(path))
 
 
 def _dtab(stored: Versioned | None) -> Dtab:

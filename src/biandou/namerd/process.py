@@ -1,4 +1,4 @@
-"""namerd's process, in the order of its life: start, serve, stop (reference/naming.md §4.1). It has no engine."""
+"""namerd's process, in the order of its life: start, serve, reload, stop (reference/naming.md §4.1). No engine."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import asyncio
 import contextlib
 import logging
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
-from biandou.clients.grpc_log import hush_grpc
-from biandou.config.listening import listen, show_address
-from biandou.config.namerd import HttpController, InterfaceKind, MeshInterface, NamerdConfig
-from biandou.config.server_tls import server_context
-from biandou.errors import ConfigError
-from biandou.kinds import kind_name
+from biandou.config.differences import namerd_differences
+from biandou.config.namerd import NamerdConfig
+from biandou.errors import ConfigError, reason
 from biandou.namerd.canary_driver import CanaryDriver
 from biandou.namerd.interfaces.http import HttpApi
-from biandou.namerd.interfaces.http_server import Doorkeeper, HttpServer
 from biandou.namerd.interfaces.mesh import MeshApi
 from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names
 from biandou.namerd.reports import Reports
 from biandou.namerd.rollout_driver import RolloutDriver
+from biandou.namerd.serving import Serving
 from biandou.namers.interface import Namer
 from biandou.stores.interface import Store
-from biandou.telemeters.registry import Registry, ScopeRegistry
-from biandou.transformers.assembly import assemble_namers
+from biandou.telemeters.registry import Registry
+from biandou.transformers.assembly import AssembledNamers, assemble_namers
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -49,10 +48,17 @@ class Admin(Protocol):
     async def stop(self) -> None:
         """Stop listening and close every connection."""
 
+    def follow(self, parts: Parts) -> None:
+        """Show another configuration."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What an admin server shows of a namerd; `stop` ends it, its grace in milliseconds or as configured."""
+    """What an admin server shows of a namerd.
+
+    `stop` ends it, its grace in milliseconds or as configured; `reload` reads the configuration anew, and gives what
+    has changed by that.
+    """
 
     config: NamerdConfig
     store: Store
@@ -60,18 +66,41 @@ class Parts:
     namers: tuple[Namer, ...]
     bound_names: Callable[[], list[str]]
     stop: Callable[[int | None], None]
+    reload: Callable[[], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """What a reload keeps or replaces."""
+
+    admin: Admin
+    store: Store
+    names: Names
+    serving: Serving
 
 
 class Namerd:
     """One namerd, from its configuration to its end: `run` is its whole life.
 
-    `tell` is told `READY=1` and `STOPPING=1`, in systemd's words.
+    `load` gives its configuration at a reload, and raises `ConfigError`; `tell` is told `READY=1`, `RELOADING=1` and
+    `STOPPING=1`, in systemd's words.
     """
 
-    def __init__(self, config: NamerdConfig, open_admin: Callable[[Parts], Admin], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        config: NamerdConfig,
+        open_admin: Callable[[Parts], Admin],
+        tell: Callable[[str], None],
+        load: Callable[[], NamerdConfig],
+    ) -> None:
         self._config = config
+        self._load = load
         self._open_admin = open_admin
         self._tell = tell
+        self._namers = assemble_namers(config.namers)
+        self._running: _Running | None = None
+        self._reloading = asyncio.Lock()
+        self._asked_to_reload: asyncio.Task[None] | None = None
         self._grace_ms = config.admin.shutdown_grace_ms
         self._stop_wanted = asyncio.Event()
         self._stop_at_once = asyncio.Event()
@@ -93,12 +122,10 @@ class Namerd:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
-        loop.add_signal_handler(signal.SIGHUP, _keep_on)
-        namers = assemble_namers(self._config.namers)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         store = self._config.storage.store()
-        names = Names(store, namers.all)
-        bound_names = _bound_names(namers.configured)
-        admin = self._open_admin(Parts(self._config, store, names, namers.configured, bound_names, self.ask_to_stop))
+        names = Names(store, self._namers.all)
+        admin = self._open_admin(self._parts(store, names, self._config, self._namers))
         for line in await admin.start():
             _log.info("%s", line)
         self._closing.append(admin.stop)
@@ -112,37 +139,18 @@ class Namerd:
         rollouts = RolloutDriver(store, linkers.in_force, linkers.outcomes)
         self._closing.append(rollouts.stop)
         rollouts.start()
-        api = HttpApi(store, names, bound_names, reports, linkers)
+        api = HttpApi(store, names, lambda: _bound_names(self._namers.configured), reports, linkers)
+        serving = Serving(api, MeshApi(store, names, reports, linkers), admin.registry)
+        self._closing.append(serving.stop)
         for interface in self._config.interfaces:
-            metrics = admin.registry.scope("interface", kind_name(type(interface)))
-            if isinstance(interface, MeshInterface):
-                await self._serve_mesh(interface, MeshApi(store, names, reports, linkers), metrics)
-            else:
-                await self._serve(interface, api, metrics)
+            await serving.open(interface)
+        self._running = _Running(admin, store, names, serving)
         _log.info("initialized")
         self._tell("READY=1")
 
-    async def _serve(self, interface: InterfaceKind, api: HttpApi, metrics: ScopeRegistry) -> None:
-        name = kind_name(type(interface))
-        if not isinstance(interface, HttpController):
-            raise ConfigError(f"{name} cannot be served")
-        context = server_context(interface.tls) if interface.tls is not None else None
-        server = HttpServer(api.answer, Doorkeeper(interface.tokens), metrics)
-        listener = listen(interface.ip, interface.port, interface.socket_options, f"the interface {name}")
-        ip, port = listener.getsockname()[:2]
-        self._closing.append(await server.start(listener, context, no_delay=interface.socket_options.no_delay))
-        _log.info("serving %s interface on %s", name, show_address(ip, port))
-
-    async def _serve_mesh(self, interface: MeshInterface, api: MeshApi, metrics: ScopeRegistry) -> None:
-        hush_grpc()
-        # Not above: gRPC's library costs memory and threads, which a namerd without this interface does without.
-        from biandou.namerd.interfaces.mesh_server import MeshServer  # noqa: PLC0415
-
-        server = MeshServer(api, metrics)
-        reuse_port = interface.socket_options.reuse_port
-        port, close = await server.start(interface.ip, interface.port, interface.tls, reuse_port=reuse_port)
-        self._closing.append(close)
-        _log.info("serving io.l5d.mesh interface on %s", show_address(interface.ip, port))
+    def _parts(self, store: Store, names: Names, config: NamerdConfig, namers: AssembledNamers) -> Parts:
+        bound_names = partial(_bound_names, namers.configured)
+        return Parts(config, store, names, namers.configured, bound_names, self.ask_to_stop, self.reload)
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop_wanted.is_set():
@@ -151,6 +159,69 @@ class Namerd:
         else:
             _log.info("Received %s. Shutting down ...", number.name)
             self._stop_wanted.set()
+
+    # ── Reload ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _hung_up(self) -> None:
+        _log.info("Received SIGHUP. The configuration is read again")
+        if self._asked_to_reload is None:
+            self._asked_to_reload = asyncio.get_running_loop().create_task(self._reload_as_asked(), name="reload")
+
+    async def _reload_as_asked(self) -> None:
+        try:
+            # Whoever asks from now on may mean a file that is newer than what we read.
+            async with self._reloading:
+                self._asked_to_reload = None
+                await self._reload()
+        except Exception:
+            # It has been said in the log, and everything goes on as before.
+            return
+
+    async def reload(self) -> str:
+        """Read the configuration anew and put it in force; gives what has changed.
+
+        Namers and interfaces that both have are kept, with what they watch and who is connected. Raises, and has
+        changed nothing: `ConfigError` for a file with mistakes or what needs a restart, `OSError` and `ValueError` for
+        what can't be done on this host.
+        """
+        async with self._reloading:
+            return await self._reload()
+
+    async def _reload(self) -> str:
+        self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            changes = await self._replan()
+        except Exception as error:
+            _log.error(
+                "the configuration can't be reloaded, and stays as it was: %s",
+                error if isinstance(error, ConfigError) else reason(error),
+                exc_info=None if isinstance(error, ConfigError | OSError | ValueError) else error,
+            )
+            raise
+        finally:
+            self._tell("READY=1")
+        _log.info("reloaded: %s", changes)
+        return changes
+
+    async def _replan(self) -> str:
+        running = self._running
+        if running is None:
+            raise ConfigError("namerd has not started yet")
+        # In a thread: names are bound meanwhile.
+        config = await asyncio.get_running_loop().run_in_executor(None, self._load)
+        changes = str(namerd_differences(self._config, config))
+        check_replaceable(self._config, config)
+        namers = self._namers
+        if config.namers != self._config.namers:
+            namers = assemble_namers(config.namers, self._namers)
+        follow = await running.serving.prepare(config.interfaces)
+        # From here on nothing fails.
+        if namers is not self._namers:
+            running.names.replan(namers.all)
+        self._config, self._namers, self._grace_ms = config, namers, config.admin.shutdown_grace_ms
+        running.admin.follow(self._parts(running.store, running.names, config, namers))
+        await follow()
+        return changes
 
     # ── Stop ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -164,6 +235,8 @@ class Namerd:
     async def stop(self) -> int:
         """End the interfaces, the store and the admin server, in this order; gives the exit status."""
         self._tell("STOPPING=1")
+        if self._asked_to_reload is not None:
+            self._asked_to_reload.cancel()
         closing = asyncio.create_task(self._close())
         hurry = asyncio.create_task(self._stop_at_once.wait())
         seconds = max(MIN_GRACE_MS, self._grace_ms) / 1000
@@ -191,12 +264,17 @@ class Namerd:
         return well
 
 
-def _keep_on() -> None:
-    _log.warning("Received SIGHUP. Reloading is not built yet: the configuration stays; restart to change it")
+def check_replaceable(former: NamerdConfig, config: NamerdConfig) -> None:
+    """Raise `ConfigError` for what only a restart can change."""
+    if former.storage != config.storage:
+        raise ConfigError("storage: another store, or other keys of it, need a restart")
+    for key in ("ip", "port", "socket_options", "tls"):
+        if getattr(former.admin, key) != getattr(config.admin, key):
+            raise ConfigError(f"admin: another {_CAMEL.get(key, key)} needs a restart")
 
 
-def _bound_names(namers: tuple[Namer, ...]) -> Callable[[], list[str]]:
-    def give() -> list[str]:
-        return sorted({str(name) for namer in namers if hasattr(namer, "names") for name in namer.names()})
+_CAMEL: Final = {"socket_options": "socketOptions"}
 
-    return give
+
+def _bound_names(namers: tuple[Namer, ...]) -> list[str]:
+    return sorted({str(name) for namer in namers if hasattr(namer, "names") for name in namer.names()})

@@ -73,7 +73,8 @@ class HttpServer:
 
     def __init__(self, answer: Answering, doorkeeper: Doorkeeper, metrics: ScopeRegistry) -> None:
         self._answer = answer
-        self._doorkeeper = doorkeeper
+        self.doorkeeper = doorkeeper
+        """Whoever stands here when a request comes decides on it."""
         self._requests, self._success, self._failures, self._dropped = (
             metrics.counter(name) for name in ("requests", "success", "failures", "dropped_streams")
         )
@@ -115,7 +116,7 @@ class HttpServer:
 
     async def _handle(self, sent: BaseRequest) -> StreamResponse:
         self._requests.add()
-        admitted = self._doorkeeper.admit(sent.headers.get("Authorization"))
+        admitted = self.doorkeeper.admit(sent.headers.get("Authorization"))
         if admitted is None:
             return self._reply(Reply(status=401, headers={"WWW-Authenticate": "Bearer"}), sent, close=True)
         path, _, query = sent.raw_path.partition("?")

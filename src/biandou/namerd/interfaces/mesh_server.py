@@ -14,8 +14,9 @@ from typing import Any, Final, NoReturn
 import grpc
 import grpc.aio
 
+from biandou.config.followed_files import FollowedFiles
 from biandou.config.listening import show_address
-from biandou.config.server_tls import server_context
+from biandou.config.server_tls import server_context, tls_files
 from biandou.dtab.protobuf import MalformedMessage
 from biandou.errors import ConfigError, reason
 from biandou.live import PENDING, Failed, Ok, State
@@ -227,14 +228,26 @@ def _stream(handle: Callable[[bytes, _Context], Awaitable[None]]) -> grpc.RpcMet
 
 
 def _credentials(tls: ServerTls) -> grpc.ServerCredentials:
-    """Give what a listening socket needs; raises `ConfigError`, which names the file that cannot be used."""
+    """Give what a listening socket needs: each handshake goes by what the files hold then.
+
+    Raises `ConfigError`, which names the file that cannot be used.
+    """
+    files = FollowedFiles("tls of the interface io.l5d.mesh", tls_files(tls), lambda: _certificates(tls))
+    # gRPC asks before each handshake, in a thread of its own.
+    return grpc.dynamic_ssl_server_credentials(files.get(), files.get, tls.require_client_auth)
+
+
+def _certificates(tls: ServerTls) -> Any:
     # Only to find what is wrong with a file: gRPC would not say.
     server_context(tls, ("h2",))
-    chain = _bytes(tls.cert_path)
-    if tls.intermediate_certs_path is not None:
-        chain = chain.rstrip(b"\n") + b"\n" + _bytes(tls.intermediate_certs_path)
-    authorities = None if tls.ca_cert_path is None else _bytes(tls.ca_cert_path)
-    return grpc.ssl_server_credentials([(_bytes(tls.key_path), chain)], authorities, tls.require_client_auth)
+    try:
+        chain = _bytes(tls.cert_path)
+        if tls.intermediate_certs_path is not None:
+            chain = chain.rstrip(b"\n") + b"\n" + _bytes(tls.intermediate_certs_path)
+        authorities = None if tls.ca_cert_path is None else _bytes(tls.ca_cert_path)
+        return grpc.ssl_server_certificate_configuration([(_bytes(tls.key_path), chain)], authorities)
+    except OSError as error:
+        raise ConfigError(f"tls: {error.filename} cannot be read: {error.strerror}") from error
 
 
 def _bytes(path: str) -> bytes:

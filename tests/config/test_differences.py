@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from biandou.config.differences import differences
 from biandou.config.linker import parse
-from biandou.linker.differences import differences
 
 FIRST = """
 routers:
