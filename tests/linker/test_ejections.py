@@ -27,6 +27,7 @@ class Minding:
 
     def __init__(self) -> None:
         self.taken: list[Mapping[str, int]] = []
+        self.judging = True
 
     def lookup(self, path: Path) -> Live[object]:
         raise AssertionError("nobody asks")
@@ -73,6 +74,12 @@ async def test_namers_that_mind_are_told_again_and_again(monkeypatch: pytest.Mon
         while len(namer.taken) < 2:
             await asyncio.sleep(0.01)
     assert namer.taken[0] == {"/#/a/web": 1}
+    namer.judging = False
+    await asyncio.sleep(0.05)
+    before = asked
+    await asyncio.sleep(0.05)
+    assert asked == before, "nothing is judged"
+    namer.judging = True
     telling.replan([SystemNamer()])
     before = asked
     await asyncio.sleep(0.05)

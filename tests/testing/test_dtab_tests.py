@@ -34,6 +34,8 @@ def failures(directory: Path, text: str) -> list[str | None]:
         "dtab: /svc => 90*/#/fs/a & 10*/#/fs/b\ntests: {/svc: 0.1*/#/fs/b & 0.9*/#/fs/a}",
         "dtab: /svc => /$/io.buoyant.http.domainToPathPfx/r ; /r => /#/fs\ntests: {/svc/a.b: /#/fs/b/a}",
         "dtab: /svc => /$/nil\ntests: {/svc: $}",
+        "dtab: /svc => /$/io.biandou.atLeast/2/#/fs | /#/other\nnames: [/#/fs/web]\ntests: {/svc/web: /#/fs/web}",
+        "dtab: /svc => /$/io.biandou.atLeast/2/#/fs | /#/fs/b\nnames: [/#/fs/b]\ntests: {/svc: /#/fs/b}",
         "dtab: /svc => /svc\ntests: {/svc: {error: '100'}}",
         "namespace: fs\ntests: {/svc/a: /#/fs/a}",
         "dtab: ''\ntests: [{name: /a, local: /a => /#/b, is: /#/b}]",

@@ -28,8 +28,8 @@ class Assembled:
 
     @property
     def namers(self) -> tuple[Namer, ...]:
-        """Those that were configured, in their order, without transformers."""
-        return self.names.configured
+        """Those that were configured, in their order, without transformers, and those of `/$` that decide something."""
+        return *self.names.configured, *self.names.judging
 
     @property
     def minded(self) -> list[object]:

@@ -1,7 +1,7 @@
 """Tells namers and transformers that judge by health which endpoints the engine has found to fail.
 
-Nothing runs if there are none of these. The engine is asked, since it tells nobody of an ejection by itself; how often
-goes by what the answer costs.
+The engine is asked, since it tells nobody of an ejection by itself; how often goes by what the answer costs. It is not
+asked while nothing is judged.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ _log = logging.getLogger(__name__)
 @runtime_checkable
 class HealthMinded(Protocol):
     """A namer or a transformer that takes in what the engine has found out."""
+
+    @property
+    def judging(self) -> bool:
+        """Whether it has any name in use."""
 
     def take_ejected(self, ejected: Mapping[str, int]) -> None:
         """Take in how many endpoints of each client name are out of use."""
@@ -61,8 +65,9 @@ class Ejections:
             await asyncio.sleep(pause)
             began = time.perf_counter()
             try:
-                found = ejected(self._read())
-                for one in self._minded:
+                judging = [one for one in self._minded if one.judging]
+                found = ejected(self._read()) if judging else {}
+                for one in judging:
                     one.take_ejected(found)
             except Exception:
                 _log.exception("telling of ejected endpoints failed")

@@ -112,6 +112,11 @@ class FailoverNamer:
             tiered = self._names[path] = Tiered(self.prefix + path, path, self._tiers, self._common)
         return tiered.map(lambda tree: tree.map(lambda bound: bound))
 
+    @property
+    def judging(self) -> bool:
+        """Whether it has any name in use."""
+        return bool(self._names)
+
     def take_ejected(self, ejected: Mapping[str, int]) -> None:
         """Take in how many endpoints of each client name fail requests, as who sends them has found out."""
         if ejected != self._ejected:

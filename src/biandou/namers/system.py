@@ -10,8 +10,9 @@ from biandou.dtab import EMPTY, FAIL, NEG, NameTree, Path
 from biandou.dtab.bound import Bound
 from biandou.errors import BindingError
 from biandou.live import Live
+from biandou.namers.at_least import AtLeastNamer
 from biandou.namers.inet import InetNamer, RinetNamer, unknown_namer
-from biandou.namers.interface import Namer
+from biandou.namers.interface import Interpret, Namer
 from biandou.namers.utility import REWRITES, RewritingNamer, StatusNamer
 
 PLANNED: Final = frozenset({"io.buoyant.namer.zk.leader", "com.twitter.serverset"})
@@ -31,11 +32,17 @@ class ConstantNamer:
 
 
 class SystemNamer:
-    """Hands `/$/<name>/…` to the namer of that name."""
+    """Hands `/$/<name>/…` to the namer of that name; `interpret` binds by all namers of the process."""
 
-    def __init__(self, resolver: Resolver | None = None, extra: Iterable[Namer] = ()) -> None:
+    def __init__(
+        self,
+        resolver: Resolver | None = None,
+        extra: Iterable[Namer] = (),
+        interpret: Interpret | None = None,
+    ) -> None:
         self.prefix = Path.of("$")
         resolver = resolver or Resolver()
+        self.at_least = AtLeastNamer(interpret or _alone)
         namers: list[Namer] = [
             InetNamer("inet", resolver),
             InetNamer("fixedinet", Resolver(forever=True)),
@@ -43,6 +50,7 @@ class SystemNamer:
             ConstantNamer("nil", EMPTY),
             ConstantNamer("fail", FAIL),
             StatusNamer(),
+            self.at_least,
             *(RewritingNamer(name, rewrite) for name, rewrite in REWRITES.items()),
             *extra,
         ]
@@ -65,3 +73,7 @@ class SystemNamer:
         if name in PLANNED:
             return Live.failed(BindingError(f"{name} is known but not built yet; path: {whole}"))
         return Live.failed(unknown_namer(whole))
+
+
+def _alone(path: Path) -> Live[NameTree[Bound]]:
+    return Live.failed(BindingError(f"there are no other namers here: {path}"))

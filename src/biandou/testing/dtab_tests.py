@@ -20,6 +20,7 @@ from biandou.dtab.likeness import comparable
 from biandou.dtab.tree import show_weight
 from biandou.errors import reason
 from biandou.live import Failed, Live, Ok, Pending, State
+from biandou.namers.at_least import AT_LEAST
 from biandou.namers.system import SystemNamer
 
 MAX_FILE: Final = 4 * 1024 * 1024
@@ -211,7 +212,9 @@ class _Namers:
         self._system = SystemNamer()
 
     def ask(self, path: Path) -> Answer:
-        """Answer as all namers together would."""
+        """Answer as all namers together would; what is there has enough endpoints."""
+        if path.starts_with(AT_LEAST):
+            return self.ask(path.drop(len(AT_LEAST) + 1))
         if path.starts_with(self._system.prefix):
             answer = self._system.lookup(path.drop(1)).sample()
             return Failed(LookupError(f"{path} has no answer")) if isinstance(answer, Pending) else answer

@@ -13,6 +13,7 @@ from biandou.dtab.evaluation import Evaluator
 from biandou.live import Live
 from biandou.namers.all import Namers
 from biandou.namers.interface import Interpret, Namer, NamerKind, ReferringNamerKind
+from biandou.namers.system import SystemNamer
 from biandou.transformers.interface import TransformedNamer, Transformer
 
 
@@ -21,13 +22,14 @@ class AssembledNamers:
     """The namers of one process.
 
     `kinds` is what was configured; `configured` are those namers, in their order and without transformers;
-    `interpret` binds a path by the namers alone.
+    `interpret` binds a path by the namers alone; `judging` are those of `/$` that decide something.
     """
 
     kinds: tuple[NamerKind, ...]
     configured: tuple[Namer, ...]
     all: Namers
     interpret: Interpret
+    judging: tuple[Namer, ...]
 
 
 def assemble_namers(kinds: Sequence[NamerKind], former: AssembledNamers | None = None) -> AssembledNamers:
@@ -46,9 +48,10 @@ def assemble_namers(kinds: Sequence[NamerKind], former: AssembledNamers | None =
         [
             _with_transformers(namer, [transformer.transformer(interpret) for transformer in kind.transformers])
             for namer, kind in zip(configured, kinds, strict=True)
-        ]
+        ],
+        system := SystemNamer(interpret=interpret),
     )
-    return AssembledNamers(tuple(kinds), configured, namers, interpret)
+    return AssembledNamers(tuple(kinds), configured, namers, interpret, (system.at_least,))
 
 
 def _namers(kinds: Sequence[NamerKind], interpret: Interpret, former: AssembledNamers | None) -> tuple[Namer, ...]:

@@ -113,6 +113,11 @@ class PreferLocalTransformer:
         """Give the leaf with its id prefixed and all of its addresses."""
         return Bound(self.prefix + bound.id, bound.addresses, bound.residual)
 
+    @property
+    def judging(self) -> bool:
+        """Whether it has any name in use."""
+        return bool(self._leaves)
+
     def take_ejected(self, ejected: Mapping[str, int]) -> None:
         """Take in how many endpoints of each client name fail requests, as who sends them has found out."""
         if ejected != self._ejected:
