@@ -112,7 +112,7 @@ async def test_each_of_several_namerds_knows_what_is_in_force_in_all_linkers(tmp
             assert (await data.get("web")).endswith(b"new")
 
 
-async def test_linkers_that_bind_over_grpc_acknowledge_too_and_try_nothing(tmp_path: Path) -> None:
+async def test_linkers_that_bind_over_grpc_acknowledge_too_and_may_try_a_dtab(tmp_path: Path) -> None:
     async with Origin(OLD) as one, Origin(NEW) as other, grpc_control(tmp_path) as control:
         for name, origin in (("one", one), ("other", other)):
             (tmp_path / name).write_text(to(origin))
@@ -132,7 +132,7 @@ async def test_linkers_that_bind_over_grpc_acknowledge_too_and_try_nothing(tmp_p
             assert (await dtab(control, "update", "default", f"{tmp_path}/one", "--to", "50%")).status == 0
             told = b""
             async with asyncio.timeout(10):
-                while b"no linker is there to try it" not in told:
+                while b"a new dtab is about to be tried by 50% of the linkers" not in told:
                     told = (await dtab(control, "status", "default")).output
             assert (await dtab(control, "abort", "default")).status == 0
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+
+import pytest
 
 from biandou.testing.linker_process import LinkerProcess
 from biandou.testing.origin import Origin
 from tests.mesh.test_canary import BAD, NEW, OLD, linker, stored, text_of, traffic
 from tests.mesh.test_in_force import dtab, standing, to, until_connected
-from tests.mesh.test_namerd import HTTP, ask
+from tests.mesh.test_namerd import HTTP, ask, namerd
+from tests.mesh.test_namerd_mesh import MESH
 
 FAST = ("--to", "40%", "--for", "3s", "--min-requests", "20")
 
 
 @asynccontextmanager
-async def mesh(folder: Path, port: int, origin: Origin) -> AsyncIterator[list[LinkerProcess]]:
+async def mesh(
+    folder: Path, port: int, origin: Origin, linker: Callable[[int], LinkerProcess] = linker
+) -> AsyncIterator[list[LinkerProcess]]:
     """Give three linkers with traffic, all of which have the first dtab in force."""
     async with AsyncExitStack() as ending:
         linkers = [await ending.enter_async_context(linker(port)) for _ in range(3)]
@@ -42,13 +47,27 @@ async def until_phase(control: LinkerProcess, *phases: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_a_bad_dtab_is_withdrawn_by_itself_and_a_good_one_goes_to_all(tmp_path: Path) -> None:
-    async with Origin(OLD) as one, Origin(BAD) as bad, Origin(NEW) as good, stored(tmp_path) as control:
+def over_mesh(port: int) -> LinkerProcess:
+    """Give a linker that binds over gRPC."""
+    return LinkerProcess(
+        "admin: {port: 0}\nrouters: [{protocol: http, servers: [{port: 0}], interpreter: {kind: io.l5d.mesh, "
+        f"dst: /$/inet/127.0.0.1/{port}, root: /default, retry: {{baseSeconds: 1, maxSeconds: 1}}}}}}]"
+    )
+
+
+@pytest.mark.parametrize("kind", ["io.l5d.namerd.http", "io.l5d.mesh"])
+async def test_a_bad_dtab_is_withdrawn_by_itself_and_a_good_one_goes_to_all(tmp_path: Path, kind: str) -> None:
+    stores = namerd(
+        f"storage: {{kind: io.biandou.sqlite, path: {tmp_path}/namerd.db}}\n"
+        "interfaces: [{kind: io.l5d.httpController, port: 0}, {kind: io.l5d.mesh, port: 0}]\n"
+    )
+    async with Origin(OLD) as one, Origin(BAD) as bad, Origin(NEW) as good, stores as control:
+        made, port = (linker, control.port(HTTP)) if kind == "io.l5d.namerd.http" else (over_mesh, control.port(MESH))
         for name, origin in (("one", one), ("bad", bad), ("good", good)):
             (tmp_path / name).write_text(to(origin))
         assert (await dtab(control, "create", "default", f"{tmp_path}/one")).status == 0
         before = await version_and_text(control)
-        async with mesh(tmp_path, control.port(HTTP), one) as linkers:
+        async with mesh(tmp_path, port, one, made) as linkers:
             await until_connected(control, 3)
             ended = await dtab(control, "update", "default", f"{tmp_path}/bad", *FAST, "--wait=25")
             assert ended.status == 1, ended.output

@@ -151,7 +151,7 @@ class MeshInterpreter:
     @property
     def may_try(self) -> bool:
         """Whether namerd can have this linker go by a dtab that others do not have yet."""
-        return False
+        return True
 
     def _tree(self, path: Path, dtab: Dtab) -> Live[NameTree[Bound]]:
         tree = self._trees.get((path, dtab))

@@ -31,11 +31,13 @@ from biandou.dtab.tree import EMPTY, FAIL
 from biandou.dtab.wire import check_size, known
 from biandou.errors import NamespaceRefused, StoreDown, reason
 from biandou.live import PENDING, Failed, Live, Ok, Pending, State
+from biandou.namerd.in_force import Linker
 from biandou.namerd.interfaces.mesh_in_force import MeshStanding
 from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names, Resolved
 from biandou.namerd.reports import Reports
-from biandou.namerd.sight import shown_version
+from biandou.namerd.rollout import Rollout
+from biandou.namerd.sight import Sights, View
 from biandou.stores.interface import Store, Versioned, check_namespace
 
 T = TypeVar("T")
@@ -80,6 +82,7 @@ class MeshApi:
         self._names = names
         self._reports = reports
         self._linkers = linkers or Linkers()
+        self._sights = Sights(store, names)
         # A thousand linkers that watch one name are told what was written once.
         self._shared: WeakValueDictionary[tuple[object, ...], Live[bytes]] = WeakValueDictionary()
         self.unary: Mapping[str, Callable[[bytes], Awaitable[bytes]]] = {
@@ -114,6 +117,20 @@ class MeshApi:
         if told is None:
             trees = self._names.bind(namespace, asked.dtab, name)
             told = self._shared[key] = trees.map(lambda tree: bytes_field(1, encode_tree(tree, bound_leaf)))
+        return told
+
+    def tried_tree(self, request: bytes, namespace: str, rollout: Rollout) -> Live[bytes]:
+        """Give what a name comes to for a linker that tries a rollout of `namespace`."""
+        asked = decode_asked(request)
+        if self._namespace(asked) != namespace:
+            return self._bound_tree(request)
+        name = _name(asked)
+        key = "tried", namespace, rollout.name, asked.dtab, name
+        told = self._shared.get(key)
+        if told is None:
+            trees = self._names.tried(namespace, rollout.name, rollout.dtab, asked.dtab, name)
+            told = trees.map(lambda settled: bytes_field(1, encode_tree(settled.tree, bound_leaf)))
+            self._shared[key] = told
         return told
 
     async def _get_bound_tree(self, request: bytes) -> bytes:
@@ -194,10 +211,10 @@ class MeshApi:
 
     def standing(self, wake: Callable[[], None]) -> MeshStanding:
         """Give what keeps which version a linker has in force that watches here; `wake` says that there is another."""
-        return MeshStanding(self._linkers.in_force, self._version, wake)
+        return MeshStanding(self._linkers.in_force, self._view, wake)
 
-    def _version(self, namespace: str) -> Live[str]:
-        return self._store.watch(namespace).map(shown_version).stabilize()
+    def _view(self, namespace: str, linker: Linker) -> Live[View]:
+        return self._sights.of(namespace, linker).view
 
     # ── What they have in common ─────────────────────────────────────────────────────────────────────────────────────
 

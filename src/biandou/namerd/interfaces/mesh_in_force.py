@@ -1,4 +1,4 @@
-"""Which version a linker has in force that watches its names in one stream of gRPC's (`mesh.proto`)."""
+"""Which dtab a linker goes by, and has in force, that watches its names in one stream of gRPC's (`mesh.proto`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Final
 from biandou.dtab.mesh import decode_path
 from biandou.dtab.protobuf import MalformedMessage, as_bytes, as_number, as_text, bytes_field, fields
 from biandou.live import Live, Ok, State, Watch
-from biandou.namerd.in_force import MAX_TEXT, Held, InForce, read_linker
+from biandou.namerd.in_force import MAX_TEXT, Held, InForce, Linker, read_linker
+from biandou.namerd.rollout import Rollout
+from biandou.namerd.sight import View
 
 LINKER: Final = 2
 IN_FORCE: Final = 3
@@ -19,11 +21,16 @@ VERSION: Final = 2
 
 
 class MeshStanding:
-    """One linker; `versions` gives the version of a namespace, and `wake` is called when it is to be told."""
+    """One linker; `views` gives which dtab of a namespace it goes by; `wake` is called when a version is to be told.
 
-    def __init__(self, in_force: InForce, versions: Callable[[str], Live[str]], wake: Callable[[], None]) -> None:
+    When it is to try another dtab, or none any more, `retried` is called, and `trial` says which.
+    """
+
+    def __init__(self, in_force: InForce, views: Callable[[str, Linker], Live[View]], wake: Callable[[], None]) -> None:
+        self.trial: tuple[str, Rollout] | None = None
+        self.retried: Callable[[], None] = _nobody
         self._in_force = in_force
-        self._versions = versions
+        self._views = views
         self._wake = wake
         self._namespace = ""
         self._held: Held | None = None
@@ -76,10 +83,21 @@ class MeshStanding:
         except ValueError as error:
             raise MalformedMessage(f"a linker says who it is: {error}") from error
         self._namespace = namespace
-        self._held = self._in_force.enter(namespace, linker, may_try=False)
-        self._watch = self._versions(namespace).observe(self._see)
+        self._held = self._in_force.enter(namespace, linker)
+        self._watch = self._views(namespace, linker).observe(self._see)
 
-    def _see(self, state: State[str]) -> None:
-        if isinstance(state, Ok):
-            self._version = state.value
-            self._wake()
+    def _see(self, state: State[View]) -> None:
+        if not isinstance(state, Ok):
+            return
+        view = state.value
+        trial = None if view.trial is None else (self._namespace, view.trial)
+        if trial != self.trial:
+            self.trial = trial
+            # Before its version, which is told when the names have been.
+            self.retried()
+        self._version = view.version
+        self._wake()
+
+
+def _nobody() -> None:
+    pass

@@ -168,7 +168,7 @@ class MeshServer:
     async def _watch(self, requests: AsyncIterator[bytes], context: _Context) -> None:
         """Tell one linker all that it watches."""
         self._requests.add()
-        wishes = Wishes(self._api.watched, self._api.standing)
+        wishes = Wishes(self._api.watched, self._api.standing, self._api.tried_tree)
 
         async def read() -> None:
             async for request in requests:

@@ -14,11 +14,14 @@ from biandou.dtab.protobuf import MalformedMessage, as_bytes, as_number, bytes_f
 from biandou.live import PENDING, Failed, Live, Ok, State, Watch
 from biandou.namerd.interfaces.mesh import MeshRefusal, Status, refusal
 from biandou.namerd.interfaces.mesh_in_force import IN_FORCE, LINKER, MeshStanding
+from biandou.namerd.rollout import Rollout
 
 MAX_WISHES: Final = 10_000
 """How much one linker may watch."""
 MAX_NEWS: Final = 256 * 1024
 """Beyond so many bytes of news the rest waits for the next message."""
+BOUND: Final = 2
+"""The field of a wish for what a name comes to."""
 AT_ONCE: Final = 20
 """So many wishes are taken up before others have their turn."""
 
@@ -28,17 +31,24 @@ Follow = Callable[[bytes], Live[bytes]]
 class Wishes:
     """What one linker watches; `follows` has by a wish's field what follows it.
 
-    `standing` gives what keeps which version the linker has in force, and wakes us to tell a new one.
+    `standing` gives what keeps which version the linker has in force, and wakes us to tell a new one; `tried` follows
+    the names (`BOUND`) of a linker that tries the dtab of a rollout.
     """
 
     def __init__(
-        self, follows: Mapping[int, Follow], standing: Callable[[Callable[[], None]], MeshStanding] | None = None
+        self,
+        follows: Mapping[int, Follow],
+        standing: Callable[[Callable[[], None]], MeshStanding] | None = None,
+        tried: Callable[[bytes, str, Rollout], Live[bytes]] | None = None,
     ) -> None:
         self._follows = follows
+        self._tried = tried
         self._wishes: dict[int, _Wish] = {}
         self._waiting: dict[int, _Wish] = {}
         self.changed = asyncio.Event()
         self._standing = None if standing is None else standing(self.changed.set)
+        if self._standing is not None:
+            self._standing.retried = self._follow_anew
 
     async def take(self, message: bytes) -> None:
         """Take in a `WatchReq`; raises `MalformedMessage`."""
@@ -52,12 +62,12 @@ class Wishes:
 
     def _take(self, message: bytes) -> None:
         wanted = 0
-        follow: tuple[Follow, bytes] | None = None
+        follow: tuple[int, bytes] | None = None
         for number, value in fields(message):
             if number == 1:
                 wanted = as_number(number, value)
             elif number in self._follows:
-                follow = self._follows[number], as_bytes(number, value)
+                follow = number, as_bytes(number, value)
         if follow is None:
             self._drop(wanted)
         elif wanted in self._wishes:
@@ -68,7 +78,23 @@ class Wishes:
                 too_many = MeshRefusal(Status.RESOURCE_EXHAUSTED, f"more than {MAX_WISHES} names are watched")
                 wish.take(Failed(too_many))
             else:
-                wish.begin(*follow)
+                field, request = follow
+                if field == BOUND:
+                    wish.name = request
+                wish.begin(self._following(field), request)
+
+    def _following(self, field: int) -> Follow:
+        """Give what follows a wish: names go by the dtab that the linker tries, if it tries one."""
+        trial = self._standing.trial if self._standing is not None else None
+        tried = self._tried
+        if field != BOUND or trial is None or tried is None:
+            return self._follows[field]
+        return lambda request: tried(request, *trial)
+
+    def _follow_anew(self) -> None:
+        for wish in tuple(self._wishes.values()):
+            if wish.name is not None:
+                wish.begin(self._following(BOUND), wish.name)
 
     def _drop(self, number: int) -> None:
         self._waiting.pop(number, None)
@@ -118,11 +144,13 @@ class Wishes:
 class _Wish:
     """One thing that is watched."""
 
-    __slots__ = ("_former", "_watch", "_wishes", "number", "state")
+    __slots__ = ("_former", "_watch", "_wishes", "name", "number", "state")
 
     def __init__(self, wishes: Wishes, number: int) -> None:
         self._wishes = wishes
         self.number = number
+        self.name: bytes | None = None
+        """The request, if it is about a name."""
         self.state: State[bytes] = PENDING
         self._former: bytes | None = None
         self._watch: Watch | None = None
@@ -133,10 +161,14 @@ class _Wish:
         return self._former is not None and isinstance(self.state, type(PENDING))
 
     def begin(self, follow: Follow, request: bytes) -> None:
+        former, self._watch = self._watch, None
         try:
             self._watch = follow(request).observe(self.take)
         except Exception as error:
             self.take(Failed(error))
+        # Closed last, so that a source which both share stays open.
+        if former is not None:
+            former.close()
 
     def take(self, state: State[bytes]) -> None:
         self.state = state
