@@ -20,6 +20,8 @@ from biandou.interpreters.mesh import MeshInterpreterKind
 from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
 from biandou.kinds import Register
 from biandou.namers.consul import ConsulNamerKind
+from biandou.namers.dns import DnsNamerKind
+from biandou.namers.dnssrv import DnsSrvNamerKind
 from biandou.namers.eureka import EurekaNamerKind
 from biandou.namers.failover import FailoverNamerKind
 from biandou.namers.fs import FsNamerKind
@@ -119,10 +121,11 @@ NAMERS: Final[Register[Any]] = PluggableRegister(
         RancherNamerKind,
         EurekaNamerKind,
         NacosNamerKind,
+        DnsSrvNamerKind,
+        DnsNamerKind,
     ),
     planned=(
         "io.l5d.curator",
-        "io.l5d.dnssrv",
         "io.l5d.k8s.istio",
         "io.l5d.serversets",
         "io.l5d.zkLeader",

@@ -35,12 +35,14 @@ _log = logging.getLogger(__name__)
 class Told(Generic[T]):
     """What a registry says of a name, and by which version of its own.
 
-    `corrected` says that it had not told of the change when it came.
+    `corrected` says that it had not told of the change when it came; `again` in how many seconds it is to be asked
+    again, if it says so itself.
     """
 
     value: T
     version: str | None = None
     corrected: bool = False
+    again: float | None = None
 
 
 class Client(Protocol):
@@ -67,7 +69,8 @@ class Polled(Generic[T]):
     """All names of one sort at one registry.
 
     `begin` gives, for a name that is observed from now on, what the registry is asked (shown on `/namer_state`) and
-    how; `shown` gives the JSON of what it said, and `size` how many endpoints that is.
+    how; `shown` gives the JSON of what it said, and `size` how many endpoints that is. Until anything was known,
+    `presumed` holds if it is not `None`.
     """
 
     def __init__(
@@ -79,7 +82,8 @@ class Polled(Generic[T]):
         registry: Registry,
         *,
         size: Callable[[T], int | None] = endpoints_in,
-        fails_at_first: bool,
+        fails_at_first: bool = False,
+        presumed: T | None = None,
     ) -> None:
         self._client = client
         self._registry = registry
@@ -88,6 +92,7 @@ class Polled(Generic[T]):
         self._waits = waits
         self._shown = shown
         self._fails_at_first = fails_at_first
+        self._presumed = presumed
         self._sources: WeakValueDictionary[str, Source[T]] = WeakValueDictionary()
         self._followed: dict[str, Followed[T]] = {}
 
@@ -143,10 +148,17 @@ class Polled(Generic[T]):
                         followed.confirm()
                     else:
                         followed.tell(told.value, told.version, corrected=told.corrected)
+                        if told.again is not None:
+                            await asyncio.sleep(told.again)
+                            continue
                 await asyncio.sleep(self._waits.wait(failures))
 
     def _failed(self, followed: Followed[T], source: Source[T], error: Exception) -> None:
-        if followed.fail(error) or not self._fails_at_first:
+        if followed.fail(error):
+            return
+        if self._presumed is not None:
+            followed.presume(self._presumed)
+        if not self._fails_at_first:
             return
         failed = ResolutionError(reason(error))
         if isinstance(source.state, Failed) and str(source.state.error) == str(failed):
