@@ -20,6 +20,7 @@ from biandou.interpreters.mesh import MeshInterpreterKind
 from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
 from biandou.kinds import Register
 from biandou.namers.consul import ConsulNamerKind
+from biandou.namers.curator import CuratorNamerKind
 from biandou.namers.dns import DnsNamerKind
 from biandou.namers.dnssrv import DnsSrvNamerKind
 from biandou.namers.eureka import EurekaNamerKind
@@ -30,6 +31,8 @@ from biandou.namers.marathon import MarathonNamerKind
 from biandou.namers.nacos import NacosNamerKind
 from biandou.namers.rancher import RancherNamerKind
 from biandou.namers.rewrite import RewriteNamerKind
+from biandou.namers.serversets import ServersetsNamerKind
+from biandou.namers.zk_leader import ZkLeaderNamerKind
 from biandou.plugins import PluggableRegister
 from biandou.policies import (
     AllSuccessful,
@@ -123,13 +126,11 @@ NAMERS: Final[Register[Any]] = PluggableRegister(
         NacosNamerKind,
         DnsSrvNamerKind,
         DnsNamerKind,
+        ServersetsNamerKind,
+        ZkLeaderNamerKind,
+        CuratorNamerKind,
     ),
-    planned=(
-        "io.l5d.curator",
-        "io.l5d.k8s.istio",
-        "io.l5d.serversets",
-        "io.l5d.zkLeader",
-    ),
+    planned=("io.l5d.k8s.istio",),
 )
 
 TRANSFORMERS: Final[Register[Any]] = PluggableRegister(
