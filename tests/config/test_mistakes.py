@@ -398,7 +398,7 @@ UNBUILT = [
         "io.l5d.k8s.istio",
     ),
     (in_server("announce: [/#/io.l5d.serversets/web]"), "routers[0].servers[0].announce", "announce"),
-    (HEAD + "namers: [{kind: io.l5d.zkLeader, zkAddrs: []}]", "namers[0].kind", "io.l5d.zkLeader"),
+    (HEAD + "namers: [{kind: io.l5d.k8s.istio, port: 8080}]", "namers[0].kind", "io.l5d.k8s.istio"),
     (HEAD + "telemetry: [{kind: io.l5d.statsd}]", "telemetry[0].kind", "io.l5d.statsd"),
 ]
 

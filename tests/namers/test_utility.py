@@ -86,10 +86,6 @@ def test_a_status_is_answered_by_the_engine_itself(code: str, there: bool) -> No
         ("/$/inet/127.1/notaport", "Unknown namer: inet for path: /$/inet/127.1/notaport"),
         ("/$/inet", "Unknown namer: inet for path: /$/inet"),
         ("/$/com.example.Own/x", "Unknown namer: com.example.Own for path: /$/com.example.Own/x"),
-        (
-            "/$/com.twitter.serverset/x",
-            "com.twitter.serverset is known but not built yet; path: /$/com.twitter.serverset/x",
-        ),
         ("/$/inet/127.1/65536", "port out of range: 65536"),
         ("/$/inet/127.1/-1", "port out of range: -1"),
     ],

@@ -14,10 +14,11 @@ from biandou.clients.zookeeper import Members, zookeeper_at
 from biandou.clients.zookeeper_access import ZkServer
 from biandou.dtab import NEG, Leaf, NameTree, Path
 from biandou.dtab.bound import WEIGHT, Addresses, AddressSet, Bound
-from biandou.live import Live, Ok, State
+from biandou.live import Failed, Live, Ok, State
 from biandou.namers.curator import CuratorNamerKind
 from biandou.namers.curator_services import CuratorNamer, read_instances
 from biandou.namers.serversets import ServersetsNamerKind
+from biandou.namers.system import SystemNamer
 from biandou.namers.zk_leader import ZkLeaderNamerKind
 from biandou.namers.zk_leaders import ZkLeaderNamer, read_leader
 from biandou.namers.zk_serversets import ServersetsNamer, read_members
@@ -279,3 +280,22 @@ async def test_what_is_no_path_is_negative() -> None:
         assert namer.lookup(path).sample() == Ok(NEG)
     with pytest.raises(ValueError, match="one server at least"):
         ServersetsNamerKind(zk_addrs=())
+
+
+async def test_a_path_may_name_its_zookeeper(server: ZooKeeper, writer: Any) -> None:
+    join(writer, member(8001))
+    join(writer, b"127.0.0.1:8002", "/group/web")
+    system = SystemNamer()
+    hosts = f"127.0.0.1:{server.port}"
+    for name, node, port in (
+        ("com.twitter.serverset", "discovery", 8001),
+        ("io.buoyant.namer.zk.leader", "group", 8002),
+    ):
+        with Observed(tree(system.lookup(Path.of(name, hosts, node, "web", "rest")))) as seen:
+            state = await seen.until(at(port), 10.0)
+            assert isinstance(state, Ok)
+            assert state.value is not None
+            assert state.value[1] == "/rest"
+            assert state.value[0].startswith(f"/$/{name}/")
+    for wrong in ("127.0.0.1:0", "a:b"):
+        assert isinstance(system.lookup(Path.of("com.twitter.serverset", wrong, "x")).sample(), Failed)

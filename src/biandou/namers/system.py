@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from biandou.clients.dns import Resolver
 from biandou.dtab import EMPTY, FAIL, NEG, NameTree, Path
@@ -13,10 +12,10 @@ from biandou.live import Live
 from biandou.namers.at_least import AtLeastNamer
 from biandou.namers.inet import InetNamer, RinetNamer, unknown_namer
 from biandou.namers.interface import Interpret, Namer
+from biandou.namers.serversets import ServersetsNamerKind
 from biandou.namers.utility import REWRITES, RewritingNamer, StatusNamer
-
-PLANNED: Final = frozenset({"io.buoyant.namer.zk.leader", "com.twitter.serverset"})
-"""Names of Linkerd's that are known but not built yet."""
+from biandou.namers.zk_leader import ZkLeaderNamerKind
+from biandou.namers.zk_system import ZkPathNamer
 
 
 class ConstantNamer:
@@ -51,6 +50,8 @@ class SystemNamer:
             ConstantNamer("fail", FAIL),
             StatusNamer(),
             self.at_least,
+            ZkPathNamer("io.buoyant.namer.zk.leader", ZkLeaderNamerKind),
+            ZkPathNamer("com.twitter.serverset", ServersetsNamerKind),
             *(RewritingNamer(name, rewrite) for name, rewrite in REWRITES.items()),
             *extra,
         ]
@@ -68,11 +69,7 @@ class SystemNamer:
         namer = self._namers.get(path.segments[0])
         if namer is not None:
             return namer.lookup(path.drop(1))
-        whole = self.prefix + path
-        name = path.segments[0].decode(errors="backslashreplace")
-        if name in PLANNED:
-            return Live.failed(BindingError(f"{name} is known but not built yet; path: {whole}"))
-        return Live.failed(unknown_namer(whole))
+        return Live.failed(unknown_namer(self.prefix + path))
 
 
 def _alone(path: Path) -> Live[NameTree[Bound]]:
