@@ -31,6 +31,8 @@ def names_pages(sources: AdminSources) -> Pages:
         pages["/admin/errors.json"] = Page(partial(_errors, sources.withheld))
     for path, state in sources.namer_states.items():
         pages[f"/namer_state/{path}.json"] = _page(state, _as_it_is)
+    for path, state in sources.states.items():
+        pages[path] = _page(state, _as_it_is)
     return pages
 
 

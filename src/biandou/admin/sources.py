@@ -43,9 +43,10 @@ class AdminSources:
 
     `stop` ends the process, its grace in milliseconds or as configured; `reload` reads the configuration anew, gives
     what has changed by that, and raises `ConfigError`, `OSError` or `ValueError` if it stays as it was; `health` adds
-    to `/admin/health`, e.g. how old the knowledge of a registry is; `namer_states` are by the path below
-    `/namer_state/`, without `.json`; `namespaces` and `stored_dtab`, which gives a namespace's text or `None`, are
-    those of a process that keeps dtabs. A source that is `None` has no page.
+    to `/admin/health`, e.g. how old the knowledge of a registry is; `namer_states` are by the path
+    below `/namer_state/`, without `.json`, and `states` by the whole path of their page; `namespaces` and
+    `stored_dtab`, which gives a namespace's text or `None`, are those of a process that keeps dtabs.
+    A source that is `None` has no page.
     """
 
     product: str
@@ -62,6 +63,7 @@ class AdminSources:
     origins: Origins | None = None
     withheld: Callable[[], Iterable[Withheld]] | None = None
     namer_states: Mapping[str, State] = field(default_factory=dict)
+    states: Mapping[str, State] = field(default_factory=dict)
     health: Callable[[], Mapping[str, Any]] | None = None
     namespaces: Callable[[], Sequence[str]] | None = None
     stored_dtab: Callable[[str], str | None] | None = None

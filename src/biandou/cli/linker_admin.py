@@ -14,6 +14,7 @@ from biandou.config.router import HttpRouter
 from biandou.config.server import SocketOptions
 from biandou.dtab import Dtab, Path
 from biandou.dtab.explain import Delegation
+from biandou.interpreters.interface import StatefulInterpreter
 from biandou.interpreters.local import LocalInterpreter
 from biandou.linker.admin_listener import ADMIN, AdminListener, Close
 from biandou.linker.freshness import freshness
@@ -244,5 +245,10 @@ def linker_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
         origins=parts.binder.origins,
         withheld=lambda: parts.door.withheld,
         namer_states=states,
+        states={
+            f"/{router.label}/interpreter_state/{interpreter.state_page}.json": interpreter.state
+            for router in parts.assembled.routers
+            if isinstance(interpreter := router.interpreter, StatefulInterpreter)
+        },
         health=lambda: {"names": parts.binder.tickets, "clients": parts.binder.clients},
     )

@@ -14,6 +14,7 @@ from biandou.linker.log import LEVELS
 from biandou.live import Live, Ok
 from biandou.namerd.canary_state import is_reserved
 from biandou.namerd.process import Parts
+from biandou.namerd.shown_storage import storage_page, storage_state
 from biandou.telemeters.metrics import ProcessTelemetry
 from biandou.telemeters.prometheus import PrometheusTelemeter
 from biandou.telemeters.registry import Registry
@@ -108,6 +109,7 @@ def namerd_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
         delegate=delegate,
         bound_names=parts.bound_names,
         namer_states=states,
+        states={f"/storage/{storage_page(config.storage)}.json": lambda: storage_state(parts.store, config.storage)},
         health=health,
         namespaces=namespaces,
         stored_dtab=stored_dtab,

@@ -18,7 +18,8 @@ from biandou.clients.tls import ClientTls
 from biandou.dtab import Dtab, DtabSyntaxError
 from biandou.errors import BindingError
 from biandou.interpreters.interface import Interpreter, InterpreterKind
-from biandou.interpreters.local import LocalInterpreter
+from biandou.interpreters.local import StoredInterpreter
+from biandou.interpreters.shown import shown
 from biandou.live import Live, Ok, Source
 from biandou.namers.interface import Lookup
 
@@ -63,7 +64,13 @@ class ConsulInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag="io.
 
         consul = consul_at(self.host, self.port, self.token, self.tls, fail_fast=self.fail_fast, max_answer=MAX_ANSWER)
         stored = dtab_in_consul(self, consul)
-        return LocalInterpreter(stored.flat_map(lambda dtab: base.map(lambda own: dtab + own)), namers)
+        place = f"{self.path_prefix}/{self.namespace}"
+        return StoredInterpreter(
+            stored.flat_map(lambda dtab: base.map(lambda own: dtab + own)),
+            namers,
+            "io.l5d.consul.interpreter",
+            lambda: {"state": shown(stored, str), "poll": {"request": f"consul at {consul.address}: {place}"}},
+        )
 
 
 @dataclass(slots=True)

@@ -36,6 +36,18 @@ class ReportingInterpreter(Protocol):
         """Send a report to whoever binds, and give the JSON of each answer; none if nobody takes it."""
 
 
+@runtime_checkable
+class StatefulInterpreter(Protocol):
+    """An interpreter that shows what it follows, on `/<router>/interpreter_state/<state_page>.json`."""
+
+    @property
+    def state_page(self) -> str:
+        """Give the page's name."""
+
+    def state(self) -> dict[str, Any]:
+        """Give JSON values."""
+
+
 class InterpreterKind(Kind, frozen=True, kw_only=True):
     """The keys that all interpreters have (reference/naming.md §3).
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from biandou.clients.kubernetes_access import KubernetesPort, check_host, kubernetes_at
 from biandou.dtab import Dtab, DtabSyntaxError
 from biandou.interpreters.interface import Interpreter, InterpreterKind
-from biandou.interpreters.local import LocalInterpreter
+from biandou.interpreters.local import StoredInterpreter
+from biandou.interpreters.shown import shown
 from biandou.live import Live, Ok, Source, State
 from biandou.namers.interface import Lookup
 
@@ -49,7 +50,12 @@ class ConfigMapInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag="
         Raises `ConfigError` if nothing says where Kubernetes is, and `ValueError` for a name that can't be one.
         """
         stored = dtab_in_config_map(self)
-        return LocalInterpreter(stored.flat_map(lambda dtab: base.map(lambda own: dtab + own)), namers)
+        return StoredInterpreter(
+            stored.flat_map(lambda dtab: base.map(lambda own: dtab + own)),
+            namers,
+            "io.l5d.k8s.configmap",
+            lambda: {"state": shown(stored, str), "watch": {"request": f"configmaps {self.namespace}/{self.name}"}},
+        )
 
 
 @dataclass(slots=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from biandou.dtab import Dtab, NameTree, Path
 from biandou.dtab.bound import Bound
 from biandou.dtab.evaluation import Evaluator
@@ -17,6 +20,16 @@ class DefaultInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag="de
     def interpreter(self, base: Live[Dtab], namers: Lookup) -> Interpreter:
         """Make the interpreter."""
         return LocalInterpreter(base, namers)
+
+
+class StoredInterpreter:
+    """As `LocalInterpreter`, with a dtab from elsewhere that is shown on `state_page` by `state`."""
+
+    def __init__(self, base: Live[Dtab], namers: Lookup, state_page: str, state: Callable[[], dict[str, Any]]) -> None:
+        self.state_page = state_page
+        self.state = state
+        binding = LocalInterpreter(base, namers)
+        self.bind, self.delegate = binding.bind, binding.delegate
 
 
 class LocalInterpreter:

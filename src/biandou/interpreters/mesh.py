@@ -35,6 +35,7 @@ from biandou.dtab.mesh import (
 from biandou.dtab.mesh_replicas import decode_replicas
 from biandou.dtab.protobuf import bytes_field, members
 from biandou.interpreters.interface import Interpreter, InterpreterKind
+from biandou.interpreters.shown import shown
 from biandou.kinds import Keys
 from biandou.live import PENDING, Live, Ok, Source, State
 from biandou.namers.interface import Lookup
@@ -153,6 +154,23 @@ class MeshInterpreter:
         """Whether namerd can have this linker go by a dtab that others do not have yet."""
         return True
 
+    @property
+    def state_page(self) -> str:
+        """Where `state` is shown."""
+        return f"io.l5d.mesh/{self._root}".replace("//", "/")
+
+    def state(self) -> dict[str, Any]:
+        """Give every name and client name that namerd is asked for now, with what it told last."""
+        asked = {"registry": self._registry}
+        bound = {f"{path}{f'?dtab={dtab}' if dtab else ''}": tree for (path, dtab), tree in list(self._trees.items())}
+        return {
+            "bind": {name: {"state": shown(tree, str), "poll": asked} for name, tree in bound.items()},
+            "resolve": {
+                str(client): {"state": shown(known, _shown_addresses), "poll": asked}
+                for client, known in list(self._addresses.items())
+            },
+        }
+
     def _tree(self, path: Path, dtab: Dtab) -> Live[NameTree[Bound]]:
         tree = self._trees.get((path, dtab))
         if tree is None:
@@ -179,6 +197,10 @@ class MeshInterpreter:
             addresses = self._client.stream(method, request, read, here.origin)
             self._addresses[client] = addresses
         return Bound(client, addresses, residual)
+
+
+def _shown_addresses(known: Addresses) -> list[str]:
+    return [str(address) for address in known.addresses] if isinstance(known, AddressSet) else []
 
 
 def _read_replicas(message: bytes) -> State[Addresses]:
