@@ -2,51 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from biandou.clients.registry_access import Instance
 from biandou.clients.zookeeper import Members, ZooKeeper
-from biandou.dtab import NEG, NameTree, Path
-from biandou.dtab.bound import Bound
-from biandou.live import Live
-from biandou.namers.polled import Endpoints, Instances, in_order
-from biandou.namers.zk_members import Nodes, Read, longest
+from biandou.namers.polled import Instances, in_order
+from biandou.namers.zk_members import NodeNamer, Read
 
 if TYPE_CHECKING:
     from biandou.namers.zk_leader import ZkLeaderNamerKind
 
-Tree = NameTree[Path | Bound]
 
-_NEGATIVE: Final[Live[Tree]] = Live.ok(NEG)
-
-
-class ZkLeaderNamer:
-    """Names of the form `/<zk path>`; of a path that is too long the rest is the residual."""
+class ZkLeaderNamer(NodeNamer):
+    """Names of the form `/<zk path>`."""
 
     def __init__(self, kind: ZkLeaderNamerKind, zookeeper: ZooKeeper) -> None:
-        self.prefix = kind.full_prefix
-        self._zookeeper = zookeeper
-        self._nodes = Nodes(zookeeper, kind.registry(zookeeper.name))
-        self._endpoints = Endpoints()
+        super().__init__(kind.full_prefix, zookeeper, kind.registry(zookeeper.name))
 
-    def lookup(self, path: Path) -> Live[Tree]:
-        """Give a leaf for the longest beginning of the path that has a leader, else a negative tree."""
-        try:
-            names = [part.decode() for part in path.segments]
-        except UnicodeDecodeError:
-            return _NEGATIVE
-        if any(not name or "/" in name or name in (".", "..") for name in names):
-            return _NEGATIVE
-        return longest(self._nodes, self._endpoints, self.prefix, path, _question)
-
-    def state(self) -> dict[str, Any]:
-        """Give what is followed now."""
-        return self._nodes.state()
-
-    def source(self, client: Path) -> str:
-        """Give where a client name's endpoints are."""
-        names = "/".join(part.decode(errors="replace") for part in client.drop(len(self.prefix)).segments)
-        return f"{self._zookeeper.name}: the leader of /{names}"
+    def question(self, names: Sequence[str]) -> tuple[str, str, Read]:
+        """Give the node itself."""
+        node = "/" + "/".join(names)
+        return node, node, read_leader
 
 
 def read_leader(members: Members) -> Instances:
@@ -60,8 +37,3 @@ def read_leader(members: Members) -> Instances:
         if host and port.isascii() and port.isdecimal() and 1 <= int(port[:6]) <= 65535:
             found.append(Instance(host, int(port)))
     return in_order(found)
-
-
-def _question(path: Path) -> tuple[str, str, Read]:
-    node = "/" + "/".join(part.decode() for part in path.segments)
-    return node, node, read_leader

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from biandou.clients.zookeeper import Members, ZooKeeper, ZooKeeperError
@@ -15,6 +15,8 @@ from biandou.namers.polled import Endpoints, Instances, shown_instances
 
 Tree = NameTree[Path | Bound]
 Read = Callable[[Members], Instances]
+
+_NEGATIVE: Final[Live[Tree]] = Live.ok(NEG)
 
 
 class Nodes:
@@ -81,23 +83,46 @@ class _NodeWatch:
             self.followed.presume(())
 
 
-def longest(
-    nodes: Nodes, endpoints: Endpoints, prefix: Path, path: Path, question: Callable[[Path], tuple[str, str, Read]]
-) -> Live[Tree]:
-    """Give the tree of the longest beginning of `path` that has members; what is left over is the residual.
+class NodeNamer:
+    """A namer whose names are paths of nodes; of a path that is too long the end is the residual."""
 
-    `question` gives, for a beginning, the key, the node's path and how its members are read.
-    """
-    if not len(path):
-        return Live.ok(NEG)
+    def __init__(self, prefix: Path, zookeeper: ZooKeeper, registry: Registry) -> None:
+        self.prefix = prefix
+        self._zookeeper = zookeeper
+        self._nodes = Nodes(zookeeper, registry)
+        self._endpoints = Endpoints()
 
-    def at(length: int) -> Live[Tree]:
+    def lookup(self, path: Path) -> Live[Tree]:
+        """Give a leaf for the longest beginning of the path that has members, else a negative tree."""
+        try:
+            names = [part.decode() for part in path.segments]
+        except UnicodeDecodeError:
+            return _NEGATIVE
+        if any("/" in name or name in (".", "..") for name in names):
+            return _NEGATIVE
+        return self._at(path, names, len(names))
+
+    def state(self) -> dict[str, Any]:
+        """Give what is followed now."""
+        return self._nodes.state()
+
+    def source(self, client: Path) -> str:
+        """Give where a client name's endpoints are."""
+        names = "/".join(part.decode(errors="replace") for part in client.drop(len(self.prefix)).segments)
+        return f"{self._zookeeper.name}: /{names}"
+
+    def question(self, names: Sequence[str]) -> tuple[str, str, Read]:
+        """Give what tells the question about a path from others, the node's path, and how its members are read."""
+        raise NotImplementedError
+
+    def _at(self, path: Path, names: Sequence[str], length: int) -> Live[Tree]:
         if length == 0:
-            return Live.ok(NEG)
-        key, node, read = question(path.take(length))
-        tree = endpoints.tree(
-            nodes.get(key, node, read), lambda: nodes.origin(key), prefix + path.take(length), path.drop(length)
+            return _NEGATIVE
+        key, node, read = self.question(names[:length])
+        tree = self._endpoints.tree(
+            self._nodes.get(key, node, read),
+            lambda: self._nodes.origin(key),
+            self.prefix + path.take(length),
+            path.drop(length),
         )
-        return tree.flat_map(lambda found: at(length - 1) if found is NEG else Live.ok(found))
-
-    return at(len(path))
+        return tree.flat_map(lambda found: self._at(path, names, length - 1) if found is NEG else Live.ok(found))

@@ -5,64 +5,38 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from biandou.clients.registry_access import Instance
 from biandou.clients.zookeeper import Members, ZooKeeper
-from biandou.dtab import NEG, NameTree, Path
-from biandou.dtab.bound import WEIGHT, Bound
-from biandou.live import Live
-from biandou.namers.polled import Endpoints, Instances, in_order
-from biandou.namers.zk_members import Nodes, Read, longest
+from biandou.dtab.bound import WEIGHT
+from biandou.namers.polled import Instances, in_order
+from biandou.namers.zk_members import NodeNamer, Read
 
 if TYPE_CHECKING:
     from biandou.namers.serversets import ServersetsNamerKind
-
-Tree = NameTree[Path | Bound]
 
 _LAST: Final = re.compile(r"([^:#]+)(?::([^:#]+))?(?:#([0-9]+))?")
 _GONE: Final = -1.0
 """A vector's weight for what is not to be used."""
 
-_NEGATIVE: Final[Live[Tree]] = Live.ok(NEG)
 
-
-class ServersetsNamer:
-    """Names of the form `/<zk path>[:<endpoint>][#<shard>]`; of a path that is too long the rest is the residual."""
+class ServersetsNamer(NodeNamer):
+    """Names of the form `/<zk path>[:<endpoint>][#<shard>]`."""
 
     def __init__(self, kind: ServersetsNamerKind, zookeeper: ZooKeeper) -> None:
-        self.prefix = kind.full_prefix
-        self._zookeeper = zookeeper
-        self._nodes = Nodes(zookeeper, kind.registry(zookeeper.name))
-        self._endpoints = Endpoints()
+        super().__init__(kind.full_prefix, zookeeper, kind.registry(zookeeper.name))
 
-    def lookup(self, path: Path) -> Live[Tree]:
-        """Give a leaf for the longest beginning of the path that has members, else a negative tree."""
-        try:
-            names = [part.decode() for part in path.segments]
-        except UnicodeDecodeError:
-            return _NEGATIVE
-        if any(not name or "/" in name or name in (".", "..") for name in names):
-            return _NEGATIVE
-        return longest(self._nodes, self._endpoints, self.prefix, path, self._question)
-
-    def state(self) -> dict[str, Any]:
-        """Give what is followed now."""
-        return self._nodes.state()
-
-    def source(self, client: Path) -> str:
-        """Give where a client name's endpoints are."""
-        names = "/".join(part.decode(errors="replace") for part in client.drop(len(self.prefix)).segments)
-        return f"{self._zookeeper.name}: /{names}"
-
-    def _question(self, path: Path) -> tuple[str, str, Read]:
-        *before, last = (part.decode() for part in path.segments)
+    def question(self, names: Sequence[str]) -> tuple[str, str, Read]:
+        """Give the node without endpoint and shard, which choose among its members."""
+        *before, last = names
         found = _LAST.fullmatch(last)
         # What can't be read names a node that nobody made.
         name, endpoint, shard = (last, None, None) if found is None else (found[1], found[2], found[3])
-        node = "/" + "/".join([*before, name])
         wanted = None if shard is None else int(shard)
-        return "/" + "/".join([*before, last]), node, lambda members: read_members(members, endpoint, wanted)
+        key, node = "/" + "/".join(names), "/" + "/".join([*before, name])
+        return key, node, lambda members: read_members(members, endpoint, wanted)
 
 
 def read_members(members: Members, endpoint: str | None, shard: int | None) -> Instances:
