@@ -34,7 +34,7 @@ from tests.registries.consul_state import ConsulState, Instance
 from tests.registries.kubernetes import KubernetesServer
 from tests.registries.kubernetes_state import KubernetesState
 
-SECONDS = float(os.environ.get("BIANDOU_FRESHNESS_SECONDS", "60"))
+SECONDS = float(os.environ.get("BIANDOU_FRESHNESS_SECONDS", "30"))
 """How long all of it changes; issue 6 asks for minutes (`BIANDOU_FRESHNESS_SECONDS=600`)."""
 
 SETTLED_SECONDS = 15.0
