@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
 
-from biandou.clients.zookeeper import Members, zookeeper_at
+from biandou.clients.zookeeper import Members, close_sessions, zookeeper_at
 from biandou.clients.zookeeper_access import ZkServer
 from biandou.dtab import NEG, Leaf, NameTree, Path
 from biandou.dtab.bound import WEIGHT, Addresses, AddressSet, Bound
@@ -37,6 +37,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeper]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(autouse=True)
+async def sessions() -> AsyncIterator[None]:
+    """Leave no thread of kazoo's behind."""
+    yield
+    await close_sessions()
 
 
 @pytest.fixture

@@ -130,20 +130,30 @@ class ZooKeeper:
         if client is self._client and not client.connected:
             self._fail_all(f"{self.name}: nobody answers")
 
-    def _shut(self) -> None:
+    async def close(self) -> None:
+        """End the session, whoever follows what; waits until it is ended."""
+        self._nodes.clear()
+        if self._closing is not None:
+            self._closing.cancel()
+        closing = self._shut()
+        if closing is not None:
+            await closing
+
+    def _shut(self) -> asyncio.Future[None] | None:
         client, self._client = self._client, None
         reader, self._reader = self._reader, None
         self._closing = None
         if reader is not None:
             reader.shutdown(wait=False, cancel_futures=True)
-        if client is not None:
+        if client is None:
+            return None
 
-            def close() -> None:
-                client.stop()
-                client.close()
+        def close() -> None:
+            client.stop()
+            client.close()
 
-            # It waits for its threads.
-            asyncio.get_running_loop().run_in_executor(None, close)
+        # It waits for its threads.
+        return asyncio.get_running_loop().run_in_executor(None, close)
 
     def _state_changed(self, client: Any, state: str) -> None:
         """Note how the connection is; the client's own thread calls this, and must not wait."""
@@ -239,6 +249,12 @@ def _get(result: Any) -> Any:
 
 
 _known: Final[dict[tuple[tuple[str, ...], int], ZooKeeper]] = {}
+
+
+async def close_sessions() -> None:
+    """End every session of this process."""
+    for zookeeper in _known.values():
+        await zookeeper.close()
 
 
 def zookeeper_at(hosts: Sequence[str], session_ms: int) -> ZooKeeper:
