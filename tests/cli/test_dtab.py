@@ -152,12 +152,67 @@ async def test_a_version_of_the_past_is_compared_and_comes_back(url: str) -> Non
         ),
         (("--base-url", "nowhere", "list"), "", "invalid base URL: nowhere"),
         (("list", "--base-url", "ftp://x"), "", "invalid base URL: ftp://x"),
+        (("list", "--base-url", "http://127.0.0.1:1"), "", "http://127.0.0.1:1: Connection refused"),
+        (("get", "--frob"), "", "No such option: --frob"),
+        (("--frob", "list"), "", "No such option: --frob"),
+        (("creat", "web"), "", "No such command 'creat'. Did you mean 'create', 'cat'?"),
+        (("abort", "default"), "", "no new dtab was ever tried here"),
+        (("lint", "/no/such.dtab"), "", "/no/such.dtab: No such file or directory"),
+        (("test", "nowhere"), "", "nowhere: No such file or directory"),
     ],
 )
 async def test_a_mistake_is_told_on_standard_error_and_ends_with_255(
     url: str, words: tuple[str, ...], stdin: str, said: str
 ) -> None:
     assert await run(*words, stdin=stdin) == Ran(255, "", f"Error: {said}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "output"),
+    [
+        (("get", "default", "--pretty"), "# version MQ==\n/svc       => /a & /b ;\n/longer/x  => /c ;\n"),
+        (("get", "--pretty", "default"), "# version MQ==\n/svc       => /a & /b ;\n/longer/x  => /c ;\n"),
+        (("list", "--json=true"), '["default"]\n'),
+        (("--json=false", "list"), "default\n"),
+    ],
+)
+async def test_flags_are_spelt_as_namerctl_takes_them(url: str, words: tuple[str, ...], output: str) -> None:
+    assert await run(*words) == Ran(0, output, "")
+
+
+async def test_the_base_url_may_stand_before_dtab_as_namerctls_does(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BIANDOU_NAMERD")
+    words = ["--base-url", url, "dtab", "list"]
+    ran = await asyncio.to_thread(CliRunner().invoke, application, words)
+    assert (ran.exit_code, ran.stdout) == (0, "default\n")
+
+
+async def test_the_token_file_may_stand_after_the_verb(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("BIANDOU_NAMERD_TOKEN")
+    (tmp_path / "token").write_text(SESAME)
+    assert await run("list", "--token-file", str(tmp_path / "token")) == Ran(0, "default\n", "")
+    assert await run("get", f"--token-file={tmp_path / 'token'}", "default", "--pretty=false") == Ran(
+        0, "/svc=>/a & /b;/longer/x=>/c;\n", ""
+    )
+
+
+@pytest.mark.parametrize("verb", ["help", "--help"])
+async def test_help_names_what_stands_after_the_verb(verb: str) -> None:
+    words = [verb, "create"] if verb == "help" else ["create", verb]
+    ran = await run(*words)
+    assert (ran.status, "dtab create [OPTIONS] [NAME FILE]..." in ran.output) == (0, True)
+
+
+async def test_a_canary_that_is_not_there_is_told_by_its_name(url: str) -> None:
+    for words, said in (
+        (["status", "default", "/svc/web"], "there is no canary of /svc/web in default"),
+        (["pause", "default", "/svc/web"], "there is no such canary"),
+        (["status", "default"], "Missing argument 'PATH'."),
+    ):
+        ran = await asyncio.to_thread(CliRunner().invoke, application, ["canary", *words])
+        assert (ran.exit_code, ran.stderr) == (255, f"Error: {said}\n")
 
 
 async def test_without_the_token_nothing_is_told(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

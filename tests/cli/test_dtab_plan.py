@@ -85,6 +85,9 @@ async def test_the_exit_status_is_for_pipelines() -> None:
     assert (await run("plan", "default", "-", "--exit-code", stdin="/svc => ?")).status == 1
     assert (await run("plan", "default", "none.dtab", "--exit-code")).status == 1
     assert (await run("plan", "default", "--exit-code")).status == 1
+    assert (await run("plan", "default", "-", "--exit-code", "--jsn")).status == 1, (
+        "2 would say that it changes something"
+    )
     assert (await run("plan", "default", "-", stdin="/svc => ?")).status == 255
 
 

@@ -13,10 +13,12 @@ from biandou.cli.dtab_forms import JSON, as_json, plain, pretty
 from biandou.cli.dtab_history import diff, history, rollback
 from biandou.cli.dtab_import import import_etcd
 from biandou.cli.dtab_lint import lint
-from biandou.cli.dtab_plan import plan
+from biandou.cli.dtab_plan import PlanCommand, plan
 from biandou.cli.dtab_shared import (
     Json,
     Message,
+    Name,
+    NameAndFile,
     Url,
     Words,
     common_flags,
@@ -32,9 +34,11 @@ from biandou.cli.dtab_status import Wait, WaitingCommand, status, wait_in_force
 from biandou.cli.dtab_test import try_tests
 from biandou.cli.dtab_trial import For, MaxErrorRise, MinRequests, To, Trial, abort, promote
 from biandou.cli.namerd_http import Namerd, NamerdFailed
+from biandou.cli.verbs import Verbs
 
 dtab = typer.Typer(
     name="dtab",
+    cls=Verbs,
     help="Read, change and watch the dtabs that a namerd keeps.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -64,7 +68,7 @@ def list_namespaces(context: typer.Context, words: Words = None, *, url: Url = N
 @dtab.command("cat", hidden=True)
 def get(
     context: typer.Context,
-    words: Words = None,
+    words: Name = None,
     *,
     aligned: Annotated[str, typer.Option("--pretty", help="false: everything on one line.")] = "true",
     url: Url = None,
@@ -87,7 +91,7 @@ def get(
 @dtab.command("create", cls=WaitingCommand)
 @dtab.command("new", cls=WaitingCommand, hidden=True)
 def create(
-    context: typer.Context, words: Words = None, *, message: Message = "", wait: Wait = None, url: Url = None
+    context: typer.Context, words: NameAndFile = None, *, message: Message = "", wait: Wait = None, url: Url = None
 ) -> None:
     """Create the namespace NAME from FILE, or from standard input for `-`."""
     name, file = given(words, ("NAME", "FILE"), "create requires a name and file path")
@@ -105,7 +109,7 @@ def create(
 @dtab.command("up", cls=WaitingCommand, hidden=True)
 def update(
     context: typer.Context,
-    words: Words = None,
+    words: NameAndFile = None,
     *,
     version: Annotated[str, typer.Option("--version", help="Change this version only, as `get` shows it.")] = "",
     message: Message = "",
@@ -141,7 +145,7 @@ def update(
 @dtab.command("delete")
 @dtab.command("del", hidden=True)
 @dtab.command("rm", hidden=True)
-def delete(context: typer.Context, words: Words = None, *, message: Message = "", url: Url = None) -> None:
+def delete(context: typer.Context, words: Name = None, *, message: Message = "", url: Url = None) -> None:
     """Delete the namespace NAME."""
     (name,) = given(words, ("NAME",), "delete requires one argument")
 
@@ -153,7 +157,7 @@ def delete(context: typer.Context, words: Words = None, *, message: Message = ""
 
 
 @dtab.command("watch")
-def watch(context: typer.Context, words: Words = None, *, url: Url = None, shown: Json = False) -> None:
+def watch(context: typer.Context, words: Name = None, *, url: Url = None, shown: Json = False) -> None:
     """Print the dtab of NAME, and again at each change; of all namespaces without NAME."""
     name = words[0] if words else None
     given(words, ("NAME",) if words else (), "watch takes one name at most")
@@ -182,7 +186,7 @@ dtab.command("status", cls=WaitingCommand)(status)
 dtab.command("apply")(apply)
 dtab.command("import")(import_etcd)
 dtab.command("lint")(lint)
-dtab.command("plan")(plan)
+dtab.command("plan", cls=PlanCommand)(plan)
 dtab.command("test")(try_tests)
 
 

@@ -12,7 +12,7 @@ import typer
 import yaml
 
 from biandou.cli.dtab_forms import JSON, as_json, pretty
-from biandou.cli.dtab_shared import Json, Url, Words, failed, place, run, write
+from biandou.cli.dtab_shared import Files, Json, Url, failed, place, run, write
 from biandou.cli.namerd_http import Namerd
 from biandou.config import linker, namerd
 from biandou.dtab import DtabSyntaxError, Path
@@ -33,7 +33,7 @@ class _Subject:
 
 def lint(
     context: typer.Context,
-    words: Words = None,
+    words: Files = None,
     *,
     config: Annotated[
         str | None, typer.Option("--config", help="A linkerd.yaml or namerd.yaml: which namers there are.")
@@ -86,8 +86,10 @@ def _is_file(word: str) -> bool:
 def _read(word: str) -> str:
     try:
         return (sys.stdin.buffer.read() if word == "-" else File(word).read_bytes()).decode()
-    except (OSError, ValueError) as error:
-        raise failed(f"{word}: {error}") from None
+    except OSError as error:
+        raise failed(f"{word}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise failed(f"{word}: byte {error.start + 1} is not UTF-8; a dtab is text") from None
 
 
 def _configured(file: str) -> Served:
@@ -97,7 +99,7 @@ def _configured(file: str) -> Served:
             namerd.parse(text, file).namers if _is_namerds(text) else linker.parse(text, file).namers
         )
     except (OSError, ValueError, ConfigError) as error:
-        raise failed(f"{file}: {error}" if isinstance(error, OSError) else str(error)) from None
+        raise failed(f"{file}: {error.strerror}" if isinstance(error, OSError) else str(error)) from None
     return Served(SystemNamer().names, tuple(namer.full_prefix for namer in namers))
 
 

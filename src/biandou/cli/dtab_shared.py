@@ -19,7 +19,11 @@ from biandou.cli.namerd_http import Access, Namerd, NamerdFailed, connected
 FAILED: Final = 255
 """The exit status of everything that goes wrong, as namerctl's."""
 
-Words = Annotated[list[str] | None, typer.Argument(show_default=False)]
+# What the words after a verb are, for its help; `given` counts them, and complains as namerctl does.
+Words = Annotated[list[str] | None, typer.Argument(hidden=True)]
+Name = Annotated[list[str] | None, typer.Argument(metavar="NAME", hidden=True)]
+NameAndFile = Annotated[list[str] | None, typer.Argument(metavar="NAME FILE", hidden=True)]
+Files = Annotated[list[str] | None, typer.Argument(metavar="FILE", hidden=True)]
 Url = Annotated[str | None, typer.Option("--base-url", help="namerd's URL ($BIANDOU_NAMERD; default: this machine).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Message = Annotated[str, typer.Option("--message", "-m", help="What the change is for; kept in the history.")]
@@ -49,6 +53,9 @@ def common_flags(
     key: Annotated[str | None, typer.Option(help="A PEM file: its key.")] = None,
 ) -> None:
     """Take in what stands between `dtab` or `canary` and the verb."""
+    if url is None and isinstance(context.obj, str):
+        # As namerctl takes it: before `dtab`.
+        url = context.obj
     token = os.environ.get("BIANDOU_NAMERD_TOKEN") or None
     if token_file is not None:
         try:
@@ -116,10 +123,10 @@ def run(context: typer.Context, url: str | None, work: Callable[[Namerd], Awaita
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def failed(message: str) -> typer.Exit:
+def failed(message: str, status: int = FAILED) -> typer.Exit:
     """Tell what went wrong, and give what has to be raised."""
     sys.stderr.write(f"Error: {message}\n")
-    return typer.Exit(FAILED)
+    return typer.Exit(status)
 
 
 def write(text: str) -> None:

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from biandou.cli.dtab_forms import as_json
-from biandou.cli.dtab_shared import Json, Url, Words, given, run, write
+from biandou.cli.dtab_shared import Json, Name, Url, given, run, write
 from biandou.cli.namerd_http import Namerd, NamerdFailed
 
 WAIT_SECONDS: Final = 60.0
@@ -43,7 +43,7 @@ class WaitingCommand(TyperCommand):
 
 
 def status(
-    context: typer.Context, words: Words = None, *, wait: Wait = None, url: Url = None, shown: Json = False
+    context: typer.Context, words: Name = None, *, wait: Wait = None, url: Url = None, shown: Json = False
 ) -> None:
     """Say which linkers have the dtab of NAME in force, and which do not."""
     (name,) = given(words, ("NAME",), "status requires a name argument")

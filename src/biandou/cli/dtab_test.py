@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from biandou.cli.dtab_forms import as_json
-from biandou.cli.dtab_shared import Json, Url, Words, failed, namerd_access, read_file, write
+from biandou.cli.dtab_shared import Files, Json, Url, failed, namerd_access, read_file, write
 from biandou.cli.dtab_stored import stored
 from biandou.cli.namerd_http import NamerdFailed
 from biandou.dtab import Dtab
@@ -16,7 +16,7 @@ from biandou.testing.dtab_tests import load
 
 def try_tests(
     context: typer.Context,
-    words: Words = None,
+    words: Files = None,
     *,
     dtab: Annotated[
         str | None, typer.Option("--dtab", help="A file (- for standard input): this dtab instead of the files' own.")

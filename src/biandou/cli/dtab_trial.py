@@ -11,7 +11,7 @@ import typer
 
 from biandou.cli.canary import read_seconds, read_share
 from biandou.cli.dtab_forms import JSON, Sent, as_json
-from biandou.cli.dtab_shared import Json, Url, Words, failed, given, run, write
+from biandou.cli.dtab_shared import Json, Name, Url, failed, given, run, write
 from biandou.cli.dtab_status import NOT_EVERYWHERE, describe, wait_in_force
 from biandou.cli.namerd_http import Namerd, NamerdFailed
 
@@ -75,12 +75,12 @@ async def _end(namerd: Namerd, name: str, rollout: str, seconds: float) -> Any:
     raise NamerdFailed("namerd has ended the stream")
 
 
-def abort(context: typer.Context, words: Words = None, *, url: Url = None, shown: Json = False) -> None:
+def abort(context: typer.Context, words: Name = None, *, url: Url = None, shown: Json = False) -> None:
     """End the trial of a new dtab of NAME: all linkers go by the one that it had."""
     _act(context, given(words, ("NAME",), "abort requires a name argument")[0], "abort", url, shown=shown)
 
 
-def promote(context: typer.Context, words: Words = None, *, url: Url = None, shown: Json = False) -> None:
+def promote(context: typer.Context, words: Name = None, *, url: Url = None, shown: Json = False) -> None:
     """End the trial of a new dtab of NAME: all linkers get it, now."""
     _act(context, given(words, ("NAME",), "promote requires a name argument")[0], "promote", url, shown=shown)
 

@@ -92,10 +92,14 @@ class Namerd:
             async with self.session.request(method, url, data=body, headers=named, timeout=timeout) as answer:
                 if answer.status not in (200, 201, 204):
                     refused = NamerdRefused if 400 <= answer.status < 500 else NamerdFailed
-                    raise refused(await _refusal(answer, method))
+                    raise refused(await _refusal(answer, method, place))
                 if (warning := answer.headers.get("Warning")) is not None:
                     os.write(2, f"warning: {warning}\n".encode())
                 yield answer
+        except aiohttp.ClientConnectorError as error:
+            raise NamerdFailed(f"{self.access.url}: {_unconnected(error)}") from error
+        except aiohttp.ClientResponseError as error:
+            raise NamerdFailed(f"{url}: what answers there is no HTTP API ({error.status})") from error
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise NamerdFailed(f"{url}: {str(error) or 'no answer in time'}") from error
 
@@ -110,11 +114,23 @@ async def connected(access: Access) -> AsyncIterator[Namerd]:
         yield Namerd(access, session)
 
 
-async def _refusal(answer: aiohttp.ClientResponse, method: str) -> str:
+def _unconnected(error: aiohttp.ClientConnectorError) -> str:
+    """Give the system's words alone; aiohttp's name a setting of its own and show a tuple."""
+    why = error.os_error
+    if isinstance(why, ssl.SSLError) or why.errno is None:
+        return str(why)
+    # aiohttp's own text of it ends with a tuple; a name that is not found has a number below 0, and words already.
+    return os.strerror(why.errno) if why.errno > 0 else str(why.strerror)
+
+
+async def _refusal(answer: aiohttp.ClientResponse, method: str, place: str) -> str:
     """Give namerctl's words, and namerd's own if it said any."""
-    if answer.status == HTTPStatus.NOT_FOUND and method != "POST":
-        return "resource was not found by ID or name"
     said = (await answer.content.read(4096)).decode(errors="replace").strip()
+    if answer.status == HTTPStatus.NOT_FOUND and method != "POST":
+        if place.startswith("dtabs/"):
+            return "resource was not found by ID or name"
+        if said and answer.content_type == "text/plain":
+            return said
     words = f"unexpected response: {answer.status} {answer.reason}"
     return f"{words}\n{said}" if said else words
 

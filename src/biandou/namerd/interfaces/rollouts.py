@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from biandou.dtab import Dtab
-from biandou.errors import NamespaceMissing, StaleVersion, StoreDown
+from biandou.errors import NamespaceMissing, NothingUnderWay, StaleVersion, StoreDown
 from biandou.live import Ok
 from biandou.namerd.canary_state import CanaryStates, is_reserved
 from biandou.namerd.interfaces.documents import DTAB, JSON, dump, etag, read_dtab, read_etag
@@ -99,7 +99,7 @@ def _action(request: Request, sent: Mapping[str, Any]) -> Callable[[Rollout | No
 
     def act(present: Rollout | None) -> Rollout:
         if present is None:
-            raise NamespaceMissing("no dtab was ever tried here")
+            raise NothingUnderWay("no new dtab was ever tried here")
         try:
             return abort(present, by) if action == "abort" else apply(present, by)
         except ValueError as error:
