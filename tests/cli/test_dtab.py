@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -335,3 +336,5 @@ async def test_a_trial_begins_is_shown_and_aborted(url: str) -> None:
     assert (await run("abort", "default")).output == "the new dtab was aborted: by ann\n"
     assert (await run("promote", "default")).status == 255
     assert (await run("get", "default")).output == before
+    stands = (await run("status", "default")).output.splitlines()[1]
+    assert re.fullmatch(r"# a trial begun [0-9.]+ s ago: the new dtab was aborted: by ann", stands), "it is old news"

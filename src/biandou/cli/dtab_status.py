@@ -119,7 +119,10 @@ def table(known: Any) -> str:
     what = f"version {version}" if version else "there is no such namespace"
     lines = [f"# {what}, in force in {known['inForce']} of {_count(len(linkers))}\n"]
     if known.get("rollout") is not None:
-        lines.append(f"# {describe(known['rollout'])}\n")
+        told = known["rollout"]
+        # What is over stays to be seen, and may be old news.
+        when = f"a trial begun {_seconds(max(0.0, time.time() - told['since']))} ago: " if told["over"] else ""
+        lines.append(f"# {when}{describe(told)}\n")
     rows = [
         (
             linker["host"],

@@ -83,6 +83,8 @@ class Namerd:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         import aiohttp  # noqa: PLC0415 - not for those who only ask for help
 
+        from biandou.clients.http_trouble import unconnected  # noqa: PLC0415
+
         named = dict(headers)
         if self.access.token is not None:
             named["Authorization"] = f"Bearer {self.access.token}"
@@ -97,7 +99,7 @@ class Namerd:
                     os.write(2, f"warning: {warning}\n".encode())
                 yield answer
         except aiohttp.ClientConnectorError as error:
-            raise NamerdFailed(f"{self.access.url}: {_unconnected(error)}") from error
+            raise NamerdFailed(f"{self.access.url}: {unconnected(error.os_error)}") from error
         except aiohttp.ClientResponseError as error:
             raise NamerdFailed(f"{url}: what answers there is no HTTP API ({error.status})") from error
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
@@ -112,15 +114,6 @@ async def connected(access: Access) -> AsyncIterator[Namerd]:
     connector = aiohttp.TCPConnector(ssl=access.context())
     async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
         yield Namerd(access, session)
-
-
-def _unconnected(error: aiohttp.ClientConnectorError) -> str:
-    """Give the system's words alone; aiohttp's name a setting of its own and show a tuple."""
-    why = error.os_error
-    if isinstance(why, ssl.SSLError) or why.errno is None:
-        return str(why)
-    # aiohttp's own text of it ends with a tuple; a name that is not found has a number below 0, and words already.
-    return os.strerror(why.errno) if why.errno > 0 else str(why.strerror)
 
 
 async def _refusal(answer: aiohttp.ClientResponse, method: str, place: str) -> str:

@@ -17,10 +17,11 @@ from typing import Any, Final, TypeVar
 import aiohttp
 from yarl import URL
 
+from biandou.clients.http_trouble import trouble
 from biandou.clients.namerd_addresses import Address, NamerdChoice
 from biandou.clients.retry import Retry
 from biandou.clients.sockets import lasting_socket
-from biandou.errors import BindingError, ResolutionError, reason
+from biandou.errors import BindingError, ResolutionError
 from biandou.live import Live, Ok, Source
 
 T = TypeVar("T")
@@ -77,7 +78,7 @@ class NamerdHttp:
             async with self._opened(address, target) as response:
                 return json.loads(await response.content.read(MAX_DOCUMENT))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, Refused) as error:
-            raise BindingError(f"namerd: {reason(error)}") from error
+            raise BindingError(f"namerd: {trouble(error)}") from error
 
     async def tell(self, target: str, document: bytes) -> list[Any]:
         """Send a JSON document to every namerd, and give the JSON of each that took it."""
@@ -90,7 +91,7 @@ class NamerdHttp:
             async with asyncio.timeout(TELL_SECONDS), self._opened(address, target, document) as response:
                 return json.loads(await response.content.read(MAX_ANSWER))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError, Refused) as error:
-            _log.debug("%s at %s: %s", target, address, reason(error))
+            _log.debug("%s at %s: %s", target, address, trouble(error))
             return None
 
     @property
@@ -179,7 +180,7 @@ class NamerdHttp:
                 refused(error)
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 failures += 1
-                problem = reason(error)
+                problem = trouble(error)
                 self._choice.rest(address, failures, problem)
             lost(problem)
             seconds = self._retry.wait(failures)
