@@ -328,13 +328,19 @@ async def test_history_shows_who_changed_what_and_why() -> None:
 
 async def test_while_the_store_is_away_reads_say_so_and_changes_get_503_at_once() -> None:
     http = api(Away({"web": Dtab.read("/a => /b")}))
-    for line in ("GET dtabs", "GET dtabs/web", "GET bind/web?path=/a", "GET dtabs/web?watch=1"):
+    # That something is not there may be old news, too.
+    for line in ("GET dtabs", "GET dtabs/web", "GET bind/web?path=/a", "GET dtabs/web?watch=1", "GET dtabs/none"):
         answer = await send(http, line)
         assert answer.headers["Warning"] == '110 biandou "the store is away: etcd: connection refused"'
     async with asyncio.timeout(1):
         reply = await ask(http, "PUT dtabs/web", "/a=>/c", content_type="text/plain")
     assert (reply.status, reply.body) == (503, b"etcd: connection refused")
     assert reply.headers == {"Retry-After": "1"}
+
+
+async def test_what_is_in_force_is_not_known_before_the_store_is_read_and_that_is_said() -> None:
+    reply = await ask(api(Away(None)), "GET in-force/web")
+    assert (reply.status, reply.body) == (503, b"the store has not been read yet")
 
 
 async def test_what_was_never_known_gets_503_at_once() -> None:

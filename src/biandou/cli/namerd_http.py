@@ -92,11 +92,11 @@ class Namerd:
         url = f"{self.access.url}/api/1/{place}"
         try:
             async with self.session.request(method, url, data=body, headers=named, timeout=timeout) as answer:
+                if (warning := answer.headers.get("Warning")) is not None:
+                    os.write(2, f"warning: {warning}\n".encode())
                 if answer.status not in (200, 201, 204):
                     refused = NamerdRefused if 400 <= answer.status < 500 else NamerdFailed
                     raise refused(await _refusal(answer, method, place))
-                if (warning := answer.headers.get("Warning")) is not None:
-                    os.write(2, f"warning: {warning}\n".encode())
                 yield answer
         except aiohttp.ClientConnectorError as error:
             raise NamerdFailed(f"{self.access.url}: {unconnected(error.os_error)}") from error

@@ -183,7 +183,7 @@ class Etcd:
                     await self._refuse(endpoint, response)
                 yield response
             return
-        raise EtcdAway(f"etcd: {failure}") from failure
+        raise EtcdAway(f"etcd: {trouble(failure) if failure is not None else 'no member is known'}") from failure
 
     def _last(self, endpoint: str) -> None:
         """Ask a member after all others from now on."""

@@ -134,7 +134,7 @@ class HttpApi:
         """Answer one request; whatever goes wrong becomes a status."""
         answer = await self._answer(request)
         trouble = self._store.trouble
-        if trouble is None or (isinstance(answer, Reply) and answer.status >= 400):
+        if trouble is None or (isinstance(answer, Reply) and answer.status >= 400 and answer.status != 404):
             return answer
         # The store is away: what it said last is told, and that it may be old.
         warning = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in trouble[:200])

@@ -49,7 +49,7 @@ class PlanRoutes:
             return text(f"a dtab comes as one of {', '.join(MEDIA_TYPES)}", 400)
         dtab = await read_sent_dtab(request.body, media)
         if self._under_way == AT_ONCE:
-            return Reply(status=503, headers={"Retry-After": "10"})
+            return text(f"{AT_ONCE} plans are being made already", 503, {"Retry-After": "10"})
         self._under_way += 1
         try:
             return await self._plan(namespace, dtab)
