@@ -218,9 +218,29 @@ async def test_a_canary_that_is_not_there_is_told_by_its_name(url: str) -> None:
 
 async def test_without_the_token_nothing_is_told(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("BIANDOU_NAMERD_TOKEN")
-    assert await run("list") == Ran(255, "", "Error: unexpected response: 401 Unauthorized\n")
+    assert await run("list") == Ran(255, "", "Error: unexpected response: 401 Unauthorized\na token is needed\n")
+    monkeypatch.setenv("BIANDOU_NAMERD_TOKEN", "guessed")
+    assert (await run("list")).errors.endswith("401 Unauthorized\nthis token is not known here\n")
     (tmp_path / "token").write_text(f"{SESAME}\n")
     assert (await run("--token-file", str(tmp_path / "token"), "list")).status == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["list", "--token-file", "binary"], "--token-file: binary: byte 1 is not UTF-8; a token is text"),
+        (["list", "--token-file", "lines"], "--token-file: a token is one line of text"),
+        (["list", "--key", "lines"], "--key goes with --cert"),
+        (["delete", "default", "-m", "two\nlines"], "--message: a line of text is expected"),
+    ],
+)
+async def test_what_cannot_be_shown_to_namerd_is_told_by_its_flag(
+    url: str, words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "lines").write_text("one\ntwo\n")
+    monkeypatch.chdir(tmp_path)
+    assert await run(*words) == Ran(255, "", f"Error: {said}\n")
 
 
 async def test_a_watch_prints_each_version_until_the_stream_ends(url: str) -> None:

@@ -62,6 +62,12 @@ def common_flags(
             token = Path(token_file).read_text().strip()
         except OSError as error:
             raise failed(f"--token-file: {token_file}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise failed(f"--token-file: {token_file}: byte {error.start + 1} is not UTF-8; a token is text") from None
+    if token is not None and not token.isprintable():
+        raise failed(
+            f"{'$BIANDOU_NAMERD_TOKEN' if token_file is None else '--token-file'}: a token is one line of text"
+        )
     context.obj = Common(url, shown, token, cacert, cert, key)
 
 
@@ -81,7 +87,9 @@ def place(name: str) -> str:
 
 
 def remark(message: str) -> dict[str, str]:
-    """Give the header that says what a change is for."""
+    """Give the header that says what a change is for; ends with a message if it is no line."""
+    if not message.isprintable():
+        raise failed("--message: a line of text is expected")
     return {"l5d-message": message} if message else {}
 
 

@@ -38,6 +38,8 @@ class Access:
 
     def context(self) -> ssl.SSLContext | bool:
         """Give how TLS is spoken; raises `NamerdFailed` for a file that cannot be used."""
+        if self.key is not None and self.cert is None:
+            raise NamerdFailed("--key goes with --cert")
         if self.cacert is None and self.cert is None:
             return True
         try:
@@ -100,6 +102,14 @@ class Namerd:
                 yield answer
         except aiohttp.ClientConnectorError as error:
             raise NamerdFailed(f"{self.access.url}: {unconnected(error.os_error)}") from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            # Since TLS 1.3 a server says only after the handshake that it wants a certificate.
+            hint = (
+                "; it may want a certificate: --cert and --key"
+                if url.startswith("https:") and not self.access.cert
+                else ""
+            )
+            raise NamerdFailed(f"{url}: {error}{hint}") from error
         except aiohttp.ClientResponseError as error:
             raise NamerdFailed(f"{url}: what answers there is no HTTP API ({error.status})") from error
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
