@@ -391,13 +391,11 @@ def test_keys_that_linkerd_removed_are_unknown(key: str) -> None:
 
 
 UNBUILT = [
-    (in_router("announcers: [{kind: io.l5d.serversets}]"), "routers[0].announcers[0].kind", "io.l5d.serversets"),
     (
         in_router("client: {requestAuthorizers: [{kind: io.l5d.k8s.istio}]}"),
         "routers[0].client.requestAuthorizers[0].kind",
         "io.l5d.k8s.istio",
     ),
-    (in_server("announce: [/#/io.l5d.serversets/web]"), "routers[0].servers[0].announce", "announce"),
     (HEAD + "namers: [{kind: io.l5d.k8s.istio, port: 8080}]", "namers[0].kind", "io.l5d.k8s.istio"),
     (HEAD + "telemetry: [{kind: io.l5d.statsd}]", "telemetry[0].kind", "io.l5d.statsd"),
 ]

@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -21,6 +21,7 @@ from biandou.config.plan import Plan
 from biandou.config.planning import plan
 from biandou.config.remarks import remarks
 from biandou.errors import ConfigError, reason
+from biandou.linker.announcing import Announcements
 from biandou.linker.assembly import Assembled, assemble
 from biandou.linker.binder import Binder
 from biandou.linker.ejections import Ejections
@@ -74,6 +75,7 @@ class Parts:
     door: EngineDoor
     stop: Callable[[int | None], None]
     reload: Callable[[], Awaitable[str]]
+    announced: Callable[[], list[dict[str, Any]]] = list
 
 
 class Linker:
@@ -94,6 +96,7 @@ class Linker:
         self._usual_workers = default_workers()
         self._open_admin = open_admin
         self._load = load
+        self._announcements = Announcements()
         self._reloading = asyncio.Lock()
         self._asked_to_reload: asyncio.Task[None] | None = None
         self._grace_ms = config.admin.shutdown_grace_ms
@@ -115,6 +118,7 @@ class Linker:
         for line in remarks(self._config):
             _log.warning("%s", line)
         self._assembled = assemble(self._config)
+        await self._announcements.prepare(self._config)
         inherited = inherited_sockets(os.environ, os.getpid())
         self._door = EngineDoor(planned := with_inherited(plan(self._config, self._workers), inherited))
         close_inherited(planned)
@@ -126,6 +130,7 @@ class Linker:
         self._serving = self._door.start(self._take)
         for server in self._serving:
             _log.info("serving %s on %s", server.router, show_address(server.ip, server.port))
+        self._announcements.follow(self._config, self._serving)
         # What start-up has made stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -207,8 +212,10 @@ class Linker:
         plugins = make_plugins(config.routers)
         follow = await self._admin.prepare(self._parts(config, assembled))
         try:
+            await self._announcements.prepare(config)
             serving = self._door.replan(plan(config, self._workers))
         except BaseException:
+            self._announcements.follow(self._config, self._serving)
             await follow.drop()
             raise
         # From here on nothing fails.
@@ -219,6 +226,7 @@ class Linker:
         for server in serving:
             if server not in before:
                 _log.info("serving %s on %s", server.router, show_address(server.ip, server.port))
+        self._announcements.follow(config, serving)
         self._plugins.replan(plugins)
         await self._binder.replan(assembled.routers)
         assembled.enact()
@@ -236,7 +244,8 @@ class Linker:
         return changes
 
     def _parts(self, config: LinkerConfig, assembled: Assembled) -> Parts:
-        return Parts(config, assembled, self._binder, self._door, self.ask_to_stop, self.reload)
+        announced = self._announcements.state
+        return Parts(config, assembled, self._binder, self._door, self.ask_to_stop, self.reload, announced)
 
     # ── Drain and stop ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -248,11 +257,14 @@ class Linker:
         self._stop_wanted.set()
 
     async def stop(self) -> int:
-        """Let running requests finish within the grace, then close everything; gives the exit status."""
+        """Be announced no more, let running requests finish within the grace, close everything; gives the status."""
         _tell_systemd("STOPPING=1")
         if self._asked_to_reload is not None:
             self._asked_to_reload.cancel()
-        graceful = await self._drain(max(MIN_GRACE_MS, self._grace_ms))
+        began = time.monotonic()
+        await self._announcements.withdraw(self._stop_at_once)
+        taken_ms = int((time.monotonic() - began) * 1000)
+        graceful = await self._drain(max(MIN_GRACE_MS, self._grace_ms - taken_ms))
         self._reports.stop()
         self._ejections.stop()
         self._binder.close()
