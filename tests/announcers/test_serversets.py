@@ -1,4 +1,4 @@
-"""The announcer of server sets against a real ZooKeeper: one member an address, whatever happens to session and server."""
+"""The announcer of server sets against a real ZooKeeper: one member an address, whatever happens to it."""
 
 from __future__ import annotations
 
