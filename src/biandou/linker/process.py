@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -24,6 +24,8 @@ from biandou.errors import ConfigError, reason
 from biandou.linker.assembly import Assembled, assemble
 from biandou.linker.binder import Binder
 from biandou.linker.ejections import Ejections
+from biandou.linker.knowledge import Knowledge
+from biandou.linker.known_state import configurations, keeper, recall, state_on_disk
 from biandou.linker.reports import Reports
 from biandou.linker.request_plugins import RequestPlugins, make_plugins
 from biandou.linker.resources import default_workers, raise_file_limit
@@ -65,7 +67,8 @@ class Follow(Protocol):
 class Parts:
     """What an admin server shows of a linker; `stop` ends the linker, its grace in milliseconds or as configured.
 
-    `reload` reads the configuration anew, and gives what has changed by that.
+    `reload` reads the configuration anew, and gives what has changed by that. `state_file` says of that what
+    `/admin/health` shows.
     """
 
     config: LinkerConfig
@@ -74,6 +77,7 @@ class Parts:
     door: EngineDoor
     stop: Callable[[int | None], None]
     reload: Callable[[], Awaitable[str]]
+    state_file: Callable[[], dict[str, Any] | None]
 
 
 class Linker:
@@ -118,7 +122,11 @@ class Linker:
         inherited = inherited_sockets(os.environ, os.getpid())
         self._door = EngineDoor(planned := with_inherited(plan(self._config, self._workers), inherited))
         close_inherited(planned)
-        self._binder = Binder(self._assembled.routers, self._door)
+        knowledge = Knowledge(configurations(self._config), self._config.state_file)
+        self._binder = Binder(self._assembled.routers, self._door, knowledge)
+        self._keeper = keeper(self._config, self._binder)
+        if (known := await self._keeper.read()) is not None:
+            recall(knowledge, known)
         self._plugins = RequestPlugins(self._config.routers, self._door)
         self._admin = self._open_admin(self._parts(self._config, self._assembled))
         for line in await self._admin.start():
@@ -133,6 +141,7 @@ class Linker:
         gc.set_threshold(50_000, 20, 1000)
         self._reports = Reports(lambda: self._door.tally().scopes, self._assembled.routers)
         self._ejections = Ejections(self._door.clients, self._assembled.minded)
+        self._keeper.start()
         _log.info("initialized")
         _tell_systemd("READY=1")
 
@@ -220,10 +229,12 @@ class Linker:
             if server not in before:
                 _log.info("serving %s on %s", server.router, show_address(server.ip, server.port))
         self._plugins.replan(plugins)
+        self._binder.knowledge.replan(configurations(config), config.state_file)
         await self._binder.replan(assembled.routers)
         assembled.enact()
         self._reports.replan(assembled.routers)
         self._ejections.replan(assembled.minded)
+        await self._keeper.follow(state_on_disk(config))
         for line in await follow():
             _log.info("%s", line)
         if default_workers() != self._usual_workers:
@@ -236,7 +247,7 @@ class Linker:
         return changes
 
     def _parts(self, config: LinkerConfig, assembled: Assembled) -> Parts:
-        return Parts(config, assembled, self._binder, self._door, self.ask_to_stop, self.reload)
+        return Parts(config, assembled, self._binder, self._door, self.ask_to_stop, self.reload, self._keeper.shown)
 
     # ── Drain and stop ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -255,6 +266,7 @@ class Linker:
         graceful = await self._drain(max(MIN_GRACE_MS, self._grace_ms))
         self._reports.stop()
         self._ejections.stop()
+        await self._keeper.stop()
         self._binder.close()
         await self._admin.stop()
         self._door.close()
