@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from kazoo.client import KazooClient
 
+from biandou.announcers.interface import AnnounceError
 from biandou.announcers.serversets import ServersetsAnnouncerKind
 from biandou.announcers.standing import Announcement
 from biandou.announcers.zk_members import Member, MembersAnnouncer
@@ -223,11 +224,15 @@ async def test_what_was_never_answered_is_withdrawn_too(
         raise ZooKeeperError("no answer in time")
 
     monkeypatch.setattr(made._session, "create", unanswered)
-    async with announced(made, 4140) as first, announced(made, 4141) as second:
-        await until_stands(first, "failed")
-        await until_stands(second, "failed")
-        await first.withdraw()
-        assert ports(other) == [4141]
+    first, second = (made.registration(Path.of("web"), "127.0.0.1", port) for port in (4140, 4141))
+    for member in (first, second):
+        with pytest.raises(AnnounceError, match="no answer in time"):
+            await member.register()
+    assert ports(other) == [4140, 4141]
+    await first.withdraw()
+    assert ports(other) == [4141]
+    await second.withdraw()
+    assert members(other) == {}
 
 
 async def test_a_zookeeper_that_comes_later_is_told(tmp_path: File) -> None:

@@ -107,7 +107,7 @@ async def test_every_announcer_that_matches_gets_the_rest(caplog: pytest.LogCapt
     lines = [record.getMessage() for record in caplog.records]
     assert "announcing 127.0.0.1:1 as /b/web to notes" in lines
     assert "no announcer found for /#/other/web" in lines
-    await announcements.withdraw(asyncio.Event())
+    await announcements.withdraw(asyncio.Event(), 10_000)
 
 
 async def test_the_real_port_is_announced_and_each_server_under_its_own_name() -> None:
@@ -117,7 +117,7 @@ async def test_the_real_port_is_announced_and_each_server_under_its_own_name() -
     announcements.follow(written, serving(("127.0.0.1", 11), ("127.0.0.1", 12), ("127.0.0.1", 13)))
     await settled()
     assert TOLD == ["+/a 127.0.0.1 11", "+/b 127.0.0.1 12"]
-    await announcements.withdraw(asyncio.Event())
+    await announcements.withdraw(asyncio.Event(), 10_000)
     assert sorted(TOLD[2:]) == ["-/a 127.0.0.1 11", "-/b 127.0.0.1 12"]
 
 
@@ -137,7 +137,7 @@ async def test_a_server_on_all_addresses_is_announced_at_each(
     announcements.follow(written, serving((ip.strip("'"), 1)))
     await settled()
     assert [f"+/web {one} 1" for one in expected] == TOLD
-    await announcements.withdraw(asyncio.Event())
+    await announcements.withdraw(asyncio.Event(), 10_000)
 
 
 async def test_a_host_without_addresses_says_so(
@@ -167,7 +167,7 @@ async def test_a_reload_touches_only_what_differs() -> None:
     await settled()
     assert TOLD == ["-/old 127.0.0.1 2", "+/new 127.0.0.1 3"]
     assert {one["address"] for one in announcements.state()} == {"127.0.0.1:1", "127.0.0.1:3"}
-    await announcements.withdraw(asyncio.Event())
+    await announcements.withdraw(asyncio.Event(), 10_000)
 
 
 async def test_a_reload_that_fails_announces_again_what_it_had_withdrawn() -> None:
@@ -180,7 +180,7 @@ async def test_a_reload_that_fails_announces_again_what_it_had_withdrawn() -> No
     announcements.follow(first, serving(("127.0.0.1", 1)))
     await settled()
     assert TOLD == ["+/web 127.0.0.1 1", "-/web 127.0.0.1 1", "+/web 127.0.0.1 1"]
-    await announcements.withdraw(asyncio.Event())
+    await announcements.withdraw(asyncio.Event(), 10_000)
 
 
 async def test_the_state_says_what_is_announced_where() -> None:
@@ -201,22 +201,19 @@ async def test_the_state_says_what_is_announced_where() -> None:
         "failures": 0,
         "error": None,
     }
-    await announcements.withdraw(asyncio.Event())
+    await announcements.withdraw(asyncio.Event(), 10_000)
 
 
-async def test_the_end_waits_for_a_registry_not_for_long(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_the_end_waits_for_a_registry_not_for_long(caplog: pytest.LogCaptureFixture) -> None:
     """One that says nothing is left, and the log says what is announced yet; what another does is not lost by that."""
-    monkeypatch.setattr(announcing, "WITHDRAW_SECONDS", 0.2)
     announcements = Announcements()
     written = config(WEB, "{kind: io.test.notes, stuck: true}, {kind: io.test.notes, page: two}")
     await announcements.prepare(written)
     announcements.follow(written, serving(("127.0.0.1", 1)))
     await settled()
     TOLD.clear()
-    async with asyncio.timeout(2):
-        await announcements.withdraw(asyncio.Event())
+    async with asyncio.timeout(1.5):
+        await announcements.withdraw(asyncio.Event(), 1000)
     assert TOLD == ["-two/web 127.0.0.1 1"]
     assert "127.0.0.1:1 is announced to a notebook for a while yet" in caplog.text
 
@@ -230,14 +227,14 @@ async def test_a_second_signal_ends_the_wait() -> None:
     hurry = asyncio.Event()
     asyncio.get_running_loop().call_later(0.05, hurry.set)
     async with asyncio.timeout(1):
-        await announcements.withdraw(hurry)
+        await announcements.withdraw(hurry, 10_000)
 
 
 async def test_nothing_is_announced_after_the_end() -> None:
     """A reload may be under way when the linker is told to stop."""
     announcements = Announcements()
     written = config(WEB)
-    await announcements.withdraw(asyncio.Event())
+    await announcements.withdraw(asyncio.Event(), 10_000)
     await announcements.prepare(written)
     announcements.follow(written, serving(("127.0.0.1", 1)))
     await settled()
@@ -246,5 +243,5 @@ async def test_nothing_is_announced_after_the_end() -> None:
 
 async def test_without_announcements_the_end_waits_for_nothing() -> None:
     began = asyncio.get_running_loop().time()
-    await Announcements().withdraw(asyncio.Event())
+    await Announcements().withdraw(asyncio.Event(), 10_000)
     assert asyncio.get_running_loop().time() - began < 0.1

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from kazoo.client import KazooClient
 
 from biandou.testing.linker_process import LinkerProcess
@@ -90,7 +91,15 @@ async def test_a_linker_is_found_and_leaves_under_load_without_a_failure(zookeep
                     while {*await posts.more(50)} != {"one", "two"}:
                         await asyncio.sleep(0.05)
                 failed = len(gets.failed), len(posts.failed)
+                serves: list[bool] = []
+
+                async def look(request: web.Request) -> web.StreamResponse:
+                    serves.append((await first.get("web", router="incoming")).endswith(b"one"))
+                    return await consul.answered(request)
+
+                consul.fail(look, "/v1/agent/service/deregister")
                 assert await first.stop() == 0
+                assert serves == [True], "it still serves when it is withdrawn"
                 assert {*await posts.more(200)} == {"two"}
                 assert {*await gets.more(200)} == {"two"}
                 assert (len(gets.failed), len(posts.failed)) == failed

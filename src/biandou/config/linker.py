@@ -10,6 +10,7 @@ from biandou.announcers.all import matching
 from biandou.config.admin import Admin, Usage
 from biandou.config.router import PROTOCOLS, HttpRouter, Router, TcpRouter
 from biandou.config.server import NotHttp
+from biandou.config.state_file import StateFile
 from biandou.config.typed import Reading
 from biandou.config.values import Room
 from biandou.config.whole import Whole, check_experimental, check_ports, load_whole, parse_whole
@@ -26,6 +27,7 @@ class LinkerConfig(Whole, frozen=True, kw_only=True):
     telemetry: tuple[Annotated[Kind, Room("telemeters")], ...] = ()
     admin: Admin = Admin()
     usage: Usage = Usage()
+    state_file: StateFile = StateFile()
 
 
 def load(path: str | os.PathLike[str]) -> LinkerConfig:

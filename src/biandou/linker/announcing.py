@@ -79,8 +79,9 @@ class Announcements:
         kinds = {kind for router in config.routers for kind in router.announcers}
         self._announcers = {kind: announcer for kind, announcer in self._announcers.items() if kind in kinds}
 
-    async def withdraw(self, hurry: asyncio.Event) -> None:
-        """Have nobody sent here any more, within a bounded time or until `hurry`; nothing is announced after this."""
+    async def withdraw(self, hurry: asyncio.Event, grace_ms: int) -> None:
+        """Have nobody sent here any more, within half the grace or until `hurry`; nothing is announced afterwards."""
+        most = min(WITHDRAW_SECONDS, grace_ms / 2000)
         self._ended = True
         heard = any(one.standing == "registered" for one, _ in self._running.values())
         leaving = {*self._leaving, *(self._leave(one) for one in [*self._running])}
@@ -88,7 +89,7 @@ class Announcements:
             return
         hurried = asyncio.create_task(hurry.wait())
         all_left = asyncio.gather(*leaving, return_exceptions=True)
-        await asyncio.wait((all_left, hurried), timeout=WITHDRAW_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((all_left, hurried), timeout=most, return_when=asyncio.FIRST_COMPLETED)
         for task in leaving:
             task.cancel()
         await asyncio.wait(leaving)

@@ -25,6 +25,8 @@ from biandou.linker.announcing import Announcements
 from biandou.linker.assembly import Assembled, assemble
 from biandou.linker.binder import Binder
 from biandou.linker.ejections import Ejections
+from biandou.linker.knowledge import Knowledge
+from biandou.linker.known_state import configurations, keeper, recall, state_on_disk
 from biandou.linker.reports import Reports
 from biandou.linker.request_plugins import RequestPlugins, make_plugins
 from biandou.linker.resources import default_workers, raise_file_limit
@@ -66,7 +68,8 @@ class Follow(Protocol):
 class Parts:
     """What an admin server shows of a linker; `stop` ends the linker, its grace in milliseconds or as configured.
 
-    `reload` reads the configuration anew, and gives what has changed by that.
+    `reload` reads the configuration anew, and gives what has changed by that. `state_file` says of that what
+    `/admin/health` shows, and `announced` how each announcement stands.
     """
 
     config: LinkerConfig
@@ -75,7 +78,8 @@ class Parts:
     door: EngineDoor
     stop: Callable[[int | None], None]
     reload: Callable[[], Awaitable[str]]
-    announced: Callable[[], list[dict[str, Any]]] = list
+    state_file: Callable[[], dict[str, Any] | None]
+    announced: Callable[[], list[dict[str, Any]]]
 
 
 class Linker:
@@ -122,7 +126,11 @@ class Linker:
         inherited = inherited_sockets(os.environ, os.getpid())
         self._door = EngineDoor(planned := with_inherited(plan(self._config, self._workers), inherited))
         close_inherited(planned)
-        self._binder = Binder(self._assembled.routers, self._door)
+        knowledge = Knowledge(configurations(self._config), self._config.state_file)
+        self._binder = Binder(self._assembled.routers, self._door, knowledge)
+        self._keeper = keeper(self._config, self._binder)
+        if (known := await self._keeper.read()) is not None:
+            recall(knowledge, known)
         self._plugins = RequestPlugins(self._config.routers, self._door)
         self._admin = self._open_admin(self._parts(self._config, self._assembled))
         for line in await self._admin.start():
@@ -138,6 +146,7 @@ class Linker:
         gc.set_threshold(50_000, 20, 1000)
         self._reports = Reports(lambda: self._door.tally().scopes, self._assembled.routers)
         self._ejections = Ejections(self._door.clients, self._assembled.minded)
+        self._keeper.start()
         _log.info("initialized")
         _tell_systemd("READY=1")
 
@@ -228,10 +237,12 @@ class Linker:
                 _log.info("serving %s on %s", server.router, show_address(server.ip, server.port))
         self._announcements.follow(config, serving)
         self._plugins.replan(plugins)
+        self._binder.knowledge.replan(configurations(config), config.state_file)
         await self._binder.replan(assembled.routers)
         assembled.enact()
         self._reports.replan(assembled.routers)
         self._ejections.replan(assembled.minded)
+        await self._keeper.follow(state_on_disk(config))
         for line in await follow():
             _log.info("%s", line)
         if default_workers() != self._usual_workers:
@@ -244,8 +255,8 @@ class Linker:
         return changes
 
     def _parts(self, config: LinkerConfig, assembled: Assembled) -> Parts:
-        announced = self._announcements.state
-        return Parts(config, assembled, self._binder, self._door, self.ask_to_stop, self.reload, announced)
+        shown = self._keeper.shown, self._announcements.state
+        return Parts(config, assembled, self._binder, self._door, self.ask_to_stop, self.reload, *shown)
 
     # ── Drain and stop ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -261,12 +272,13 @@ class Linker:
         _tell_systemd("STOPPING=1")
         if self._asked_to_reload is not None:
             self._asked_to_reload.cancel()
-        began = time.monotonic()
-        await self._announcements.withdraw(self._stop_at_once)
+        grace_ms, began = max(MIN_GRACE_MS, self._grace_ms), time.monotonic()
+        await self._announcements.withdraw(self._stop_at_once, grace_ms)
         taken_ms = int((time.monotonic() - began) * 1000)
-        graceful = await self._drain(max(MIN_GRACE_MS, self._grace_ms - taken_ms))
+        graceful = await self._drain(max(MIN_GRACE_MS, grace_ms - taken_ms))
         self._reports.stop()
         self._ejections.stop()
+        await self._keeper.stop()
         self._binder.close()
         await self._admin.stop()
         self._door.close()
