@@ -235,6 +235,25 @@ async def test_what_was_never_answered_is_withdrawn_too(
     assert members(other) == {}
 
 
+async def test_a_member_is_withdrawn_that_was_made_and_not_looked_at(
+    server: ZooKeeper, other: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection may break right after its making."""
+    made = announcer(server)
+
+    async def lost(_path: str, _gone: Any) -> int | None:
+        raise ZooKeeperError("no answer in time")
+
+    monkeypatch.setattr(made._session, "owner", lost)
+    first, second = (made.registration(Path.of("web"), "127.0.0.1", port) for port in (4140, 4141))
+    for member in (first, second):
+        with pytest.raises(AnnounceError, match="no answer in time"):
+            await member.register()
+    await first.withdraw()
+    assert ports(other) == [4141]
+    await second.withdraw()
+
+
 async def test_a_zookeeper_that_comes_later_is_told(tmp_path: File) -> None:
     """Nothing waits for it, the failure shows, and a server that was away finds the members as they were."""
     if not INSTALLED:

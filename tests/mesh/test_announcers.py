@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,32 @@ async def test_a_reload_adds_and_removes_and_leaves_the_others_alone(zookeeper: 
     finally:
         client.stop()
         client.close()
+
+
+async def test_a_zookeeper_that_hangs_does_not_keep_a_linker(zookeeper: ZooKeeper) -> None:
+    """The linker ends in time, says what it could not do, and its member goes with its session."""
+    async with ConsulServer() as consul, origin("one") as one:
+        async with LinkerProcess(config_of(zookeeper.port, consul.port, one)) as linker:
+            await until_registered(linker, "/#/io.l5d.serversets/web")
+            assert zookeeper.process is not None
+            zookeeper.process.send_signal(signal.SIGSTOP)
+            try:
+                began = asyncio.get_running_loop().time()
+                assert await linker.stop() == 0
+                assert asyncio.get_running_loop().time() - began < 8
+                # Which of them depends on whether kazoo takes the connection for lost before.
+                said = ("could not be withdrawn: zookeeper at", "is announced to zookeeper at")
+                assert any(text in line for line in linker.log for text in said), linker.log
+                assert consul.announced.services == {}
+            finally:
+                zookeeper.process.send_signal(signal.SIGCONT)
+        client = KazooClient(hosts=f"127.0.0.1:{zookeeper.port}")
+        await asyncio.to_thread(client.start)
+        try:
+            await until(lambda: client.get_children(NODE) == [])
+        finally:
+            client.stop()
+            client.close()
 
 
 async def test_registries_that_are_away_hold_up_neither_start_nor_stop() -> None:

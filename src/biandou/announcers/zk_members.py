@@ -80,6 +80,7 @@ class Member:
             if owner is None:
                 raise AnnounceError(f"{self._session.name}: {node} vanished at once")
             self._node, self._made_in = node, owner if owner == self._session.id else None
+            self._unsure = False
         except ZooKeeperError as error:
             raise AnnounceError(str(error)) from error
         self._begun = True
@@ -127,13 +128,11 @@ class Member:
         found = await self._members()
         ours = sorted(node for node, owner in found if owner == self._session.id)
         others = sorted(node for node, owner in found if owner != self._session.id)
+        for more in ours[1:]:
+            await self._session.delete(more)
         if ours:
-            for more in ours[1:]:
-                await self._session.delete(more)
-            self._unsure = False
             return ours[0]
         if others and self._begun:
-            self._unsure = False
             return others[0]
         return await self._made(others)
 
@@ -149,16 +148,16 @@ class Member:
     async def _create(self, instead_of: Sequence[str]) -> str:
         self._unsure = True
         try:
-            node = await self._session.create(f"{self._parent}/{MEMBER}", self._data, instead_of)
+            return await self._session.create(f"{self._parent}/{MEMBER}", self._data, instead_of)
         except NodeMissing:
             # The servers have said it: nothing was made.
             self._unsure = False
             raise
-        self._unsure = False
-        return node
 
     async def _members(self) -> list[tuple[str, int]]:
         """Give the members at our address that last with a session, each with its session's number."""
+        # The server that we are at now may not have heard yet of what we did at another.
+        await self._session.sync(self._parent)
         try:
             names = [name for name in await self._session.children(self._parent) if name.startswith(MEMBER)]
         except NodeMissing:

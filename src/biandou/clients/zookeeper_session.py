@@ -76,6 +76,10 @@ class Session:
 
     # ── Nodes ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    async def sync(self, path: str) -> None:
+        """Have the server that we ask know all that the others did until now."""
+        await self._ask(lambda client: client.sync_async(path))
+
     async def children(self, path: str) -> list[str]:
         """Give the names of a node's children; raises `NodeMissing`."""
         return list(await self._ask(lambda client: client.get_children_async(path)))
