@@ -77,12 +77,13 @@ async def test_the_check_is_passed_before_its_time_is_over() -> None:
         ]
 
 
-async def test_what_the_agent_has_lost_is_registered_again() -> None:
+async def test_what_the_agent_has_lost_is_registered_again(caplog: pytest.LogCaptureFixture) -> None:
     async with ConsulServer() as consul, announced(consul) as announcement:
         await until(lambda: announcement.standing == "registered")
         consul.announced.lose_all()
         await until(lambda: consul.announced.status(ID) == "passing")
         assert announcement.state()["failures"] == 0
+        assert f"has lost {ID}: it is registered again" in caplog.text
 
 
 async def test_an_agent_that_does_not_know_a_check_may_say_500() -> None:

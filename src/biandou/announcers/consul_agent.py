@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from biandou.announcers.interface import AnnounceError
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 PASSES: Final = 3
 """So often a check is passed within the time that Consul waits for it."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class AgentAnnouncer:
@@ -81,6 +85,7 @@ class Instance:
         while True:
             await asyncio.sleep(self._pause)
             if not await self._put(f"/v1/agent/check/pass/{segment(self._check)}", {}, b""):
+                _log.warning("consul at %s has lost %s: it is registered again", self._consul.address, self._id)
                 return
 
     async def rest(self, seconds: float) -> None:
