@@ -7,12 +7,16 @@ nothing: `standard.py` is the one list of built-in kinds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from biandou.errors import ConfigError
+
+SECRET: Final = re.compile(r"token|password|passphrase|secret|credential|private", re.IGNORECASE)
+"""The keys whose values may be secrets."""
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", tag_field="kind"):

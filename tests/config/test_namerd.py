@@ -171,7 +171,7 @@ BAD = [
     ),
     (
         HTTP + "routers: []",
-        ["n.yaml:3:1: routers: unknown key; allowed: storage, interfaces, namers, telemetry, admin"],
+        ["n.yaml:3:1: routers: unknown key; allowed: storage, interfaces, namers, telemetry, admin, stateFile"],
     ),
 ]
 

@@ -25,14 +25,16 @@ from biandou.boundary import (
     Release,
 )
 from biandou.config.plan import ClientPolicy, ServicePolicy
+from biandou.config.state_file import StateFile
 from biandou.dtab import NEG, Dtab, Leaf, NameTree, Path
-from biandou.dtab.bound import Address, Addresses, AddressSet, Bound, Negative
+from biandou.dtab.bound import Address, Addresses, AddressSet, Bound, Negative, Origin
 from biandou.dtab.explain import Delegation, to_json
 from biandou.errors import ResolutionError
 from biandou.interpreters.local import LocalInterpreter
 from biandou.linker.binder import Binder
+from biandou.linker.knowledge import Knowledge
 from biandou.linker.router import Router
-from biandou.live import Live, Ok, Source, State
+from biandou.live import Failed, Live, Ok, Source, State
 from biandou.namers.all import Namers
 from biandou.testing.fake_engine import FakeEngine
 from biandou.transformers.const import ConstTransformerKind
@@ -622,3 +624,107 @@ async def test_names_that_are_asked_for_and_released_meanwhile_are_right_all_the
     assert {number: world.outcome(number) for number in expected} == expected
     assert world.outcome(1000) == to((1.0, "/#/t/n7", "/n0"))
     assert world.binder.tickets == 500
+
+
+class TestWhatWasKnown:
+    """A name or client of which nobody has said anything yet is as it was known."""
+
+    def restarted(self, world: World, settings: StateFile = StateFile(), now: float = 0.0) -> World:  # noqa: B008 - frozen
+        """Give a world of the same configuration, whose namers say nothing, with what this one leaves behind."""
+        knowledge = Knowledge({"http": "same"}, settings, lambda: 100.0 + now)
+        for client in world.binder.known_clients(100.0):
+            knowledge.clients.keep(client.key, client)
+        for name in world.binder.known_names(100.0):
+            knowledge.names.keep(name.key, name)
+        other = World()
+        other.binder = Binder([other.router], other.engine, knowledge)
+        return other
+
+    def known(self) -> World:
+        world = World()
+        world.table.endpoints[b"web"] = Source(
+            Ok(AddressSet((Address("127.0.0.1", 1),), origin=Origin("table", "7", 90.0, 95.0)))
+        )
+        world.table.names[b"web"] = Source(Ok(True))
+        world.ask(1, "/svc/web/rest")
+        return world
+
+    def test_a_failure_is_answered_from_what_was_known(self) -> None:
+        world = self.restarted(self.known())
+        world.table.names[b"web"] = Source(Failed(ResolutionError("away")))
+        world.ask(1, "/svc/web/rest")
+        assert world.outcome(1) == to((1.0, "/#/t/web", "/rest"))
+        assert world.state("/#/t/web") == EndpointsKnown(addresses=[("127.0.0.1", 1, 1.0)])
+        ((_, origin),) = world.binder.origins()
+        assert (origin.registry, origin.version, origin.error, origin.remembered) == ("table", "7", "away", True)
+
+    def test_the_first_word_wins_even_if_it_is_that_there_is_nothing(self) -> None:
+        world = self.restarted(self.known())
+        names: Source[bool] = Source(Failed(ResolutionError("away")))
+        world.table.names[b"web"] = names
+        world.ask(1, "/svc/web/rest")
+        names.set(False)
+        assert world.outcome(1) == NegativeTree()
+        names.fail(ResolutionError("away again"))
+        assert isinstance(world.outcome(1), BindFailure)
+
+    async def test_endpoints_that_are_told_at_last_take_the_place_of_those_that_were_known(self) -> None:
+        world = self.restarted(self.known())
+        names: Source[bool] = Source(Failed(ResolutionError("away")))
+        world.table.names[b"web"] = names
+        world.ask(1, "/svc/web/rest")
+        names.set(True)
+        # Where it is, nobody has said yet.
+        assert world.state("/#/t/web") == EndpointsKnown(addresses=[("127.0.0.1", 1, 1.0)])
+        world.table.at("web", 2)
+        assert world.state("/#/t/web") == EndpointsKnown(addresses=[("127.0.0.1", 2, 1.0)])
+
+    def test_a_table_that_leads_nowhere_is_no_registry_that_is_away(self) -> None:
+        world = self.restarted(self.known())
+        world.base.set(Dtab.read("/svc=>/svc"))
+        world.ask(1, "/svc/web/rest")
+        assert isinstance(world.outcome(1), BindFailure)
+
+    def test_what_is_too_old_is_not_used(self) -> None:
+        world = self.restarted(self.known(), StateFile(max_age_secs=60), now=61.0)
+        world.table.names[b"web"] = Source(Failed(ResolutionError("away")))
+        world.ask(1, "/svc/web/rest")
+        assert isinstance(world.outcome(1), BindFailure)
+
+    async def test_who_says_nothing_is_waited_for(self) -> None:
+        world = self.restarted(self.known(), StateFile(patience_ms=50))
+        world.table.names[b"web"] = Source()
+        assert world.ask(1, "/svc/web/rest") is None
+        await asyncio.sleep(0.1)
+        assert world.outcome(1) == to((1.0, "/#/t/web", "/rest"))
+
+    def test_a_request_with_a_table_of_its_own_is_bound_afresh(self) -> None:
+        world = self.restarted(self.known())
+        world.table.names[b"web"] = Source(Failed(ResolutionError("away")))
+        world.ask(1, "/svc/web/rest", "/x=>/y")
+        assert isinstance(world.outcome(1), BindFailure)
+
+    def test_a_client_that_is_in_use_is_not_taken_back_to_what_was_known(self) -> None:
+        world = self.restarted(self.known())
+        world.table.at("web", 2)
+        world.ask(1, "/svc/web")
+        world.table.names[b"web"] = Source(Failed(ResolutionError("away")))
+        world.ask(2, "/svc/web/rest")
+        assert world.outcome(2) == to((1.0, "/#/t/web", "/rest"))
+        assert world.state("/#/t/web") == EndpointsKnown(addresses=[("127.0.0.1", 2, 1.0)])
+        world.table.at("web", 3)
+        assert world.state("/#/t/web") == EndpointsKnown(addresses=[("127.0.0.1", 3, 1.0)])
+
+    def test_a_name_that_was_let_go_is_remembered(self) -> None:
+        world = self.known()
+        world.release(1)
+        world.table.names[b"web"] = Source(Failed(ResolutionError("away")))
+        world.ask(2, "/svc/web/rest")
+        assert world.outcome(2) == to((1.0, "/#/t/web", "/rest"))
+
+    def test_what_was_known_by_another_configuration_is_forgotten(self) -> None:
+        world = self.restarted(self.known())
+        world.binder.knowledge.replan({"http": "other"}, StateFile())
+        world.table.names[b"web"] = Source(Failed(ResolutionError("away")))
+        world.ask(1, "/svc/web/rest")
+        assert isinstance(world.outcome(1), BindFailure)

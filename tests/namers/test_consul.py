@@ -322,6 +322,11 @@ async def test_a_token_that_may_see_nothing_any_more_does_not_empty_the_set() ->
                 while len(server.requests) < 4:
                     await asyncio.sleep(0.01)
             assert at(1)(seen.now)
+
+
+async def test_a_token_that_may_see_nothing_finds_nothing() -> None:
+    async with ConsulServer(token=TOKEN) as server:
+        server.register(Instance("web", 1))
         with Observed(addresses(namer_of(server).lookup(WEB))) as seen:
             await seen.until(at())
 

@@ -32,7 +32,7 @@ def registry() -> Registry:
 
 
 def test_what_a_registry_says_holds_while_it_fails(registry: Registry) -> None:
-    source, memory = Source[Addresses](), Memory[Addresses]()
+    source, memory = Source[Addresses](), Memory[Addresses](Addresses)
     one = followed(registry, source, memory)
     assert not one.fail(ValueError("garbage"))
     assert isinstance(state_of(source), Pending)
@@ -44,8 +44,8 @@ def test_what_a_registry_says_holds_while_it_fails(registry: Registry) -> None:
     assert one.origin.error is None
 
 
-def test_what_was_known_of_old_is_used_when_the_registry_fails_and_not_before(registry: Registry) -> None:
-    source, memory = Source[Addresses](), Memory[Addresses]()
+async def test_what_was_known_of_old_is_used_when_the_registry_fails_and_not_before(registry: Registry) -> None:
+    source, memory = Source[Addresses](), Memory[Addresses](Addresses)
     first = followed(registry, source, memory)
     first.tell(("a",))
     first.close()
@@ -53,11 +53,16 @@ def test_what_was_known_of_old_is_used_when_the_registry_fails_and_not_before(re
     assert isinstance(state_of(source), Pending)
     assert second.fail(ValueError("gone"))
     assert state_of(source) == Ok(("a",))
-    assert second.origin.confirmed_at is None
+    # It says from when that is.
+    assert second.origin.remembered
+    assert second.origin.confirmed_at is not None
+    assert second.origin.confirmed_at >= (first.origin.confirmed_at or 0)
+    second.tell(("b",))
+    assert not second.origin.remembered
 
 
 def test_a_change_and_a_confirmation_have_their_own_times(registry: Registry) -> None:
-    one = followed(registry, Source[Addresses](), Memory())
+    one = followed(registry, Source[Addresses](), Memory(Addresses))
     one.tell(("a",), "1")
     changed = one.origin.changed_at
     one.tell(("a",), "2")
@@ -69,7 +74,7 @@ def test_a_change_and_a_confirmation_have_their_own_times(registry: Registry) ->
 
 
 def test_what_a_reconciliation_had_to_mend_is_counted(registry: Registry) -> None:
-    one = followed(registry, Source[Addresses](), Memory())
+    one = followed(registry, Source[Addresses](), Memory(Addresses))
     one.tell(("a",), corrected=False)
     one.tell(("a",), corrected=True)
     assert one.origin.corrections == 0
@@ -78,7 +83,7 @@ def test_what_a_reconciliation_had_to_mend_is_counted(registry: Registry) -> Non
 
 
 def test_of_many_names_that_fail_a_few_are_told(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
-    names = [followed(registry, Source(), Memory(), f"web{number}") for number in range(LOG_NAMES + 3)]
+    names = [followed(registry, Source(), Memory(Addresses), f"web{number}") for number in range(LOG_NAMES + 3)]
     with caplog.at_level(logging.INFO):
         for one in names * 2:
             one.fail(ValueError("refused"))
@@ -93,7 +98,7 @@ def test_of_many_names_that_fail_a_few_are_told(registry: Registry, caplog: pyte
 
 
 def test_the_state_is_the_references(registry: Registry) -> None:
-    one = followed(registry, Source[Addresses](), Memory())
+    one = followed(registry, Source[Addresses](), Memory(Addresses))
     assert one.state(list)["state"]["value"] is None
     one.tell(("a", "b"), "9")
     state = one.state(list)
@@ -110,7 +115,7 @@ def test_the_state_is_the_references(registry: Registry) -> None:
 
 def test_the_mistake_of_an_observer_does_not_end_the_watch(registry: Registry) -> None:
     source = Source[Addresses]()
-    one = followed(registry, source, Memory())
+    one = followed(registry, source, Memory(Addresses))
 
     def wrong(state: object) -> None:
         if isinstance(state, Ok):
@@ -132,7 +137,7 @@ class Watched:
             monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.02)
         self.registry = registry or Registry("registry", reconcile_seconds=0.02)
         self.source = Source[Addresses]()
-        self.followed = followed(self.registry, self.source, Memory())
+        self.followed = followed(self.registry, self.source, Memory(Addresses))
         self.truth: tuple[Addresses, str] | Exception = (("a",), "1")
         self.asked = self.begun = 0
         self.slack = 0.0
@@ -267,7 +272,7 @@ async def test_other_changes_are_in_force_at_once(seconds: float, before: Addres
 
 def test_a_value_without_a_size_is_never_held() -> None:
     source: Source[Any] = Source()
-    one = Followed(Registry("registry", hold_seconds=9.0), "web", "/v1/web", source, Memory())
+    one = Followed(Registry("registry", hold_seconds=9.0), "web", "/v1/web", source, Memory(Addresses))
     one.tell(7)
     one.tell(None)
     assert source.state == Ok(None)

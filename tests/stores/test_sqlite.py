@@ -11,7 +11,7 @@ from biandou.dtab import Dtab
 from biandou.errors import StoreDown
 from biandou.live import Failed, Ok
 from biandou.stores.interface import HistoricStore, Remark, StoreKind
-from biandou.stores.sqlite import SqliteStoreKind, state_directory
+from biandou.stores.sqlite import SqliteStoreKind
 from tests.stores.contract import ONE, THREE, TWO, DurableContract
 
 
@@ -92,17 +92,6 @@ class TestSqlite(DurableContract):
         with pytest.raises(StoreDown, match="newer biandou"):
             await store.start()
         await store.stop()
-
-
-def test_the_state_directory_is_systemds_or_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/biandou:/var/lib/other")
-    assert state_directory() == "/var/lib/biandou"
-    monkeypatch.delenv("STATE_DIRECTORY")
-    monkeypatch.setenv("XDG_STATE_HOME", "/home/ann/state")
-    assert state_directory() == "/home/ann/state/biandou"
-    monkeypatch.setenv("XDG_STATE_HOME", "relative")
-    monkeypatch.setenv("HOME", "/home/ann")
-    assert state_directory() == "/home/ann/.local/state/biandou"
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:

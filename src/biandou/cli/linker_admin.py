@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import socket
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from biandou.admin.sources import AdminSources, State
+from biandou.clients.kept import registries
 from biandou.config.admin import Admin
 from biandou.config.router import HttpRouter
 from biandou.config.server import SocketOptions
@@ -246,9 +249,21 @@ def linker_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
         withheld=lambda: parts.door.withheld,
         namer_states=states,
         states={
+            "/admin/announcer": parts.announced,
+            "/admin/announcer.json": parts.announced,
+        }
+        | {
             f"/{router.label}/interpreter_state/{interpreter.state_page}.json": interpreter.state
             for router in parts.assembled.routers
             if isinstance(interpreter := router.interpreter, StatefulInterpreter)
         },
-        health=lambda: {"names": parts.binder.tickets, "clients": parts.binder.clients},
+        health=partial(_health, parts),
     )
+
+
+def _health(parts: Parts) -> dict[str, Any]:
+    """Give what is known, how old that is by registry (seconds), and where it is kept."""
+    health: dict[str, Any] = {"names": parts.binder.tickets, "clients": parts.binder.clients}
+    health["registries"] = registries((origin for _, origin in parts.binder.origins()), time.time())
+    file = parts.state_file()
+    return health if file is None else health | {"stateFile": file}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 from biandou.admin.sources import AdminSources, State
+from biandou.clients.kept import KEPT, registries
 from biandou.dtab import Dtab, Path
 from biandou.dtab.explain import Delegation
 from biandou.linker.admin_listener import AdminListener, Close
@@ -92,7 +94,10 @@ def namerd_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
         return str(stored.value.dtab) if isinstance(stored, Ok) and stored.value is not None else None
 
     def health() -> dict[str, Any]:
-        return {"namespaces": len(namespaces()), "storage": parts.store.trouble or "ok"}
+        health: dict[str, Any] = {"namespaces": len(namespaces()), "storage": parts.store.trouble or "ok"}
+        health["registries"] = registries(KEPT.origins(), time.time())
+        file = parts.state_file()
+        return health if file is None else health | {"stateFile": file}
 
     states: dict[str, State] = {
         str(namer.prefix.drop(1)).removeprefix("/"): namer.state for namer in parts.namers if hasattr(namer, "state")

@@ -11,6 +11,7 @@ from msgspec import Meta
 from biandou.config.admin import Admin
 from biandou.config.schema import RefusedKey
 from biandou.config.server import SocketOptions
+from biandou.config.state_file import StateFile
 from biandou.config.typed import Reading
 from biandou.config.values import Ip, NotBuilt, Port, Room
 from biandou.config.whole import Whole, check_experimental, check_ports, load_whole, parse_whole
@@ -99,6 +100,7 @@ class NamerdConfig(Whole, frozen=True, kw_only=True):
     namers: tuple[Annotated[NamerKind, Room("namers")], ...] = ()
     telemetry: tuple[Annotated[Kind, Room("telemeters")], ...] = ()
     admin: NamerdAdmin = NamerdAdmin()
+    state_file: StateFile = StateFile()
 
 
 WITHOUT_FILE: Final = """\

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from biandou.config.node import Mapping, Node, Scalar, Sequence
+from biandou.kinds import SECRET
 
-_SECRET: Final = re.compile(r"token|password|passphrase|secret|credential|private", re.IGNORECASE)
 _HIDDEN: Final = "***"
 
 
@@ -31,7 +30,7 @@ def _values(node: Node) -> Any:
             return [_values(item) for item in node.items]
         case Mapping():
             return {
-                entry.key: _HIDDEN if _SECRET.search(entry.key) else _values(entry.value)
+                entry.key: _HIDDEN if SECRET.search(entry.key) else _values(entry.value)
                 for entry in node
                 if not (isinstance(entry.value, Scalar) and entry.value.value is None)
             }

@@ -62,6 +62,8 @@ class Origin:
     """How often a set was held since it collapsed in one step (`holdCollapseMs`)."""
     held_until: float | None = None
     """Until when the set is held now."""
+    remembered: bool = False
+    """Whether the set is what was known before, since the registry has not said anything yet."""
 
     def age(self, now: float) -> float | None:
         """Give for how many seconds nobody has confirmed the set."""
@@ -80,6 +82,7 @@ class Origin:
             "error": self.error,
             "failed": shown_time(self.error_at),
             "heldUntil": shown_time(self.held_until),
+            "remembered": self.remembered or None,
         }
         return {key: value for key, value in shown.items() if value is not None}
 

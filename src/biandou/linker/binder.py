@@ -29,11 +29,12 @@ from biandou.boundary import (
 )
 from biandou.config.plan import ClientPolicy, ServicePolicy
 from biandou.dtab import Dtab, DtabSyntaxError, NameTree, Path
-from biandou.dtab.bound import Addresses, AddressSet, Bound, Origin
-from biandou.errors import reason
+from biandou.dtab.bound import Addresses, AddressSet, Bound, Origin, shown_time
+from biandou.errors import BindingError, reason
 from biandou.linker.answers import EndpointsState, Share, bound_tree, endpoints_state, shares
+from biandou.linker.knowledge import Knowledge, KnownClient, KnownName
 from biandou.linker.router import Router
-from biandou.live import Failed, Ok, State, Watch
+from biandou.live import Failed, Live, Ok, State, Watch
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +58,8 @@ class Engine(Protocol):
 class Binder:
     """Answers asks for a set of routers."""
 
-    def __init__(self, routers: Iterable[Router], engine: Engine) -> None:
+    def __init__(self, routers: Iterable[Router], engine: Engine, knowledge: Knowledge | None = None) -> None:
+        self.knowledge = knowledge or Knowledge()
         self.routers = {router.label: router for router in routers}
         self._leaving: dict[str, Router] = {}
         self._engine = engine
@@ -83,6 +85,25 @@ class Binder:
         for (router, _), client in self._clients.items():
             if client.origin is not None:
                 yield (router, client.text), client.origin
+
+    def known_clients(self, now: float) -> Iterator[KnownClient]:
+        """Give where each client in use is, of those that a registry told of."""
+        for client in tuple(self._clients.values()):
+            known = client.known(now)
+            if known is not None:
+                yield known
+
+    def known_names(self, now: float) -> Iterator[KnownName]:
+        """Give what each name in use comes to; not of those that a request bound by a dtab of its own."""
+        for ticket in tuple(self._tickets.values()):
+            known = ticket.known(now)
+            if known is not None:
+                yield known
+
+    def told(self, router: str, client: Path) -> bool:
+        """Say whether a registry has told where a client in use is."""
+        known = self._clients.get((router, client))
+        return known is not None and known.origin is not None
 
     def take(self, letter: Ask | Release) -> None:
         """Take in a letter of the engine's; never raises for what a request or a namer did."""
@@ -157,14 +178,22 @@ class Binder:
     def send(self, ticket: int, answer: Answer) -> None:
         """Answer a ticket that the engine still holds."""
         if ticket in self._tickets:
+            self.knowledge.changes += 1
             self._engine.answer(ticket, answer)
 
-    def hold(self, router: Router, bound: Bound, *, again: bool) -> None:
-        """Resolve a client name for a tree that did not name it before, or does so again."""
+    def hold(self, router: Router, bound: Bound, *, again: bool, remembered: bool) -> None:
+        """Resolve a client name for a tree that did not name it before, or does so again.
+
+        That of a tree which is only `remembered` has no addresses to follow.
+        """
         key = router.label, bound.id
         client = self._clients.get(key)
         if client is None:
-            client = self._clients[key] = _Client(self._engine, router, bound.id)
+            client = self._clients[key] = _Client(self._engine, self.knowledge, router, bound.id)
+        elif remembered:
+            # Whatever it follows is better than what only its name is known of.
+            client.holders += not again
+            return
         if not again:
             client.holders += 1
         client.follow(bound)
@@ -193,7 +222,9 @@ class _Ticket:
         "_number",
         "_override",
         "_path",
+        "_patience",
         "_policy",
+        "_told",
         "_watch",
         "router",
     )
@@ -208,6 +239,8 @@ class _Ticket:
         self._clients: set[Path] = set()
         self._answered: Answer | None = None
         self._watch: Watch | None = None
+        self._told = False
+        self._patience: asyncio.TimerHandle | None = None
         self._closed = False
 
     def follow(self, router: Router, path: Path, local: Dtab) -> None:
@@ -231,6 +264,7 @@ class _Ticket:
             self._policy = router.service_policy(self._path)
             if former.interpreter is not router.interpreter or former.transformers != router.transformers:
                 watch, self._watch = self._watch, None
+                self._told = False
                 self._watch = router.bind(self._override, self._path).observe(self._bound)
                 # Closed last, so that a source which both share stays open.
                 if watch is not None:
@@ -248,9 +282,16 @@ class _Ticket:
         # Pending: the engine waits as long as its binding timeout says; a former answer holds.
         try:
             if isinstance(state, Ok):
+                self._told = True
+                self._end_patience()
                 self._resolved(shares(state.value))
+                if self.router is not None and not self._override:
+                    self._binder.knowledge.names.forget((self.router.label, str(self._path)))
             elif isinstance(state, Failed):
-                self._settle(BindFailure(message=reason(state.error)), {})
+                if not self._remember(state.error):
+                    self._settle(BindFailure(message=reason(state.error)), {})
+            elif not self._told and self._patience is None and self._remembered() is not None:
+                self._patience = self._binder.knowledge.wait(self._impatient)
         except Exception as error:
             _log.exception("binding failed")
             self._settle(BindFailure(message=reason(error)), {})
@@ -260,12 +301,52 @@ class _Ticket:
         bound = {bound.id: bound for _, bound in parts or () if bound is not None}
         self._settle(bound_tree(parts), bound)
 
-    def _settle(self, outcome: BoundTree | NegativeTree | BindFailure, clients: dict[Path, Bound]) -> None:
+    def _remembered(self) -> KnownName | None:
+        if self.router is None or self._override:
+            return None
+        return self._binder.knowledge.names.get((self.router.label, str(self._path)))
+
+    def _remember(self, error: Exception) -> bool:
+        """Answer with what the name came to formerly, if nobody has said yet what it comes to now."""
+        # A table that leads nowhere is nothing that was not heard of yet.
+        known = None if self._told or isinstance(error, BindingError) else self._remembered()
+        if known is None or self._closed:
+            return False
+        self._end_patience()
+        nowhere: Live[Addresses] = Live.failed(error)
+        names = {Path.read(client): Path.read(residual) for _, client, residual in known.branches if client is not None}
+        bound = {client: Bound(client, nowhere, residual) for client, residual in names.items()}
+        self._settle(known.tree, bound, remembered=True)
+        return True
+
+    def _impatient(self) -> None:
+        self._patience = None
+        self._remember(self._binder.knowledge.late())
+
+    def _end_patience(self) -> None:
+        patience, self._patience = self._patience, None
+        if patience is not None:
+            patience.cancel()
+
+    def known(self, now: float) -> KnownName | None:
+        """Give what the name comes to, if a registry has to do with that."""
+        router, answered = self.router, self._answered
+        if router is None or answered is None or not self._told or self._override:
+            return None
+        tree = answered.outcome
+        if not isinstance(tree, BoundTree) or not any(self._binder.told(router.label, one) for one in self._clients):
+            return None
+        branches = [(branch.weight, branch.client, branch.residual) for branch in tree.branches]
+        return KnownName(router=router.label, path=str(self._path), branches=branches, at=now)
+
+    def _settle(
+        self, outcome: BoundTree | NegativeTree | BindFailure, clients: dict[Path, Bound], *, remembered: bool = False
+    ) -> None:
         router = self.router
         if router is None or self._closed:
             return
         for client, bound in clients.items():
-            self._binder.hold(router, bound, again=client in self._clients)
+            self._binder.hold(router, bound, again=client in self._clients, remembered=remembered)
             self._clients.add(client)
         lines = [f"{dentry.prefix} => {dentry.dst}" for dentry in self._override]
         self.answer(Answer(outcome=outcome, context=str(self._override), override_dentries=lines, policy=self._policy))
@@ -292,8 +373,12 @@ class _Ticket:
             self._settle(BindFailure(message=reason(error)), {})
 
     def close(self) -> None:
-        """Let everything go."""
+        """Let everything go, and remember what it was."""
+        known = self.known(self._binder.knowledge.now())
+        if known is not None:
+            self._binder.knowledge.names.keep(known.key, known)
         self._closed = True
+        self._end_patience()
         if self._watch is not None:
             self._watch.close()
         if self.router is not None:
@@ -304,16 +389,32 @@ class _Ticket:
 class _Client:
     """A client name in the engine's cache, kept current: ③."""
 
-    __slots__ = ("_client", "_engine", "_policy", "_router", "_sent", "_watch", "holders", "origin", "text")
+    __slots__ = (
+        "_client",
+        "_engine",
+        "_knowledge",
+        "_patience",
+        "_policy",
+        "_router",
+        "_sent",
+        "_told",
+        "_watch",
+        "holders",
+        "origin",
+        "text",
+    )
 
-    def __init__(self, engine: Engine, router: Router, client: Path) -> None:
+    def __init__(self, engine: Engine, knowledge: Knowledge, router: Router, client: Path) -> None:
         self._engine = engine
+        self._knowledge = knowledge
         self._router = router.label
         self._client = client
         self.text = str(client)
         self._policy = router.client_policy(client)
         self._sent: EndpointsState | None = None
         self._watch: Watch | None = None
+        self._told = False
+        self._patience: asyncio.TimerHandle | None = None
         self.origin: Origin | None = None
         self.holders = 0
 
@@ -345,30 +446,90 @@ class _Client:
         return True
 
     def _resolved(self, state: State[Addresses]) -> None:
-        if isinstance(state, Ok) and isinstance(state.value, AddressSet):
-            self.origin = state.value.origin
+        if isinstance(state, Ok):
+            self._told = True
+            self._end_patience()
+            self.origin = state.value.origin if isinstance(state.value, AddressSet) else None
+            self._knowledge.clients.forget((self._router, self.text))
+        elif isinstance(state, Failed):
+            if self._remember(state.error):
+                return
+        elif not self._told and self._patience is None and self._remembered() is not None:
+            self._patience = self._knowledge.wait(self._impatient)
         letter = endpoints_state(state)
         # What is not known now was perhaps known before: then that holds.
         if self._sent is None or not isinstance(letter, EndpointsPending):
-            try:
-                self._send(letter)
-            except ValueError as error:
-                # The engine can't use this one; whoever found it, and the next one, must not suffer from that.
-                _log.exception("the endpoints of %s can't be used", self.text)
-                self._send(EndpointsFailed(message=reason(error)))
+            self._offer(letter)
+
+    def _offer(self, letter: EndpointsState) -> None:
+        try:
+            self._send(letter)
+        except ValueError as error:
+            # The engine can't use this one; whoever found it, and the next one, must not suffer from that.
+            _log.exception("the endpoints of %s can't be used", self.text)
+            self._send(EndpointsFailed(message=reason(error)))
 
     def _send(self, state: EndpointsState) -> None:
         if state != self._sent:
+            known = self.known(self._knowledge.now()) if isinstance(state, EndpointsFailed) else None
+            if known is not None:
+                self._knowledge.clients.keep(known.key, known)
             if isinstance(state, EndpointsFailed) and isinstance(self._sent, EndpointsKnown):
                 # The engine goes on with these, so that no request would tell anybody.
                 _log.warning("%s keeps the endpoints that it had: %s", self.text, state.message)
             self._sent = state
             self._tell(state, self._policy)
 
+    def _remembered(self) -> KnownClient | None:
+        return self._knowledge.clients.get((self._router, self.text))
+
+    def _remember(self, error: Exception) -> bool:
+        """Send where it was formerly, if nobody has said yet where it is now."""
+        known = None if self._told else self._remembered()
+        if known is None:
+            return False
+        self._end_patience()
+        if self.origin is None:
+            _log.warning("%s has the endpoints that it had %s: %s", self.text, shown_time(known.at), reason(error))
+        self.origin = known.origin(reason(error))
+        self._offer(known.endpoints)
+        return True
+
+    def _impatient(self) -> None:
+        self._patience = None
+        self._remember(self._knowledge.late())
+
+    def _end_patience(self) -> None:
+        patience, self._patience = self._patience, None
+        if patience is not None:
+            patience.cancel()
+
+    def known(self, now: float) -> KnownClient | None:
+        """Give where it is, if a registry has told."""
+        origin, sent = self.origin, self._sent
+        if origin is None or not self._told or not isinstance(sent, EndpointsKnown) or not sent.addresses:
+            return None
+        return KnownClient(
+            router=self._router,
+            client=self.text,
+            addresses=sent.addresses,
+            authority=sent.authority,
+            registry=origin.registry,
+            version=origin.version,
+            changed=origin.changed_at,
+            # A registry that can be asked would have told of a change.
+            at=now if origin.error is None or origin.confirmed_at is None else origin.confirmed_at,
+        )
+
     def _tell(self, state: EndpointsState, policy: ClientPolicy) -> None:
+        self._knowledge.changes += 1
         self._engine.endpoints(Endpoints(router=self._router, client=self.text, state=state, policy=policy))
 
     def close(self) -> None:
-        """Stop observing."""
+        """Stop observing, and remember where it was."""
+        known = self.known(self._knowledge.now())
+        if known is not None:
+            self._knowledge.clients.keep(known.key, known)
+        self._end_patience()
         if self._watch is not None:
             self._watch.close()

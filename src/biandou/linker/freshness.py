@@ -18,5 +18,9 @@ def freshness(binder: Binder) -> Iterator[Counted]:
         yield Counted(
             ("rt", router, "client", client.removeprefix("/")),
             {"discovery/corrections": origin.corrections, "discovery/holds": origin.holds},
-            {**gauges, "discovery/held": float(origin.held_until is not None)},
+            {
+                **gauges,
+                "discovery/held": float(origin.held_until is not None),
+                "discovery/remembered": float(origin.remembered),
+            },
         )

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from biandou.config.differences import namerd_differences
 from biandou.config.namerd import NamerdConfig
@@ -18,6 +18,7 @@ from biandou.errors import ConfigError, reason
 from biandou.namerd.canary_driver import CanaryDriver
 from biandou.namerd.interfaces.http import HttpApi
 from biandou.namerd.interfaces.mesh import MeshApi
+from biandou.namerd.known_state import keeper, recall, state_on_disk
 from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names
 from biandou.namerd.reports import Reports
@@ -67,6 +68,7 @@ class Parts:
     bound_names: Callable[[], list[str]]
     stop: Callable[[int | None], None]
     reload: Callable[[], Awaitable[str]]
+    state_file: Callable[[], dict[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Namerd:
         self._open_admin = open_admin
         self._tell = tell
         self._namers = assemble_namers(config.namers)
+        self._keeper = keeper(config)
         self._running: _Running | None = None
         self._reloading = asyncio.Lock()
         self._asked_to_reload: asyncio.Task[None] | None = None
@@ -123,6 +126,8 @@ class Namerd:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+        if (known := await self._keeper.read()) is not None:
+            recall(known)
         store = self._config.storage.store()
         names = Names(store, self._namers.all)
         admin = self._open_admin(self._parts(store, names, self._config, self._namers))
@@ -145,12 +150,16 @@ class Namerd:
         for interface in self._config.interfaces:
             await serving.open(interface)
         self._running = _Running(admin, store, names, serving)
+        self._keeper.start()
+        self._closing.append(self._keeper.stop)
         _log.info("initialized")
         self._tell("READY=1")
 
     def _parts(self, store: Store, names: Names, config: NamerdConfig, namers: AssembledNamers) -> Parts:
         bound_names = partial(_bound_names, namers.configured)
-        return Parts(config, store, names, namers.configured, bound_names, self.ask_to_stop, self.reload)
+        return Parts(
+            config, store, names, namers.configured, bound_names, self.ask_to_stop, self.reload, self._keeper.shown
+        )
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop_wanted.is_set():
@@ -221,6 +230,7 @@ class Namerd:
         self._config, self._namers, self._grace_ms = config, namers, config.admin.shutdown_grace_ms
         running.admin.follow(self._parts(running.store, running.names, config, namers))
         await follow()
+        await self._keeper.follow(state_on_disk(config))
         return changes
 
     # ── Stop ─────────────────────────────────────────────────────────────────────────────────────────────────────────

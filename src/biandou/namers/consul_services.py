@@ -7,7 +7,6 @@ a failure mean that the name is unknown, so that the next alternative of a dtab 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -34,7 +33,6 @@ LOCAL: Final = ".local"
 """Stands for the agent's own datacentre."""
 
 _NEGATIVE: Final[Live[NameTree[Path | Bound]]] = Live.ok(NEG)
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ class ConsulNamer:
     def _service(self, name: Name) -> Source[Service]:
         service = self._services.get(name)
         if service is None:
-            memory = Memory[Service]()
+            memory = Memory[Service](Service)
             service = self._services[name] = Source(follow=lambda source: self._follow(name, source, memory))
         return service
 
@@ -218,25 +216,30 @@ class ConsulNamer:
         if isinstance(source.state, Ok) and source.state.value is not None:
             return _nothing_to_stop
 
+        path = "/v1/agent/self"
+        memory: Memory[Agent | None] = Memory(Agent)
+        followed = Followed(self._registry, "agent", path, source, memory, lambda _: None)
+
         async def ask() -> None:
             failures = 0
             async with self.consul.opened():
                 while True:
                     try:
-                        agent = read_agent(await self.consul.get("/v1/agent/self", {}))
+                        agent = read_agent(await self.consul.get(path, {}))
                     except ConsulError as error:
                         failures += 1
-                        _log.log(logging.WARNING if failures == 1 else logging.DEBUG, "%s", error)
-                        _tell(source, None)
+                        if not followed.fail(error):
+                            followed.presume(None)
                         await asyncio.sleep(RETRY.wait(failures))
                     else:
-                        _tell(source, agent)
+                        followed.tell(agent)
                         return
 
         asking = asyncio.get_running_loop().create_task(ask(), name="consul agent")
 
         def stop() -> None:
             asking.cancel()
+            followed.close()
 
         return stop
 
@@ -322,14 +325,6 @@ def _size(service: Service) -> int:
 
 def _shown(service: Service) -> list[str]:
     return [f"{one.host}:{one.port}" for one in service.endpoints]
-
-
-def _tell(source: Source[Agent | None], agent: Agent | None) -> None:
-    """Tell the observers; the mistake of one of them must not end the asking for the others."""
-    try:
-        source.set(agent)
-    except Exception:
-        _log.exception("an observer of consul's agent failed")
 
 
 def _nothing_to_stop() -> None:

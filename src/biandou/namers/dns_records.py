@@ -106,7 +106,13 @@ class HostNamer:
         self._kind = kind
         self._servers = servers
         self._hosts: Polled[tuple[str, ...]] = Polled(
-            servers, self._ask, Beat(1.0, 0.1, RETRY), list, kind.registry(servers.name), presumed=()
+            servers,
+            self._ask,
+            Beat(1.0, 0.1, RETRY),
+            list,
+            kind.registry(servers.name),
+            form=tuple[str, ...],
+            presumed=(),
         )
         self._endpoints = Endpoints()
 

@@ -36,7 +36,7 @@ class EurekaNamer:
         self._eureka = eureka
         beat = Beat(kind.ttl_ms / 1000, kind.jitter_ms / 1000, RETRY)
         self._apps: Polled[Known] = Polled(
-            eureka, self._ask, beat, _shown, kind.registry(eureka.name), size=_size, fails_at_first=True
+            eureka, self._ask, beat, _shown, kind.registry(eureka.name), form=Known, size=_size, fails_at_first=True
         )
         self._endpoints = Endpoints()
 

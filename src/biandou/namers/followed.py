@@ -12,7 +12,11 @@ import time
 from collections.abc import Callable, Sized
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+import msgspec
+
+from biandou.clients.kept import KEPT, Key, Said
 from biandou.dtab.bound import AddressSet, Negative, Origin, shown_time
+from biandou.errors import ResolutionError
 from biandou.live import Ok, Source
 from biandou.namers.reconciling import Reconciler
 
@@ -37,12 +41,16 @@ _log = logging.getLogger(__name__)
 class Registry:
     """A registry, as its names see it: `name` is what to call it (`consul at 127.0.0.1:8500`).
 
-    A set that collapses is held for `hold_seconds`; what is known of each name is compared with the registry about
+    `settings` tells how it is asked and how its answers are read: what was known by others is not used. A set that
+    collapses is held for `hold_seconds`; what is known of each name is compared with the registry about
     every `reconcile_seconds`, if the namer has a plain read for that (`Followed.reconcile`). Of both 0 is never.
     """
 
-    def __init__(self, name: str, *, hold_seconds: float = 0.0, reconcile_seconds: float = 0.0) -> None:
+    def __init__(
+        self, name: str, *, settings: str = "", hold_seconds: float = 0.0, reconcile_seconds: float = 0.0
+    ) -> None:
         self.name = name
+        self.settings = settings
         self.failing: set[str] = set()
         """The names that cannot be followed now."""
         self.hold_seconds = hold_seconds
@@ -64,11 +72,12 @@ class Checkable(Protocol[T_co]):
 
 
 class Memory(Generic[T]):
-    """What was known of a name when it was followed last; outlives the watch."""
+    """What was known of a name when it was followed last; outlives the watch. `form` is the type of that."""
 
-    __slots__ = ("last",)
+    __slots__ = ("form", "last")
 
-    def __init__(self) -> None:
+    def __init__(self, form: Any) -> None:
+        self.form = form
         self.last: Ok[T] | None = None
 
 
@@ -95,6 +104,8 @@ class Followed(Generic[T]):
     __slots__ = (
         "_began",
         "_held",
+        "_kept",
+        "_late",
         "_memory",
         "_name",
         "_registry",
@@ -129,6 +140,11 @@ class Followed(Generic[T]):
         self._held: Ok[T] | None = None
         self._release: asyncio.TimerHandle | None = None
         self._watch: Checkable[T] | None = None
+        self._kept = Key(registry.name, registry.settings, name)
+        self._late: asyncio.TimerHandle | None = None
+        KEPT.follow(self._kept, self)
+        if KEPT.records.get(self._kept) is not None:
+            self._late = asyncio.get_running_loop().call_later(KEPT.patience_seconds, self._nothing_heard)
         # What was known long ago may not be told as if it were known now.
         source.forget()
 
@@ -145,6 +161,10 @@ class Followed(Generic[T]):
         """
         self._turn += 1
         origin = self.origin
+        origin.remembered = False
+        self._end_patience()
+        KEPT.changes += 1
+        KEPT.records.forget(self._kept)
         origin.version = version
         origin.confirmed_at = time.time()
         told = self._source.state if self._held is None else self._held
@@ -182,15 +202,34 @@ class Followed(Generic[T]):
         self.origin.error, self.origin.error_at = str(error), time.time()
         if isinstance(self._source.state, Ok):
             return True
+        if self._turn == 0 and not self.origin.remembered:
+            self._remember()
         if self._memory.last is None:
             return False
         self._set(self._memory.last.value)
         return True
 
+    def said(self, now: float) -> Said | None:
+        """Give what is known of the name, for the case that its registry is away when it is asked for again."""
+        last, origin = self._memory.last, self.origin
+        if last is None or self._turn == 0 or self._size(last.value) == 0:
+            return None
+        # A registry that can be asked would have told of a change.
+        at = now if origin.error is None or origin.confirmed_at is None else origin.confirmed_at
+        return Said(
+            **self._kept._asdict(),
+            value=msgspec.msgpack.encode(last.value),
+            version=origin.version,
+            changed=origin.changed_at,
+            at=at,
+        )
+
     def close(self) -> None:
         """Forget that the name failed, now that nobody asks for it."""
         self._registry.failing.discard(self._name)
         self._registry.reconciler.remove(self)
+        self._end_patience()
+        KEPT.leave(self._kept, self)
         # It knows us: without this nobody but the collector would let us go.
         self._watch = None
         self._let_go()
@@ -287,6 +326,37 @@ class Followed(Generic[T]):
         if self._release is not None:
             self._release.cancel()
         self._held = self._release = self.origin.held_until = None
+
+    # ── What was known before ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _remember(self) -> None:
+        """Take what is kept of the name for what is known, since its registry has said nothing yet."""
+        kept = KEPT.records.get(self._kept)
+        if kept is None:
+            return
+        self._end_patience()
+        try:
+            value: T = msgspec.msgpack.decode(kept.value, type=self._memory.form)
+        except msgspec.DecodeError as error:
+            _log.warning("%s: %s: what was kept can't be read: %s", self._registry.name, self._name, error)
+            KEPT.records.forget(self._kept)
+            return
+        origin = self.origin
+        origin.version, origin.changed_at, origin.confirmed_at = kept.version, kept.changed, kept.at
+        origin.remembered = True
+        self._memory.last = Ok(value)
+        # When a registry is away for thousands of names, a few of them say enough.
+        level = logging.WARNING if len(self._registry.failing) <= LOG_NAMES else logging.DEBUG
+        _log.log(level, "%s: %s is as it was known at %s", self._registry.name, self._name, shown_time(kept.at))
+
+    def _nothing_heard(self) -> None:
+        self._late = None
+        self.fail(ResolutionError(f"nothing was heard within {KEPT.patience_seconds:g} s"))
+
+    def _end_patience(self) -> None:
+        late, self._late = self._late, None
+        if late is not None:
+            late.cancel()
 
     # ── What is known ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -29,8 +29,8 @@ class EndpointsNamer:
         self._namespace = namespace
         self._kubernetes = kubernetes
         registry = kind.registry(f"kubernetes at {kubernetes.address}")
-        self._endpoints = Objects(kubernetes, "endpoints", read_endpoints, registry)
-        self._services = Objects(kubernetes, "services", read_service, registry)
+        self._endpoints = Objects(kubernetes, "endpoints", read_endpoints, registry, form=Endpoints)
+        self._services = Objects(kubernetes, "services", read_service, registry, form=Service)
 
     def lookup(self, path: Path) -> Live[Tree]:
         """Give a leaf while the service has the port, pods or not, else a negative tree."""

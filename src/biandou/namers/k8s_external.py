@@ -29,7 +29,7 @@ class ExternalNamer:
         self._kubernetes = kubernetes
         self._resolver = Resolver()
         registry = kind.registry(f"kubernetes at {kubernetes.address}")
-        self._services = Objects(kubernetes, "services", read_service, registry)
+        self._services = Objects(kubernetes, "services", read_service, registry, form=Service)
 
     def lookup(self, path: Path) -> Live[Tree]:
         """Give a leaf while the service has the port and a load balancer, else a negative tree."""

@@ -48,7 +48,10 @@ def name_in(namespace: str, name: str, key: str | None, value: str) -> Name | No
 
 
 class Objects(Generic[T]):
-    """All objects of one kind that somebody asks for; `None` stands for one that is not there."""
+    """All objects of one kind that somebody asks for; `None` stands for one that is not there.
+
+    `form` is the type of what `read` gives.
+    """
 
     def __init__(
         self,
@@ -56,7 +59,10 @@ class Objects(Generic[T]):
         resource: str,
         read: Callable[[Json], T],
         registry: Registry | None = None,
+        *,
+        form: Any,
     ) -> None:
+        self._form = form | None
         self._kubernetes = kubernetes
         self._registry = registry or Registry(f"kubernetes at {kubernetes.address}")
         self._resource = resource
@@ -68,7 +74,7 @@ class Objects(Generic[T]):
         """Give one object; nothing is asked before it is observed."""
         known = self._known.get(name)
         if known is None:
-            memory = Memory[T | None]()
+            memory = Memory[T | None](self._form)
             known = self._known[name] = Source(follow=lambda source: self._follow(name, source, memory))
         return known
 

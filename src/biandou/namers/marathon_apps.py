@@ -40,7 +40,7 @@ class MarathonNamer:
         beat = Beat(kind.ttl_ms / 1000, kind.jitter_ms / 1000)
         registry = kind.registry(marathon.name)
         self._apps: Polled[Ids] = Polled(
-            self._place, self._ask_apps, beat, sorted, registry, size=_no_size, fails_at_first=True
+            self._place, self._ask_apps, beat, sorted, registry, form=Ids, size=_no_size, fails_at_first=True
         )
         self._tasks: Polled[Instances] = Polled(
             self._place, self._ask_tasks, beat, shown_instances, registry, fails_at_first=True

@@ -69,7 +69,8 @@ class Polled(Generic[T]):
     """All names of one sort at one registry.
 
     `begin` gives, for a name that is observed from now on, what the registry is asked (shown on `/namer_state`) and
-    how; `shown` gives the JSON of what it said, and `size` how many endpoints that is. Until anything was known,
+    how; `shown` gives the JSON of what it said, `size` how many endpoints that is, and `form` is its type. Until
+    anything was known,
     `presumed` holds if it is not `None`.
     """
 
@@ -81,12 +82,14 @@ class Polled(Generic[T]):
         shown: Callable[[T], Any],
         registry: Registry,
         *,
+        form: Any = Instances,
         size: Callable[[T], int | None] = endpoints_in,
         fails_at_first: bool = False,
         presumed: T | None = None,
     ) -> None:
         self._client = client
         self._registry = registry
+        self._form = form
         self._size = size
         self._begin = begin
         self._waits = waits
@@ -100,7 +103,7 @@ class Polled(Generic[T]):
         """Give what the registry says of a name; nothing is asked before it is observed."""
         source = self._sources.get(name)
         if source is None:
-            memory: Memory[T] = Memory()
+            memory: Memory[T] = Memory(self._form)
             source = self._sources[name] = Source(follow=lambda source: self._follow(name, source, memory))
         return source
 

@@ -46,7 +46,14 @@ class RancherNamer:
         self._rancher = rancher
         self._reconcile_seconds = kind.reconcile_seconds or math.inf
         self._services: Polled[Services] = Polled(
-            rancher, self._ask, _Waits(), _shown, kind.registry(rancher.name), size=_size, fails_at_first=False
+            rancher,
+            self._ask,
+            _Waits(),
+            _shown,
+            kind.registry(rancher.name),
+            form=Services,
+            size=_size,
+            fails_at_first=False,
         )
         self._endpoints = Endpoints()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated
 
 from msgspec import Meta
 
+from biandou.kinds import SECRET, kind_name
 from biandou.namers.followed import Registry
 from biandou.namers.interface import NamerKind
 
@@ -22,4 +24,15 @@ class RegistryNamerKind(NamerKind, frozen=True, kw_only=True):
 
     def registry(self, name: str) -> Registry:
         """Give the registry of the namer; `name` is what to call it."""
-        return Registry(name, hold_seconds=self.hold_collapse_ms / 1000, reconcile_seconds=self.reconcile_seconds)
+        return Registry(
+            name,
+            settings=self._settings(),
+            hold_seconds=self.hold_collapse_ms / 1000,
+            reconcile_seconds=self.reconcile_seconds,
+        )
+
+    def _settings(self) -> str:
+        """Give what tells two namers apart that ask one registry; secrets are no part of it."""
+        keys = (key for key in self.__struct_fields__ if not SECRET.search(key))
+        text = "\n".join(f"{key}={getattr(self, key)}" for key in keys)
+        return hashlib.sha256(f"{kind_name(type(self))}\n{text}".encode(errors="surrogatepass")).hexdigest()[:16]

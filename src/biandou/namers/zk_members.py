@@ -35,7 +35,7 @@ class Nodes:
         """Give the members of the node `path`, as `read` gives them; `key` tells this question from others."""
         source = self._sources.get(key)
         if source is None:
-            memory: Memory[Instances] = Memory()
+            memory: Memory[Instances] = Memory(Instances)
             source = self._sources[key] = Source(follow=lambda source: self._follow(key, path, read, source, memory))
         return source
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from biandou.clients.state_directory import state_directory
 from biandou.stores.interface import StoreKind
 
 if TYPE_CHECKING:
@@ -29,13 +30,3 @@ class SqliteStoreKind(StoreKind, frozen=True, kw_only=True, tag="io.biandou.sqli
         from biandou.stores.sqlite_file import SqliteStore  # noqa: PLC0415
 
         return SqliteStore(self.path or os.path.join(state_directory(), FILE))
-
-
-def state_directory() -> str:
-    """Give where namerd keeps what outlives it: systemd's `StateDirectory`, else `$XDG_STATE_HOME/biandou`."""
-    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if given:
-        return given
-    home = os.environ.get("XDG_STATE_HOME", "")
-    # The specification says that a relative path is to be ignored.
-    return os.path.join(home if os.path.isabs(home) else os.path.expanduser("~/.local/state"), "biandou")
