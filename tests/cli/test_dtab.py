@@ -199,6 +199,19 @@ async def test_the_token_file_may_stand_after_the_verb(
     )
 
 
+async def test_a_command_for_a_namerd_loads_nothing_of_a_linker() -> None:
+    told = (
+        "import sys; sys.argv = ['biandou', 'dtab', 'get']; from biandou.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n"
+        "    print(*[m for m in ('aiohttp.web', 'biandou.demo', 'biandou.config', 'yaml') if m in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", told), stdout=asyncio.subprocess.PIPE, env=environment
+    )
+    assert (await program.communicate())[0] == b"\n", "it takes half of the command's time"
+
+
 @pytest.mark.parametrize("verb", ["help", "--help"])
 async def test_help_names_what_stands_after_the_verb(verb: str) -> None:
     words = [verb, "create"] if verb == "help" else ["create", verb]

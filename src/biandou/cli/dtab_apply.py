@@ -119,7 +119,7 @@ def _record(file: Path, former: dict[str, Applied], wanted: dict[str, Dtab], ver
     try:
         write_lock(file, former | now)
     except OSError as error:
-        raise NamerdFailed(f"all is applied, but it could not be recorded: {error}") from error
+        raise NamerdFailed(f"all is applied, but it could not be recorded: {file}: {error.strerror}") from error
 
 
 def _conflict(name: str, there: bool, recorded: Applied | None, based: bool) -> str:

@@ -92,7 +92,9 @@ def render(name: str, found: dict[str, Any]) -> str:
     unknown = sum(change["kind"] == "unknown" for change in found["changes"])
     if unknown:
         counts.append(f"{unknown} unknown")
-    if found["same"]:
+    if not routers["reporting"] and not found["same"]:
+        lines.append("No linker reports to this namerd: which names are live is not known.")
+    elif found["same"]:
         lines.append("The dtab is the present one.")
     elif found["changes"]:
         lines.append(f"{', '.join(counts)}; {found['moves']:.1%} of requests go elsewhere.")

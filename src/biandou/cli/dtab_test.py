@@ -11,7 +11,6 @@ from biandou.cli.dtab_shared import Files, Json, Url, failed, namerd_access, rea
 from biandou.cli.dtab_stored import stored
 from biandou.cli.namerd_http import NamerdFailed
 from biandou.dtab import Dtab
-from biandou.testing.dtab_tests import load
 
 
 def try_tests(
@@ -27,6 +26,9 @@ def try_tests(
     """Try the tests of files, and end with 1 if any fails."""
     if not words:
         raise failed("test requires a file")
+    # Not above: no other command needs it.
+    from biandou.testing.dtab_tests import load  # noqa: PLC0415
+
     results = []
     try:
         other = None if dtab is None else Dtab.read(read_file(dtab).body.decode())
