@@ -338,6 +338,54 @@ async def test_a_wait_that_is_no_time_changes_nothing(url: str, wait: str) -> No
     assert (await run("get", "default")).output == before
 
 
+async def test_changes_are_told_as_json_too(url: str) -> None:
+    for words, stdin, told in (
+        (["create", "web", "-", "--json"], "/svc=>/a", {"namespace": "web", "version": "Mg=="}),
+        (["--json", "update", "web", "-"], "/svc=>/b", {"namespace": "web", "version": "Mw=="}),
+        (["rollback", "web", "--json"], "", {"namespace": "web", "version": "NA==", "restored": "Mg=="}),
+        (["delete", "web", "--json"], "", {"namespace": "web"}),
+    ):
+        ran = await run(*words, stdin=stdin)
+        assert (ran.status, json.loads(ran.output)) == (0, told)
+    waited = (await run("update", "default", "-", "--wait", "--json", stdin="/svc=>/c")).output.splitlines()
+    assert json.loads(waited[1]) | {"seconds": 0} == {"inForce": 0, "linkers": 0, "late": [], "seconds": 0}
+    differing = json.loads((await run("diff", "default", "--json")).output)
+    assert (differing["same"], differing["after"]["dtab"]) == (False, "/svc=>/c")
+    begun = json.loads((await run("update", "default", "-", "--to", "5%", "--json", stdin="/svc=>/d")).output)
+    assert (begun["phase"], begun["share"]) == ("measuring", 0.05)
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [(["list"], 255), (["watch", "default"], 255), (["lint", "default"], 255)]
+)
+async def test_an_output_that_takes_no_more_is_told_in_a_line(url: str, words: list[str], status: int) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with open("/dev/full", "wb") as full:
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "biandou", "dtab", *words),
+            stdout=full,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment,
+        )
+        _, errors = await program.communicate()
+    assert (program.returncode, errors) == (status, b"Error: standard output: No space left on device\n")
+
+
+async def test_a_reader_that_has_read_enough_is_no_error(url: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "biandou", "dtab", "watch", "default"),
+        stdout=writer,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    os.close(writer)
+    assert (await program.communicate())[1] == b""
+    assert program.returncode == 0
+
+
 async def test_status_without_linkers_says_so(url: str) -> None:
     assert (await run("status", "default")).output == "# version MQ==, in force in 0 of 0 linkers\n"
     for words in (("status", "none"), ("status", "none", "--wait")):

@@ -28,6 +28,7 @@ from biandou.cli.dtab_shared import (
     read_file,
     remark,
     run,
+    tell,
     write,
 )
 from biandou.cli.dtab_status import Wait, WaitingCommand, status, wait_in_force
@@ -99,8 +100,8 @@ def create(
 
     async def work(namerd: Namerd) -> None:
         told = await namerd.ask("POST", place(name), sent.body, {"Content-Type": sent.media, **remark(message)})
-        write(f"Created {name}\n")
-        await wait_in_force(namerd, name, told.version, wait)
+        tell(context, f"Created {name}", {"namespace": name, "version": told.version})
+        await wait_in_force(context, namerd, name, told.version, wait)
 
     run(context, url, work)
 
@@ -133,11 +134,11 @@ def update(
         if wanted:
             headers["If-Match"] = wanted
         if trial is not None:
-            await trial.start(namerd, name, sent, headers, wait)
+            await trial.start(context, namerd, name, sent, headers=headers, wait=wait)
             return
         told = await namerd.ask("PUT", place(name), sent.body, headers)
-        write(f"Updated {name}\n")
-        await wait_in_force(namerd, name, told.version, wait)
+        tell(context, f"Updated {name}", {"namespace": name, "version": told.version})
+        await wait_in_force(context, namerd, name, told.version, wait)
 
     run(context, url, work)
 
@@ -151,7 +152,7 @@ def delete(context: typer.Context, words: Name = None, *, message: Message = "",
 
     async def work(namerd: Namerd) -> None:
         await namerd.ask("DELETE", place(name), headers=remark(message))
-        write(f"Deleted {name}\n")
+        tell(context, f"Deleted {name}", {"namespace": name})
 
     run(context, url, work)
 

@@ -7,12 +7,12 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import quote
 
 import typer
 
-from biandou.cli.dtab_forms import Sent, read_input
+from biandou.cli.dtab_forms import Sent, as_json, read_input
 from biandou.cli.namerd_address import base_url
 from biandou.cli.namerd_http import Access, Namerd, NamerdFailed, connected
 
@@ -126,9 +126,6 @@ def run(context: typer.Context, url: str | None, work: Callable[[Namerd], Awaita
         raise failed(str(error)) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    except BrokenPipeError:
-        # Whoever read our output has read enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def failed(message: str, status: int = FAILED) -> typer.Exit:
@@ -137,7 +134,23 @@ def failed(message: str, status: int = FAILED) -> typer.Exit:
     return typer.Exit(status)
 
 
+def tell(context: typer.Context, line: str, document: Any) -> None:
+    """Print what was done: a line, or with `--json` a document."""
+    write(as_json(document) if context.obj.json else f"{line}\n")
+
+
+class OutputFailed(Exception):
+    """Standard output takes nothing more; no `OSError`, which would be taken for namerd's connection."""
+
+    def __init__(self, why: OSError) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
 def write(text: str) -> None:
-    """Print, at once."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Print, at once; raises `OutputFailed`."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        raise OutputFailed(error) from error

@@ -5,16 +5,18 @@ A click group ends with 2 then, which `plan --exit-code` and `apply --exit-code`
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
 
-from biandou.cli.dtab_shared import failed
+from biandou.cli.dtab_shared import OutputFailed, failed
 
 _MOVED: Final = ("--token-file", "--cacert", "--cert", "--key")
-"""Options of the group, each with a value, that may also stand after the verb."""
+"""Options of the group, each with a value, that may also stand after the verb; `--json` may, too."""
 
 _YES: Final = ("true", "t", "1")
 _NO: Final = ("false", "f", "0")
@@ -38,6 +40,13 @@ class Verbs(TyperGroup):
             return super().invoke(ctx)
         except typer.TyperException as error:
             raise misused(error) from None
+        except OutputFailed as error:
+            # Python would try once again at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error.why, BrokenPipeError):
+                raise failed(f"standard output: {error.why.strerror}") from None
+            # Whoever read our output has read enough.
+            return None
 
 
 def misused(error: typer.TyperException) -> typer.Exit:
@@ -65,8 +74,8 @@ def spelled(words: Sequence[str]) -> list[str]:
                 index += 1
         elif word == "--pretty":
             kept.append("--pretty=true")
-        elif name == "--json" and value.lower() in _YES:
-            kept.append("--json")
+        elif name == "--json" and (not equals or value.lower() in _YES):
+            moved.append("--json")
         elif not (name == "--json" and value.lower() in _NO):
             kept.append(word)
     return [*moved, *kept, *after]
