@@ -19,6 +19,7 @@ from yarl import URL
 
 from biandou.clients.http_trouble import trouble
 from biandou.clients.namerd_addresses import Address, NamerdChoice
+from biandou.clients.namerd_token import NamerdToken
 from biandou.clients.retry import Retry
 from biandou.clients.sockets import lasting_socket
 from biandou.errors import BindingError, ResolutionError
@@ -64,7 +65,9 @@ class NamerdHttp:
         retry: Retry,
         tls: ssl.SSLContext | None = None,
         name: str | None = None,
+        token: NamerdToken | None = None,
     ) -> None:
+        self._token = token or NamerdToken()
         self._choice = NamerdChoice(addresses, retry)
         self._retry = retry
         self._tls = tls
@@ -211,6 +214,8 @@ class NamerdHttp:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
             async with self._connecting, asyncio.timeout(HEAD_SECONDS):
                 method, headers = ("GET", {}) if document is None else ("POST", {"Content-Type": "application/json"})
+                if (secret := self._token.secret()) is not None:
+                    headers["Authorization"] = f"Bearer {secret}"
                 response = await session.request(
                     method, url, data=document, headers=headers, server_hostname=self._name, allow_redirects=False
                 )
