@@ -12,6 +12,8 @@ def trouble(error: BaseException) -> str:
     if isinstance(why, OSError) and host is not None:
         where = f"[{host}]" if ":" in host else host
         return f"cannot connect to {where}:{getattr(error, 'port', None)}: {unconnected(why)}"
+    if type(error).__name__ == "ClientPayloadError":
+        return "the connection has ended in the middle of an answer"
     return str(error) or "no answer in time"
 
 
