@@ -61,6 +61,19 @@ async def test_a_canary_is_started_shown_and_ended(api: HttpApi) -> None:
     assert (await ask(api, "GET dtabs")).body == b'["default"]\n'
 
 
+async def test_an_old_version_that_is_not_where_the_name_leads_is_refused_with_where_it_does() -> None:
+    store = InMemoryStore({"default": Dtab.read("/s=>/$/inet/127.0.0.1 ; /svc/web=>/s/1 ; /svc/half=>/s/1 & /s/2")})
+    api = HttpApi(store, Names(store, Namers()), list)
+    plan = {**PLAN, "to": "/s/2"}
+    for old, leads in (("/s/3", "/$/inet/127.0.0.1/3"), ("/nowhere", "~")):
+        reply = await ask(api, "POST canaries/default", {**plan, "from": old})
+        said = f"/svc/web leads to /$/inet/127.0.0.1/1 now, and the old version to {leads}"
+        assert (reply.status, reply.body.decode()) == (409, said)
+    assert (await ask(api, "GET canaries/default")).body == b"[]\n"
+    half = {**plan, "path": "/svc/half", "from": "/s/1"}
+    assert (await ask(api, "POST canaries/default", half)).status == 200, "somebody has begun by hand"
+
+
 async def test_who_may_not_gets_403_and_what_is_not_there_404(api: HttpApi) -> None:
     for method in ("POST", "PUT"):
         place = f"{method} canaries/default?path=/svc/web"

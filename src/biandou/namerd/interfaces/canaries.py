@@ -10,11 +10,13 @@ from biandou.dtab import DtabSyntaxError, NameTree, Path
 from biandou.errors import NamespaceMissing, NothingUnderWay, StoreDown
 from biandou.live import Live, Ok
 from biandou.namerd.canary import Canary, Plan, abandon, abort, begin, pause, promote, resume
+from biandou.namerd.canary_check import misled
 from biandou.namerd.canary_state import CanaryStates, Shown, is_reserved, namespaces_with_canaries
 from biandou.namerd.interfaces.documents import JSON, dump
 from biandou.namerd.interfaces.message import Answer, Reply, Request, Stream, text
 from biandou.namerd.interfaces.rollouts import under_way
 from biandou.namerd.linkers import Linkers
+from biandou.namerd.names import Names
 from biandou.namerd.reports import Reports
 from biandou.namerd.rollout_state import RolloutStates
 from biandou.stores.interface import Store
@@ -36,8 +38,11 @@ class CanaryConflict(Exception):
 class CanaryRoutes:
     """Answers what is below `canaries` and `reports`; `now` gives seconds since 1970."""
 
-    def __init__(self, store: Store, reports: Reports, now: Callable[[], float], linkers: Linkers) -> None:
+    def __init__(
+        self, store: Store, names: Names, reports: Reports, now: Callable[[], float], linkers: Linkers
+    ) -> None:
         self._store = store
+        self._names = names
         self._linkers = linkers
         self._rollouts = RolloutStates(store)
         self._states = CanaryStates(store)
@@ -72,6 +77,12 @@ class CanaryRoutes:
         sent = _object(request.body)
         act = self._start(request, namespace, sent) if request.method == "POST" else self._action(request, sent)
         path = _path(sent.get("path") if request.method == "POST" else request.parameters.get("path"))
+        if request.method == "POST":
+            stored = self._store.watch(namespace).sample()
+            if isinstance(stored, Ok) and stored.value is not None:
+                wrong = await misled(self._names, namespace, read_plan(sent), stored.value.dtab)
+                if wrong is not None:
+                    return text(wrong, 409)
         try:
             canary = await self._states.change(namespace, path, act)
         except CanaryConflict as error:

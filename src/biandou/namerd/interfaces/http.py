@@ -110,7 +110,7 @@ class HttpApi:
         self._shared: WeakValueDictionary[tuple[Any, ...], Live[bytes]] = WeakValueDictionary()
         linkers = linkers or Linkers()
         reports = Reports() if reports is None else reports
-        canaries = CanaryRoutes(store, reports, time.time, linkers)
+        canaries = CanaryRoutes(store, names, reports, time.time, linkers)
         in_force = InForceRoutes(Sights(store, names), linkers.in_force)
         self._routes: Mapping[str, Callable[[Request, str | None], Awaitable[Answer]]] = {
             "dtabs": self._dtabs,
