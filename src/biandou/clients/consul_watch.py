@@ -155,6 +155,8 @@ async def follow(
                     follower.changed(answer)
                 index = max(1, answer.index)
                 failures = 0
+                # It may be long until the next, and there are thousands of these.
+                del answer
                 continue
             except ConsulError as error:
                 problem = error
