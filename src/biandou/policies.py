@@ -161,10 +161,6 @@ class RequestAuthorizerKind(Kind, frozen=True, kw_only=True):
     """Who may send a request (reference/linker.md §2.8)."""
 
 
-class AnnouncerKind(Kind, frozen=True, kw_only=True):
-    """Where our servers are made known (reference/linker.md §2.12)."""
-
-
 # ── TLS ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

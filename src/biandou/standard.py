@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from biandou.announcers.consul import ConsulAnnouncerKind
+from biandou.announcers.serversets import ServersetsAnnouncerKind
 from biandou.balancers import ApertureBalancer, EwmaBalancer, HeapBalancer, P2cBalancer, RoundRobinBalancer
 from biandou.identifiers import connection, http
 from biandou.interpreters.consul import ConsulInterpreterKind
@@ -190,7 +192,13 @@ TRACE_PROPAGATORS: Final[Register[Any]] = Register(
 
 REQUEST_AUTHORIZERS: Final[Register[Any]] = Register("request authorizers", planned=("io.l5d.k8s.istio",))
 
-ANNOUNCERS: Final[Register[Any]] = Register("announcers", planned=("io.l5d.serversets",))
+ANNOUNCERS: Final[Register[Any]] = PluggableRegister(
+    "announcers",
+    (
+        ConsulAnnouncerKind,
+        ServersetsAnnouncerKind,
+    ),
+)
 
 LABELERS: Final[Register[Any]] = Register(
     "labelers",

@@ -384,6 +384,29 @@ REMOVED = ["maxChunkKB", "maxRequestKB", "maxResponseKB", "engine", "loggers", "
 REMOVED += ["responseClassifier", "retries", "baseDtab", "httpUriInDst"]
 
 
+ANNOUNCERS = """
+announcers: [{kind: io.l5d.consul}, {kind: io.l5d.serversets, zkAddrs: [{host: zk}]}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/#/io.l5d.consul/dc1/web", "an announcer of Consul takes one segment after its prefix, the service's name, "),
+        ("/#/io.l5d.consul", "an announcer of Consul takes one segment after its prefix, the service's name, "),
+        ("/#/io.l5d.serversets/..", "no node of ZooKeeper can have /.. in its path"),
+    ],
+)
+def test_a_name_that_its_announcer_cannot_use_is_a_mistake(path: str, said: str) -> None:
+    (problem,) = problems(in_server(f"announce: [/#/io.l5d.serversets/web, {path}]") + ANNOUNCERS.replace("\n", "\n  "))
+    assert problem.startswith(f"l.yaml:5:15: routers[0].servers[0].announce: {path}: {said}")
+
+
+def test_a_path_that_no_announcer_takes_is_none() -> None:
+    """It is a warning when the linker starts, as in Linkerd."""
+    assert parse(in_server("announce: [/#/io.l5d.serversets/web]")).routers[0].servers[0].announce
+
+
 @pytest.mark.parametrize("key", REMOVED)
 def test_keys_that_linkerd_removed_are_unknown(key: str) -> None:
     (problem,) = problems(in_router(f"{key}: 1"))
@@ -391,13 +414,11 @@ def test_keys_that_linkerd_removed_are_unknown(key: str) -> None:
 
 
 UNBUILT = [
-    (in_router("announcers: [{kind: io.l5d.serversets}]"), "routers[0].announcers[0].kind", "io.l5d.serversets"),
     (
         in_router("client: {requestAuthorizers: [{kind: io.l5d.k8s.istio}]}"),
         "routers[0].client.requestAuthorizers[0].kind",
         "io.l5d.k8s.istio",
     ),
-    (in_server("announce: [/#/io.l5d.serversets/web]"), "routers[0].servers[0].announce", "announce"),
     (HEAD + "namers: [{kind: io.l5d.k8s.istio, port: 8080}]", "namers[0].kind", "io.l5d.k8s.istio"),
     (HEAD + "telemetry: [{kind: io.l5d.statsd}]", "telemetry[0].kind", "io.l5d.statsd"),
 ]

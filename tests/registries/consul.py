@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 
 from aiohttp import web
 
+from tests.registries.consul_agent import Agent, NotAService
 from tests.registries.consul_state import MAX_VALUE, ConsulState, Instance, Key
 
 HEADERS: Final = {"host", "accept", "user-agent", "content-length", "content-type", "x-consul-token", "connection"}
@@ -46,6 +47,7 @@ class ConsulServer:
         self.token = token
         self.dc = dc
         self.agent: dict[str, Any] = {"Config": {"Datacenter": dc, "NodeName": "here", "Server": True}}
+        self.announced = Agent(lambda: self.state, self._tell)
         self.port = 0
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.tokens: list[str | None] = []
@@ -183,6 +185,8 @@ class ConsulServer:
             case ["v1", "agent", "self"], "GET":
                 self._parameters(request, set())
                 return self._forbidden("agent:read") if self._anonymous(request) else web.json_response(self.agent)
+            case ["v1", "agent", "service" | "check" as what, action], "PUT":
+                return await self._announced(request, what, action)
             case ["v1", "catalog", "datacenters"], "GET":
                 self._parameters(request, set())
                 return web.json_response([self.dc])
@@ -258,6 +262,25 @@ class ConsulServer:
         answer.headers["X-Consul-KnownLeader"] = "true"
         answer.headers["X-Consul-LastContact"] = "0"
         return answer
+
+    # ── Services that register themselves ────────────────────────────────────────────────────────────────────────────
+
+    async def _announced(self, request: web.Request, what: str, action: str) -> web.Response:
+        verb, _, id = action.partition("/")
+        self._parameters(request, {"replace-existing-checks"} if verb == "register" else set())
+        if self._anonymous(request):
+            return self._forbidden("service:write")
+        body = await request.read()
+        if verb == "register" and what == "service" and not id:
+            try:
+                self.announced.register(body)
+            except NotAService as error:
+                raise Misused(str(error)) from error
+            return web.Response()
+        if body or not id or (what, verb) not in (("service", "deregister"), ("check", "pass")):
+            raise Misused(f"{what}/{action}")
+        known = self.announced.deregister(id) if verb == "deregister" else self.announced.passed(id)
+        return web.Response() if known else web.Response(status=404, text=f'Unknown {what} ID "{id}"')
 
     # ── Catalogue ────────────────────────────────────────────────────────────────────────────────────────────────────
 

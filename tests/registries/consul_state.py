@@ -26,11 +26,12 @@ class Instance:
     checks: tuple[tuple[str, str], ...] = (("serfHealth", "passing"),)
     meta: dict[str, str] = field(default_factory=dict)
     node_meta: dict[str, str] = field(default_factory=dict)
+    given_id: str = ""
 
     @property
     def id(self) -> str:
         """The id that makes the instance one of its service."""
-        return f"{self.service}-{self.service_address or self.address}-{self.port}"
+        return self.given_id or f"{self.service}-{self.service_address or self.address}-{self.port}"
 
     @property
     def node(self) -> str:

@@ -249,6 +249,10 @@ def linker_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:
         withheld=lambda: parts.door.withheld,
         namer_states=states,
         states={
+            "/admin/announcer": parts.announced,
+            "/admin/announcer.json": parts.announced,
+        }
+        | {
             f"/{router.label}/interpreter_state/{interpreter.state_page}.json": interpreter.state
             for router in parts.assembled.routers
             if isinstance(interpreter := router.interpreter, StatefulInterpreter)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
+from biandou.announcers.all import matching
 from biandou.config.admin import Admin, Usage
 from biandou.config.router import PROTOCOLS, HttpRouter, Router, TcpRouter
 from biandou.config.server import NotHttp
@@ -63,8 +64,19 @@ def _check_router(router: Router, reading: Reading) -> None:
     if not router.identifier and not reading.troubled(router, "identifier"):
         reading.blame(router, "identifier", "empty identifier list")
     check_experimental(router.interpreter, "interpreter", reading)
+    _check_announced(router, reading)
     if isinstance(router, HttpRouter):
         _check_http(router, reading)
+
+
+def _check_announced(router: Router, reading: Reading) -> None:
+    for server in router.servers:
+        for path in server.announce:
+            for kind, name in matching(router.announcers, path):
+                try:
+                    kind.check(name)
+                except ValueError as error:
+                    reading.blame(server, "announce", f"{path}: {error}")
 
 
 def _check_http(router: HttpRouter, reading: Reading) -> None:

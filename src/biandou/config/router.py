@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from biandou.announcers.interface import AnnouncerKind
 from biandou.classifiers.interface import PythonClassifierKind
 from biandou.config.access_log import RollPolicyText
 from biandou.config.client import GlobalClient, StaticClient
@@ -30,7 +31,7 @@ from biandou.identifiers.interface import IdentifierKind, PythonIdentifierKind
 from biandou.interpreters.interface import InterpreterKind
 from biandou.interpreters.local import DefaultInterpreterKind
 from biandou.kinds import Register
-from biandou.policies import AnnouncerKind, DefaultTracePropagator, Keys, Milliseconds, TracePropagatorKind
+from biandou.policies import DefaultTracePropagator, Keys, Milliseconds, TracePropagatorKind
 
 _GLOBAL: Final = "io.l5d.global"
 _SERVICES: Final[Register[Any]] = Register("services", (GlobalService, StaticService))

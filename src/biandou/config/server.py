@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from biandou.config.rate_limit import RateLimit
-from biandou.config.values import Count, Ip, NotBuilt, PathText, Port, PositiveCount, Room
+from biandou.config.values import Count, Ip, PathText, Port, PositiveCount, Room
 from biandou.identifiers.http import HeaderName
 from biandou.policies import Keys, LabelerKind, Milliseconds, RequestRandomLabeler, ServerTls
 
@@ -56,7 +56,7 @@ class Server(Keys, frozen=True, kw_only=True):
     tls: ServerTls | None = None
     socket_options: SocketOptions = SocketOptions()
     max_concurrent_requests: PositiveCount | None = None
-    announce: Annotated[tuple[PathText, ...], NotBuilt()] = ()
+    announce: tuple[PathText, ...] = ()
     server_session: Session = Session()
     head_timeout_ms: PositiveCount = 10_000
     max_connections: PositiveCount = 65_536

@@ -21,6 +21,7 @@ from biandou.config.plan import Plan
 from biandou.config.planning import plan
 from biandou.config.remarks import remarks
 from biandou.errors import ConfigError, reason
+from biandou.linker.announcing import Announcements
 from biandou.linker.assembly import Assembled, assemble
 from biandou.linker.binder import Binder
 from biandou.linker.ejections import Ejections
@@ -68,7 +69,7 @@ class Parts:
     """What an admin server shows of a linker; `stop` ends the linker, its grace in milliseconds or as configured.
 
     `reload` reads the configuration anew, and gives what has changed by that. `state_file` says of that what
-    `/admin/health` shows.
+    `/admin/health` shows, and `announced` how each announcement stands.
     """
 
     config: LinkerConfig
@@ -78,6 +79,7 @@ class Parts:
     stop: Callable[[int | None], None]
     reload: Callable[[], Awaitable[str]]
     state_file: Callable[[], dict[str, Any] | None]
+    announced: Callable[[], list[dict[str, Any]]]
 
 
 class Linker:
@@ -98,6 +100,7 @@ class Linker:
         self._usual_workers = default_workers()
         self._open_admin = open_admin
         self._load = load
+        self._announcements = Announcements()
         self._reloading = asyncio.Lock()
         self._asked_to_reload: asyncio.Task[None] | None = None
         self._grace_ms = config.admin.shutdown_grace_ms
@@ -119,6 +122,7 @@ class Linker:
         for line in remarks(self._config):
             _log.warning("%s", line)
         self._assembled = assemble(self._config)
+        await self._announcements.prepare(self._config)
         inherited = inherited_sockets(os.environ, os.getpid())
         self._door = EngineDoor(planned := with_inherited(plan(self._config, self._workers), inherited))
         close_inherited(planned)
@@ -134,6 +138,7 @@ class Linker:
         self._serving = self._door.start(self._take)
         for server in self._serving:
             _log.info("serving %s on %s", server.router, show_address(server.ip, server.port))
+        self._announcements.follow(self._config, self._serving)
         # What start-up has made stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -216,8 +221,10 @@ class Linker:
         plugins = make_plugins(config.routers)
         follow = await self._admin.prepare(self._parts(config, assembled))
         try:
+            await self._announcements.prepare(config)
             serving = self._door.replan(plan(config, self._workers))
         except BaseException:
+            self._announcements.follow(self._config, self._serving)
             await follow.drop()
             raise
         # From here on nothing fails.
@@ -228,6 +235,7 @@ class Linker:
         for server in serving:
             if server not in before:
                 _log.info("serving %s on %s", server.router, show_address(server.ip, server.port))
+        self._announcements.follow(config, serving)
         self._plugins.replan(plugins)
         self._binder.knowledge.replan(configurations(config), config.state_file)
         await self._binder.replan(assembled.routers)
@@ -247,7 +255,8 @@ class Linker:
         return changes
 
     def _parts(self, config: LinkerConfig, assembled: Assembled) -> Parts:
-        return Parts(config, assembled, self._binder, self._door, self.ask_to_stop, self.reload, self._keeper.shown)
+        shown = self._keeper.shown, self._announcements.state
+        return Parts(config, assembled, self._binder, self._door, self.ask_to_stop, self.reload, *shown)
 
     # ── Drain and stop ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -259,11 +268,14 @@ class Linker:
         self._stop_wanted.set()
 
     async def stop(self) -> int:
-        """Let running requests finish within the grace, then close everything; gives the exit status."""
+        """Be announced no more, let running requests finish within the grace, close everything; gives the status."""
         _tell_systemd("STOPPING=1")
         if self._asked_to_reload is not None:
             self._asked_to_reload.cancel()
-        graceful = await self._drain(max(MIN_GRACE_MS, self._grace_ms))
+        grace_ms, began = max(MIN_GRACE_MS, self._grace_ms), time.monotonic()
+        await self._announcements.withdraw(self._stop_at_once, grace_ms)
+        taken_ms = int((time.monotonic() - began) * 1000)
+        graceful = await self._drain(max(MIN_GRACE_MS, grace_ms - taken_ms))
         self._reports.stop()
         self._ejections.stop()
         await self._keeper.stop()

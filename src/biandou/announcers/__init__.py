@@ -1,0 +1,1 @@
+"""Announcers: where the addresses of our servers are made known, one file a kind (reference/naming.md §7)."""
