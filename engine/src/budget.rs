@@ -107,8 +107,8 @@ impl Budget {
 
     /// Whether anything was ever taken.
     pub fn was_drawn_on(&self) -> bool {
-        let drawn = |ring: &Box<Ring>| ring.0.iter().any(|word| word.load(Relaxed) as u32 > 0);
-        self.withdrawals.get().is_some_and(drawn)
+        let drawn = |ring: &Ring| ring.0.iter().any(|word| word.load(Relaxed) as u32 > 0);
+        self.withdrawals.get().is_some_and(|ring| drawn(ring))
     }
 
     /// Whether anything was taken that still counts.

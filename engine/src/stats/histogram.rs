@@ -126,7 +126,11 @@ impl Histogram {
 
     /// What was counted early in the buckets of an octave.
     fn early(&self, octave: usize) -> impl Iterator<Item = (usize, u64)> {
-        let words = self.early.iter().map(|word| word.load(Relaxed)).filter(|&held| held > 0);
+        let words = self
+            .early
+            .iter()
+            .map(|word| word.load(Relaxed))
+            .filter(|&held| held > 0);
         words.filter_map(move |held| {
             let place = (held >> EARLY_BITS) as usize - 1;
             (place / BUCKETS == octave).then_some((place % BUCKETS, u64::from(held & EARLY_MOST)))
@@ -135,7 +139,11 @@ impl Histogram {
 
     /// How many values were recorded.
     pub fn count(&self) -> u64 {
-        let early: u64 = self.early.iter().map(|word| u64::from(word.load(Relaxed) & EARLY_MOST)).sum();
+        let early: u64 = self
+            .early
+            .iter()
+            .map(|word| u64::from(word.load(Relaxed) & EARLY_MOST))
+            .sum();
         let octaves = (0..OCTAVES).filter_map(|nth| self.octave(nth));
         let counted = octaves.map(|octave| (0..BUCKETS).map(|bucket| octave.count(bucket)).sum::<u64>());
         early + counted.sum::<u64>()

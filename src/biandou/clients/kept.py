@@ -28,7 +28,7 @@ class Key(NamedTuple):
     name: str
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True):
+class Said(msgspec.Struct, frozen=True, kw_only=True, tag="said"):
     """What a registry said of a name: `value` is the namer's own, in MessagePack; times in seconds since 1970."""
 
     registry: str
@@ -85,12 +85,12 @@ class Kept:
         if said is not None:
             self.records.keep(key, said)
 
-    def said(self, now: float) -> Iterator[tuple[Key, Said]]:
+    def said(self, now: float) -> Iterator[Said]:
         """Give what is known of the names that are followed."""
-        for key, saying in tuple(self._followed.items()):
+        for saying in tuple(self._followed.values()):
             said = saying.said(now)
             if said is not None:
-                yield key, said
+                yield said
 
     def origins(self) -> list[Origin]:
         """Give where what is known of the names that are followed came from."""

@@ -39,6 +39,8 @@ from biandou.live import Failed, Live, Ok, State, Watch
 
 _log = logging.getLogger(__name__)
 
+_NO_LINES: Final[list[str]] = []
+
 NAMES_AT_ONCE: Final = 20
 """So many names are bound by new routers before others, who ask meanwhile, have their turn."""
 
@@ -349,7 +351,7 @@ class _Ticket:
         for client, bound in clients.items():
             self._binder.hold(router, bound, again=client in self._clients, remembered=remembered)
             self._clients = with_member(self._clients, client)
-        lines = [f"{dentry.prefix} => {dentry.dst}" for dentry in self._override]
+        lines = [f"{dentry.prefix} => {dentry.dst}" for dentry in self._override] or _NO_LINES
         self.answer(Answer(outcome=outcome, context=str(self._override), override_dentries=lines, policy=self._policy))
         for client in [client for client in self._clients if client not in clients]:
             self._clients = without_member(self._clients, client)

@@ -82,6 +82,8 @@ class ConsulNamer:
         # The names that are followed.
         self._followed: dict[Name, _ServiceSource] = {}
         self._made = self._make
+        # Most instances have no other metadata than a weight, and few weights there are.
+        self._weighted: dict[float, dict[str, Any]] = {}
         self._registry = kind.registry(f"consul at {consul.address}")
         self.seats = Seats(kind.max_blocking_queries)
         self._agent: Live[Agent | None] = Source(follow=self._ask_agent)
@@ -184,8 +186,11 @@ class ConsulNamer:
         if not host or not 1 <= instance.port <= 65535:
             return None
         weights = [entry.weight for entry in self._kind.weights if entry.tag in instance.tags]
-        meta: dict[str, Any] = dict(instance.node_meta) if self._kind.transfer_metadata else {}
-        meta[WEIGHT] = float(max(weights, default=1.0))
+        weight = float(max(weights, default=1.0))
+        if self._kind.transfer_metadata and instance.node_meta:
+            meta: dict[str, Any] = {**instance.node_meta, WEIGHT: weight}
+        else:
+            meta = self._weighted.setdefault(weight, {WEIGHT: weight})
         literal = ip_literal(host)
         address = None if literal is None else Address(literal, instance.port, meta)
         return Endpoint(host, instance.port, meta, address)
