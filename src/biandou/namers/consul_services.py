@@ -140,7 +140,8 @@ class ConsulNamer:
         followed = Followed(self._registry, str(name), path, source, source.memory, _size)
         watch = ServiceWatch(self, followed, path, self._query(name))
         self._followed[name] = source
-        watch.start(f"consul {name}")
+        # One name for all: thousands of texts would be as many bytes as some of what they name.
+        watch.start("consul service")
         followed.reconcile(watch)
         return watch
 
