@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
+from biandou.clients.http_trouble import trouble
 from biandou.clients.retry import Retry
 from biandou.clients.sockets import lasting_socket
 from biandou.clients.tls import ClientTls, client_context
@@ -128,9 +129,9 @@ class Consul:
             if time.monotonic() >= self._unreachable_until:
                 self._unreachable += 1
                 self._unreachable_until = time.monotonic() + _REST.wait(self._unreachable)
-            raise ConsulAway(f"consul at {self.address}: {error}") from error
+            raise ConsulAway(f"consul at {self.address}: {trouble(error)}") from error
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise ConsulAway(f"consul at {self.address}: {str(error) or 'no answer in time'}") from error
+            raise ConsulAway(f"consul at {self.address}: {trouble(error)}") from error
         self._unreachable = 0
         return answer
 
