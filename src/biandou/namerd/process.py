@@ -172,7 +172,9 @@ class Namerd:
     # ── Reload ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _hung_up(self) -> None:
-        _log.info("Received SIGHUP. The configuration is read again")
+        _log.info("Received SIGHUP. The access logs are opened anew, and the configuration is read again")
+        if self._running is not None:
+            self._running.serving.reopen_logs()
         if self._asked_to_reload is None:
             self._asked_to_reload = asyncio.get_running_loop().create_task(self._reload_as_asked(), name="reload")
 
