@@ -3,6 +3,7 @@
 //! Each worker counts its deposits in a ring of its own, so that a request costs a load and a store; withdrawals, which are
 //! rare, share one.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Deserialize;
@@ -44,7 +45,8 @@ pub struct Budget {
     withdrawal: i64,
     reserve: i64,
     deposits: Box<[Ring]>,
-    withdrawals: Ring,
+    /// Made with the first withdrawal: most budgets are never drawn on.
+    withdrawals: OnceLock<Box<Ring>>,
 }
 
 impl Budget {
@@ -64,7 +66,7 @@ impl Budget {
             withdrawal,
             reserve: retries.saturating_mul(withdrawal),
             deposits: (0..workers).map(|_| Ring::default()).collect(),
-            withdrawals: Ring::default(),
+            withdrawals: OnceLock::new(),
             plan,
         }
     }
@@ -87,11 +89,12 @@ impl Budget {
     /// Takes what sending a request again costs; false, and nothing is taken, when there is not enough.
     pub fn withdraw(&self, now_ms: u64) -> bool {
         let slice = self.slice(now_ms);
-        self.withdrawals.add(slice);
+        let withdrawals = self.withdrawals.get_or_init(Box::default);
+        withdrawals.add(slice);
         // Looked at after taking: two workers cannot both take the last one.
         let enough = self.tokens(slice) >= 0;
         if !enough {
-            self.withdrawals.remove(slice);
+            withdrawals.remove(slice);
         }
         enough
     }
@@ -104,21 +107,26 @@ impl Budget {
 
     /// Whether anything was ever taken.
     pub fn was_drawn_on(&self) -> bool {
-        self.withdrawals.0.iter().any(|word| word.load(Relaxed) as u32 > 0)
+        let drawn = |ring: &Ring| ring.0.iter().any(|word| word.load(Relaxed) as u32 > 0);
+        self.withdrawals.get().is_some_and(|ring| drawn(ring))
     }
 
     /// Whether anything was taken that still counts.
     pub fn is_drawn_on(&self, now_ms: u64) -> bool {
-        self.withdrawals.sum(self.slice(now_ms)) > 0
+        self.taken(self.slice(now_ms)) > 0
     }
 
     fn slice(&self, now_ms: u64) -> u32 {
         ((u128::from(now_ms) * u128::from(self.slices_per_ms)) >> 64) as u32
     }
 
+    fn taken(&self, slice: u32) -> i64 {
+        self.withdrawals.get().map_or(0, |ring| ring.sum(slice))
+    }
+
     fn tokens(&self, slice: u32) -> i64 {
         let deposits: i64 = self.deposits.iter().map(|ring| ring.sum(slice)).sum();
-        let taken = self.withdrawals.sum(slice).saturating_mul(self.withdrawal);
+        let taken = self.taken(slice).saturating_mul(self.withdrawal);
         let given = deposits.saturating_mul(self.deposit).saturating_add(self.reserve);
         given.saturating_sub(taken)
     }

@@ -41,7 +41,7 @@ pub struct Client {
     /// Rung when `resolved` leaves `Pending`.
     pub changed: Notify,
     pub balancer: Arc<Balancer>,
-    pub policy: ClientPolicy,
+    pub policy: Arc<ClientPolicy>,
     pub tls: Option<Arc<Reloading<ClientTlsPlan>>>,
     treatment: Treatment,
     pub requeue_budget: Arc<Budget>,
@@ -52,7 +52,7 @@ pub struct Client {
 }
 
 impl Client {
-    fn new(id: &str, policy: ClientPolicy, workers: usize) -> Self {
+    fn new(id: &str, policy: Arc<ClientPolicy>, workers: usize) -> Self {
         let balancer = Balancer::new(policy.balancer.clone());
         let accrual = AccrualShared::new(policy.failure_accrual.clone(), policy.outliers.clone());
         Self {
@@ -71,7 +71,7 @@ impl Client {
 
     /// Makes the client under another policy. Counts stay; endpoints stay with their connections unless the policy touches
     /// those, and then keep their health as far as it is told by the same kind.
-    fn renewed(former: &Arc<Self>, policy: ClientPolicy) -> Self {
+    fn renewed(former: &Arc<Self>, policy: Arc<ClientPolicy>) -> Self {
         let alike = policy.treats_endpoints_as(&former.policy);
         let balancer = if policy.balancer == former.policy.balancer {
             former.balancer.clone()
@@ -226,6 +226,8 @@ fn treatment(
 #[derive(Debug)]
 pub struct Clients {
     by_id: Mutex<HashMap<Box<str>, Arc<Client>>>,
+    /// The policy that was told of last: most clients of a router have the same, and then hold the same.
+    latest: Mutex<Option<Arc<ClientPolicy>>>,
     workers: usize,
     /// Counted by whoever tells of clients, one after the other.
     pub stats: BindCacheStats,
@@ -236,6 +238,7 @@ impl Clients {
     pub fn new(workers: usize) -> Self {
         Self {
             by_id: Mutex::new(HashMap::new()),
+            latest: Mutex::default(),
             workers,
             stats: BindCacheStats::default(),
         }
@@ -249,11 +252,12 @@ impl Clients {
             let mut by_id = lock(&self.by_id);
             let known = by_id.get(letter.client.as_str());
             match known {
-                Some(client) if client.policy == letter.policy => client.clone(),
+                Some(client) if *client.policy == letter.policy => client.clone(),
                 _ => {
+                    let policy = self.shared(letter.policy);
                     let client = Arc::new(match known {
-                        Some(former) => Client::renewed(former, letter.policy),
-                        None => Client::new(&letter.client, letter.policy, self.workers),
+                        Some(former) => Client::renewed(former, policy),
+                        None => Client::new(&letter.client, policy, self.workers),
                     });
                     if by_id.insert(client.id.clone(), client.clone()).is_none() {
                         self.stats.misses.add(1);
@@ -265,6 +269,14 @@ impl Clients {
         };
         client.update(letter.state);
         grown
+    }
+
+    fn shared(&self, policy: ClientPolicy) -> Arc<ClientPolicy> {
+        let mut latest = lock(&self.latest);
+        match &*latest {
+            Some(same) if **same == policy => same.clone(),
+            _ => latest.insert(Arc::new(policy)).clone(),
+        }
     }
 
     /// Drops a client that no answer names any more.

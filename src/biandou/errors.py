@@ -119,6 +119,10 @@ class NamespaceMissing(StoreError):
         super().__init__(f"the namespace {namespace} does not exist")
 
 
+class NothingUnderWay(StoreError):
+    """A canary or rollout was to be changed and was never begun."""
+
+
 class NamespaceRefused(StoreError):
     """The store takes no namespace of this name."""
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
+from biandou.few import Few, with_member, without_member
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -49,31 +51,43 @@ Notify: TypeAlias = Callable[[State[T]], None]
 class Watch:
     """One observation; `close` ends it, and may be called twice."""
 
-    __slots__ = ("_close",)
-
-    def __init__(self, close: Callable[[], None]) -> None:
-        self._close: Callable[[], None] | None = close
+    __slots__ = ()
 
     def close(self) -> None:
         """End the observation: no further call comes after this."""
-        close, self._close = self._close, None
-        if close is not None:
-            close()
+        raise NotImplementedError
+
+
+class Ending(Watch):
+    """An observation that `end` ends."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end: Callable[[], None] | None = end
+
+    def close(self) -> None:
+        """Call `end`, the first time."""
+        end, self._end = self._end, None
+        if end is not None:
+            end()
 
 
 class _Observation(Watch):
     """What `observe` gives; without a closure of its own, since there are several for each name."""
 
-    __slots__ = ("_key", "_live")
+    __slots__ = ("live", "notify")
 
-    def __init__(self, live: Live[Any], key: object) -> None:
-        self._live: Live[Any] | None = live
-        self._key = key
+    def __init__(self, live: Live[Any], notify: Notify[Any]) -> None:
+        self.live: Live[Any] | None = live
+        self.notify = notify
 
     def close(self) -> None:
-        live, self._live = self._live, None
+        live, self.live = self.live, None
         if live is not None:
-            live._leave(self._key)
+            # Whoever holds us is mostly whom we notify, too.
+            self.notify = _ignore
+            live._leave(self)
 
 
 class Live(Generic[T]):
@@ -83,7 +97,7 @@ class Live(Generic[T]):
 
     def __init__(self, state: State[T] = PENDING) -> None:
         self._state: State[T] = state
-        self._observers: dict[object, Notify[T]] = {}
+        self._observers: Few[_Observation] = ()
 
     @staticmethod
     def ok(value: U) -> Live[U]:
@@ -102,25 +116,20 @@ class Live(Generic[T]):
 
     def observe(self, notify: Notify[T]) -> Watch:
         """Call `notify` now with the present state and again at each change, until the `Watch` is closed."""
-        key = object()
         first = not self._observers
-        self._observers[key] = notify
-        if first:
-            # Opening may find the state at once; this observer is told once, below.
-            self._observers[key] = _ignore
-            try:
-                self._open()
-            except BaseException:
-                self._leave(key)
-                raise
-            self._observers[key] = notify
+        # Opening may find the state at once; this observer is told once, below.
+        observation = _Observation(self, _ignore if first else notify)
+        self._observers = with_member(self._observers, observation)
         try:
+            if first:
+                self._open()
+                observation.notify = notify
             notify(self._state)
         except BaseException:
             # Nobody gets the Watch that could end this observation.
-            self._leave(key)
+            observation.close()
             raise
-        return _Observation(self, key)
+        return observation
 
     def sample(self) -> State[T]:
         """Give the state of this moment; opens the source for that moment when nobody observes it."""
@@ -130,11 +139,11 @@ class Live(Generic[T]):
 
     def map(self, function: Callable[[T], U]) -> Live[U]:
         """Give `function` of each value; an exception from it becomes `Failed`."""
-        return _Mapped(self, function)
+        return _MappedBy(self, function)
 
     def flat_map(self, function: Callable[[T], Live[U]]) -> Live[U]:
         """Follow the `Live` that `function` gives for the latest value."""
-        return _FlatMapped(self, function)
+        return _FlatMappedBy(self, function)
 
     def stabilize(self) -> Live[T]:
         """Keep the last good value when the source fails or forgets."""
@@ -145,8 +154,9 @@ class Live(Generic[T]):
         """Give the states of all parts, always known itself: who joins decides what a pending part means."""
         return _Joined(parts)
 
-    def _leave(self, key: object) -> None:
-        if self._observers.pop(key, None) is not None and not self._observers:
+    def _leave(self, observation: _Observation) -> None:
+        self._observers = without_member(self._observers, observation)
+        if not self._observers:
             self._shut()
 
     def _open(self) -> None:
@@ -160,12 +170,12 @@ class Live(Generic[T]):
             return
         self._state = state
         failure: Exception | None = None
-        for key, notify in tuple(self._observers.items()):
+        for observation in tuple(self._observers):
             if self._state is not state:
                 break  # an observer changed it again: everybody has been told the newer state
-            if key in self._observers:
+            if observation.live is not None:
                 try:
-                    notify(state)
+                    observation.notify(state)
                 except Exception as error:
                     # One observer's mistake must not leave the others behind.
                     failure = failure or error
@@ -240,12 +250,13 @@ class _Derived(Live[U], Generic[T, U]):
         raise NotImplementedError
 
 
-class _Mapped(_Derived[T, U]):
-    __slots__ = ("_function",)
+class Mapped(_Derived[T, U]):
+    """`_function` of each value, which a subclass says; an exception from it becomes `Failed`."""
 
-    def __init__(self, source: Live[T], function: Callable[[T], U]) -> None:
-        super().__init__(source)
-        self._function = function
+    __slots__ = ()
+
+    def _function(self, value: T) -> U:
+        raise NotImplementedError
 
     def _changed(self, state: State[T]) -> None:
         if isinstance(state, Ok):
@@ -259,24 +270,33 @@ class _Mapped(_Derived[T, U]):
             self._publish(state)
 
 
-class _FlatMapped(_Derived[T, U]):
-    __slots__ = ("_function", "_inner", "_turn")
+class _MappedBy(Mapped[T, U]):
+    __slots__ = ("_by",)
 
-    def __init__(self, source: Live[T], function: Callable[[T], Live[U]]) -> None:
+    def __init__(self, source: Live[T], function: Callable[[T], U]) -> None:
         super().__init__(source)
-        self._function = function
+        self._by = function
+
+    def _function(self, value: T) -> U:
+        return self._by(value)
+
+
+class FlatMapped(_Derived[T, U]):
+    """Follows the `Live` that `_function` gives for the latest value, which a subclass says."""
+
+    __slots__ = ("_inner", "_turn")
+
+    def __init__(self, source: Live[T]) -> None:
+        super().__init__(source)
         self._inner: Watch | None = None
-        self._turn = object()
+        self._turn = 0
+
+    def _function(self, value: T) -> Live[U]:
+        raise NotImplementedError
 
     def _changed(self, state: State[T]) -> None:
         former, self._inner = self._inner, None
-        self._turn = turn = object()
-
-        def follow(inner_state: State[U]) -> None:
-            # The former inner value is closed only below, and may speak until then.
-            if self._turn is turn:
-                self._publish(inner_state)
-
+        self._turn = turn = self._turn + 1
         try:
             if isinstance(state, Ok):
                 try:
@@ -284,9 +304,19 @@ class _FlatMapped(_Derived[T, U]):
                 except Exception as error:
                     self._publish(Failed(error))
                 else:
+                    if type(inner) is Live:
+                        # Nobody can change it.
+                        self._publish(inner._state)
+                        return
+
+                    def follow(inner_state: State[U]) -> None:
+                        # The former inner value is closed only below, and may speak until then.
+                        if self._turn == turn:
+                            self._publish(inner_state)
+
                     watch = inner.observe(follow)
                     # Our own observers may have closed us, or changed the source, while `inner` told its state.
-                    if self._turn is turn:
+                    if self._turn == turn:
                         self._inner = watch
                     else:
                         watch.close()
@@ -298,11 +328,22 @@ class _FlatMapped(_Derived[T, U]):
                 former.close()
 
     def _shut(self) -> None:
-        self._turn = object()
+        self._turn += 1
         super()._shut()
         inner, self._inner = self._inner, None
         if inner is not None:
             inner.close()
+
+
+class _FlatMappedBy(FlatMapped[T, U]):
+    __slots__ = ("_by",)
+
+    def __init__(self, source: Live[T], function: Callable[[T], Live[U]]) -> None:
+        super().__init__(source)
+        self._by = function
+
+    def _function(self, value: T) -> Live[U]:
+        return self._by(value)
 
 
 class _Stabilized(_Derived[T, T]):

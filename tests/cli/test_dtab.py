@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -152,6 +153,13 @@ async def test_a_version_of_the_past_is_compared_and_comes_back(url: str) -> Non
         ),
         (("--base-url", "nowhere", "list"), "", "invalid base URL: nowhere"),
         (("list", "--base-url", "ftp://x"), "", "invalid base URL: ftp://x"),
+        (("list", "--base-url", "http://127.0.0.1:1"), "", "http://127.0.0.1:1: Connection refused"),
+        (("get", "--frob"), "", "No such option: --frob"),
+        (("--frob", "list"), "", "No such option: --frob"),
+        (("creat", "web"), "", "No such command 'creat'. Did you mean 'create', 'cat'?"),
+        (("abort", "default"), "", "no new dtab was ever tried here"),
+        (("lint", "/no/such.dtab"), "", "/no/such.dtab: No such file or directory"),
+        (("test", "nowhere"), "", "nowhere: No such file or directory"),
     ],
 )
 async def test_a_mistake_is_told_on_standard_error_and_ends_with_255(
@@ -160,11 +168,92 @@ async def test_a_mistake_is_told_on_standard_error_and_ends_with_255(
     assert await run(*words, stdin=stdin) == Ran(255, "", f"Error: {said}\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "output"),
+    [
+        (("get", "default", "--pretty"), "# version MQ==\n/svc       => /a & /b ;\n/longer/x  => /c ;\n"),
+        (("get", "--pretty", "default"), "# version MQ==\n/svc       => /a & /b ;\n/longer/x  => /c ;\n"),
+        (("list", "--json=true"), '["default"]\n'),
+        (("--json=false", "list"), "default\n"),
+    ],
+)
+async def test_flags_are_spelt_as_namerctl_takes_them(url: str, words: tuple[str, ...], output: str) -> None:
+    assert await run(*words) == Ran(0, output, "")
+
+
+async def test_the_base_url_may_stand_before_dtab_as_namerctls_does(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BIANDOU_NAMERD")
+    words = ["--base-url", url, "dtab", "list"]
+    ran = await asyncio.to_thread(CliRunner().invoke, application, words)
+    assert (ran.exit_code, ran.stdout) == (0, "default\n")
+
+
+async def test_the_token_file_may_stand_after_the_verb(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("BIANDOU_NAMERD_TOKEN")
+    (tmp_path / "token").write_text(SESAME)
+    assert await run("list", "--token-file", str(tmp_path / "token")) == Ran(0, "default\n", "")
+    assert await run("get", f"--token-file={tmp_path / 'token'}", "default", "--pretty=false") == Ran(
+        0, "/svc=>/a & /b;/longer/x=>/c;\n", ""
+    )
+
+
+async def test_a_command_for_a_namerd_loads_nothing_of_a_linker() -> None:
+    told = (
+        "import sys; sys.argv = ['biandou', 'dtab', 'get']; from biandou.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n"
+        "    print(*[m for m in ('aiohttp.web', 'biandou.demo', 'biandou.config', 'yaml') if m in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", told), stdout=asyncio.subprocess.PIPE, env=environment
+    )
+    assert (await program.communicate())[0] == b"\n", "it takes half of the command's time"
+
+
+@pytest.mark.parametrize("verb", ["help", "--help"])
+async def test_help_names_what_stands_after_the_verb(verb: str) -> None:
+    words = [verb, "create"] if verb == "help" else ["create", verb]
+    ran = await run(*words)
+    assert (ran.status, "dtab create [OPTIONS] [NAME FILE]..." in ran.output) == (0, True)
+
+
+async def test_a_canary_that_is_not_there_is_told_by_its_name(url: str) -> None:
+    for words, said in (
+        (["status", "default", "/svc/web"], "there is no canary of /svc/web in default"),
+        (["pause", "default", "/svc/web"], "there is no such canary"),
+        (["status", "default"], "Missing argument 'PATH'."),
+    ):
+        ran = await asyncio.to_thread(CliRunner().invoke, application, ["canary", *words])
+        assert (ran.exit_code, ran.stderr) == (255, f"Error: {said}\n")
+
+
 async def test_without_the_token_nothing_is_told(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("BIANDOU_NAMERD_TOKEN")
-    assert await run("list") == Ran(255, "", "Error: unexpected response: 401 Unauthorized\n")
+    assert await run("list") == Ran(255, "", "Error: unexpected response: 401 Unauthorized\na token is needed\n")
+    monkeypatch.setenv("BIANDOU_NAMERD_TOKEN", "guessed")
+    assert (await run("list")).errors.endswith("401 Unauthorized\nthis token is not known here\n")
     (tmp_path / "token").write_text(f"{SESAME}\n")
     assert (await run("--token-file", str(tmp_path / "token"), "list")).status == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["list", "--token-file", "binary"], "--token-file: binary: byte 1 is not UTF-8; a token is text"),
+        (["list", "--token-file", "lines"], "--token-file: a token is one line of text"),
+        (["list", "--key", "lines"], "--key goes with --cert"),
+        (["delete", "default", "-m", "two\nlines"], "--message: a line of text is expected"),
+    ],
+)
+async def test_what_cannot_be_shown_to_namerd_is_told_by_its_flag(
+    url: str, words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "lines").write_text("one\ntwo\n")
+    monkeypatch.chdir(tmp_path)
+    assert await run(*words) == Ran(255, "", f"Error: {said}\n")
 
 
 async def test_a_watch_prints_each_version_until_the_stream_ends(url: str) -> None:
@@ -249,6 +338,54 @@ async def test_a_wait_that_is_no_time_changes_nothing(url: str, wait: str) -> No
     assert (await run("get", "default")).output == before
 
 
+async def test_changes_are_told_as_json_too(url: str) -> None:
+    for words, stdin, told in (
+        (["create", "web", "-", "--json"], "/svc=>/a", {"namespace": "web", "version": "Mg=="}),
+        (["--json", "update", "web", "-"], "/svc=>/b", {"namespace": "web", "version": "Mw=="}),
+        (["rollback", "web", "--json"], "", {"namespace": "web", "version": "NA==", "restored": "Mg=="}),
+        (["delete", "web", "--json"], "", {"namespace": "web"}),
+    ):
+        ran = await run(*words, stdin=stdin)
+        assert (ran.status, json.loads(ran.output)) == (0, told)
+    waited = (await run("update", "default", "-", "--wait", "--json", stdin="/svc=>/c")).output.splitlines()
+    assert json.loads(waited[1]) | {"seconds": 0} == {"inForce": 0, "linkers": 0, "late": [], "seconds": 0}
+    differing = json.loads((await run("diff", "default", "--json")).output)
+    assert (differing["same"], differing["after"]["dtab"]) == (False, "/svc=>/c")
+    begun = json.loads((await run("update", "default", "-", "--to", "5%", "--json", stdin="/svc=>/d")).output)
+    assert (begun["phase"], begun["share"]) == ("measuring", 0.05)
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [(["list"], 255), (["watch", "default"], 255), (["lint", "default"], 255)]
+)
+async def test_an_output_that_takes_no_more_is_told_in_a_line(url: str, words: list[str], status: int) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with open("/dev/full", "wb") as full:
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "biandou", "dtab", *words),
+            stdout=full,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment,
+        )
+        _, errors = await program.communicate()
+    assert (program.returncode, errors) == (status, b"Error: standard output: No space left on device\n")
+
+
+async def test_a_reader_that_has_read_enough_is_no_error(url: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "biandou", "dtab", "watch", "default"),
+        stdout=writer,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    os.close(writer)
+    assert (await program.communicate())[1] == b""
+    assert program.returncode == 0
+
+
 async def test_status_without_linkers_says_so(url: str) -> None:
     assert (await run("status", "default")).output == "# version MQ==, in force in 0 of 0 linkers\n"
     for words in (("status", "none"), ("status", "none", "--wait")):
@@ -280,3 +417,5 @@ async def test_a_trial_begins_is_shown_and_aborted(url: str) -> None:
     assert (await run("abort", "default")).output == "the new dtab was aborted: by ann\n"
     assert (await run("promote", "default")).status == 255
     assert (await run("get", "default")).output == before
+    stands = (await run("status", "default")).output.splitlines()[1]
+    assert re.fullmatch(r"# a trial begun [0-9.]+ s ago: the new dtab was aborted: by ann", stands), "it is old news"

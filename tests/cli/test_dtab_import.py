@@ -95,5 +95,5 @@ async def test_what_is_no_etcd_is_told(url: str, tmp_path: Path) -> None:
     (port,) = free_ports(1)
     ran = await run("import", f"http://127.0.0.1:{port}")
     assert (ran.status, f"127.0.0.1:{port}" in ran.errors) == (255, True)
-    assert (await run("import", "127.0.0.1:2379")).status == 2
+    assert (await run("import", "127.0.0.1:2379")).status == 255
     assert (await run("import")).errors.startswith("Error: import requires the URL of an etcd")

@@ -85,7 +85,16 @@ async def test_the_exit_status_is_for_pipelines() -> None:
     assert (await run("plan", "default", "-", "--exit-code", stdin="/svc => ?")).status == 1
     assert (await run("plan", "default", "none.dtab", "--exit-code")).status == 1
     assert (await run("plan", "default", "--exit-code")).status == 1
+    assert (await run("plan", "default", "-", "--exit-code", "--jsn")).status == 1, (
+        "2 would say that it changes something"
+    )
     assert (await run("plan", "default", "-", stdin="/svc => ?")).status == 255
+
+
+def test_a_plan_of_a_namerd_without_linkers_does_not_say_that_nothing_moves() -> None:
+    found = {"version": "MQ==", "same": False, "routers": {"reporting": 0, "heard": 0}, "names": 0, "cut": 0}
+    lines = render("web", {**found, "requests": 0, "seconds": 0.0, "moves": 0.0, "changes": []}).splitlines()
+    assert lines[1:] == ["No linker reports to this namerd: which names are live is not known."]
 
 
 def test_a_plan_says_what_it_did_not_see() -> None:

@@ -35,20 +35,13 @@ def test_there_is_room_for_so_much() -> None:
     assert [key for key in "abcd" if records.get(key) is not None] == []
 
 
-def test_what_is_too_old_is_neither_given_nor_merged() -> None:
+def test_what_is_too_old_is_not_given() -> None:
     records: Records[str, One] = Records(100, 100, lambda: 100.0)
     records.max_age_secs = 10.0
-    records.keep("old", One(at=89.0))
-    records.keep("young", One(at=91.0))
+    for key, at in (("old", 89.0), ("young", 91.0), ("new", 99.0)):
+        records.keep(key, One(at=at))
     assert records.get("old") is None
-    assert records.with_newer([("new", One(at=99.0)), ("late", One(at=1.0))]) == [One(at=91.0), One(at=99.0)]
-
-
-def test_newer_ones_take_the_place_of_those_that_were_kept() -> None:
-    records: Records[str, One] = Records(2, 100, lambda: 100.0)
-    records.keep("a", One(at=1.0))
-    records.keep("b", One(at=2.0))
-    assert records.with_newer([("a", One(at=3.0)), ("c", One(at=4.0))]) == [One(at=3.0), One(at=4.0)]
+    assert [one.at for one in records.latest()] == [99.0, 91.0]
 
 
 def test_unwanted_ones_are_forgotten() -> None:

@@ -162,7 +162,7 @@ BAD = [
     ),
     (
         HEAD + "interfaces: [{kind: io.l5d.httpController, tokens: [{name: a, tokenFile: /none}]}]",
-        ["n.yaml:2:60: interfaces[0].tokens[0].name: [Errno 2] No such file or directory: '/none'"],
+        ["n.yaml:2:74: interfaces[0].tokens[0].tokenFile: /none: No such file or directory"],
     ),
     (
         HEAD + "interfaces: [{kind: io.l5d.httpController, socketOptions: {readTimeoutMs: 5}}]",

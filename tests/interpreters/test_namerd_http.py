@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
 
 from biandou.clients.namerd_addresses import NamerdRetry
+from biandou.config.namerd import AccessToken
 from biandou.dtab import FAIL, NEG, Dtab, Leaf, NameTree, Path, Union
 from biandou.dtab.bound import AddressSet, Bound, Negative
 from biandou.dtab.explain import to_json
 from biandou.interpreters.interface import Interpreter
-from biandou.interpreters.namerd_http import NamerdHttpInterpreterKind
+from biandou.interpreters.namerd_http import NamerdHttpInterpreter, NamerdHttpInterpreterKind
 from biandou.live import Failed, Live, Ok, Pending, Source, State
 from biandou.namerd.interfaces.http import HttpApi
 from biandou.namerd.interfaces.http_server import Doorkeeper, HttpServer
@@ -32,8 +35,11 @@ Answering = Callable[[Request], Awaitable[Answer]]
 class Namerd:
     """A namerd's HTTP API in this process, which can be stopped and started at its port."""
 
-    def __init__(self, store: InMemoryStore, answer: Answering | None = None) -> None:
+    def __init__(
+        self, store: InMemoryStore, answer: Answering | None = None, tokens: Sequence[AccessToken] = ()
+    ) -> None:
         self.store = store
+        self._tokens = tokens
         self.asked: list[str] = []
         self.port = 0
         self._answer = answer or HttpApi(store, Names(store, Namers()), list).answer
@@ -48,7 +54,7 @@ class Namerd:
             self.asked.append(f"{request.path}?{request.query}")
             return await self._answer(request)
 
-        self._close = await HttpServer(answer, Doorkeeper(), ScopeRegistry(("http",))).start(listener, None)
+        self._close = await HttpServer(answer, Doorkeeper(self._tokens), ScopeRegistry(("http",))).start(listener, None)
 
     async def stop(self) -> None:
         if self._close is not None:
@@ -67,7 +73,13 @@ def store(text: str = "/svc => /$/inet/127.0.0.1/7") -> InMemoryStore:
     return InMemoryStore({"default": Dtab.read(text)})
 
 
-def interpreter(*namerds: Namerd, base: Live[Dtab] | None = None, namespace: str = "default") -> Interpreter:
+def interpreter(
+    *namerds: Namerd,
+    base: Live[Dtab] | None = None,
+    namespace: str = "default",
+    token: str | None = None,
+    token_file: str | None = None,
+) -> Interpreter:
     """Give the interpreter of a linker whose `dst` leads to these namerds."""
     alternatives = " & ".join(f"1*/$/inet/127.0.0.1/{namerd.port}" for namerd in namerds)
 
@@ -79,7 +91,11 @@ def interpreter(*namerds: Namerd, base: Live[Dtab] | None = None, namespace: str
 
     # The least that can be written is a second; that would make this file slow.
     kind = NamerdHttpInterpreterKind(
-        dst="/#/namerd", namespace=namespace, retry=NamerdRetry(base_seconds=1, max_seconds=1)
+        dst="/#/namerd",
+        namespace=namespace,
+        retry=NamerdRetry(base_seconds=1, max_seconds=1),
+        token=token,
+        token_file=token_file,
     )
     return kind.interpreter(base or Live.ok(Dtab()), Found())
 
@@ -143,6 +159,51 @@ async def test_what_was_told_last_holds_while_namerd_is_away_and_is_mended_when_
             await namerd.store.put("default", Dtab.read("/svc => /$/inet/127.0.0.1/8"))
             await namerd.start()
             await name.until(leaf(8), 10)
+
+
+READER = AccessToken(name="linkers", token="open sesame", read_only=True)  # noqa: S106 - no secret
+
+
+async def test_a_token_that_may_read_is_enough_for_a_linker() -> None:
+    async with Namerd(store(), tokens=[READER]) as namerd:
+        binder = interpreter(namerd, token=READER.token)
+        with Observed(binder.bind(Dtab(), Path.read("/svc/web"))) as name:
+            await name.until(leaf(7))
+        assert isinstance(binder, NamerdHttpInterpreter)
+        with Observed(binder.delegate(Dtab(), Path.read("/svc/web"))) as delegation:
+            await delegation.until(lambda state: isinstance(state, Ok))
+
+
+async def test_what_namerd_refuses_us_for_is_told_at_once_and_logged_once_and_mended_by_the_token_file(
+    tmp_path: FilePath, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("guessed\n")
+    async with Namerd(store(), tokens=[READER]) as namerd:
+        with Observed(interpreter(namerd, token_file=str(file)).bind(Dtab(), Path.read("/svc/web"))) as name:
+            failed = await name.until(lambda state: isinstance(state, Failed))
+            assert isinstance(failed, Failed)
+            assert str(failed.error) == "namerd: 401 this token is not known here"
+            await asyncio.sleep(2.5)
+            said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+            assert said == ["namerd refuses: 401 this token is not known here"]
+            file.write_text(f"{READER.token}\n")
+            await name.until(leaf(7))
+
+
+@pytest.mark.parametrize(
+    ("token", "token_file", "said"),
+    [
+        ("a", "b", "exclude each other"),
+        ("two\nlines", None, "printable"),
+        ("", None, "printable"),
+        (None, "/no/such", "/no/such: No such file or directory"),
+        (None, "/dev/null", "holds no token"),
+    ],
+)
+def test_a_token_that_cannot_be_shown_is_a_mistake(token: str | None, token_file: str | None, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        NamerdHttpInterpreterKind(dst="/#/namerd", token=token, token_file=token_file)
 
 
 async def test_a_name_that_was_never_told_waits_for_namerd() -> None:

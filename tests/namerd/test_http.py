@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.resources
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
@@ -256,6 +257,25 @@ async def test_ten_thousand_entries_are_taken_and_one_more_gets_413(http: HttpAp
     assert (await ask(http, "PUT dtabs/big", body + ";/y=>/z", content_type="text/plain")).status == 413
 
 
+@pytest.mark.parametrize("media", ["text/plain", "application/json"])
+async def test_others_are_answered_while_a_long_dtab_is_read(http: HttpApi, media: str) -> None:
+    dst = " | ".join(["/b"] * 300_000)
+    body = f"/a=>{dst}" if media == "text/plain" else json.dumps([{"prefix": "/a", "dst": dst}])
+    asked = asyncio.create_task(ask(http, "PUT dtabs/long", body, content_type=media))
+    longest = 0.0
+    while not asked.done():
+        began = time.monotonic()
+        await asyncio.sleep(0)
+        longest = max(longest, time.monotonic() - began)
+    assert (await asked).status == 204
+    assert longest < 0.6, "reading it alone takes more than a second"
+
+
+async def test_a_posted_delegation_is_bounded(http: HttpApi) -> None:
+    body = json.dumps({"dtab": "/a=>/b;" * 80_000, "path": "/a"})
+    assert (await ask(http, "POST delegate", body, content_type="application/json")).status == 413
+
+
 async def test_a_token_that_may_only_read_changes_nothing(http: HttpApi) -> None:
     for method in ("POST", "PUT", "DELETE"):
         answer = await send(http, f"{method} dtabs/default", "/a=>/b", {"content_type": "text/plain"}, may_change=False)
@@ -308,13 +328,19 @@ async def test_history_shows_who_changed_what_and_why() -> None:
 
 async def test_while_the_store_is_away_reads_say_so_and_changes_get_503_at_once() -> None:
     http = api(Away({"web": Dtab.read("/a => /b")}))
-    for line in ("GET dtabs", "GET dtabs/web", "GET bind/web?path=/a", "GET dtabs/web?watch=1"):
+    # That something is not there may be old news, too.
+    for line in ("GET dtabs", "GET dtabs/web", "GET bind/web?path=/a", "GET dtabs/web?watch=1", "GET dtabs/none"):
         answer = await send(http, line)
         assert answer.headers["Warning"] == '110 biandou "the store is away: etcd: connection refused"'
     async with asyncio.timeout(1):
         reply = await ask(http, "PUT dtabs/web", "/a=>/c", content_type="text/plain")
     assert (reply.status, reply.body) == (503, b"etcd: connection refused")
     assert reply.headers == {"Retry-After": "1"}
+
+
+async def test_what_is_in_force_is_not_known_before_the_store_is_read_and_that_is_said() -> None:
+    reply = await ask(api(Away(None)), "GET in-force/web")
+    assert (reply.status, reply.body) == (503, b"the store has not been read yet")
 
 
 async def test_what_was_never_known_gets_503_at_once() -> None:
@@ -400,7 +426,7 @@ async def test_a_union_is_resolved_to_one_of_its_branches(http: HttpApi) -> None
         ("PUT delegate", 405, ""),
         ("GET bind/default?path=/a&dtab=/a=>/a", 500, "Max recursion level: 100 reached in Namer lookup"),
         ("GET bind/default?" + "&".join(f"x{number}=1" for number in range(200)), 400, "Max number of fields exceeded"),
-        ("GET bind/%ff?path=/a", 400, "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        ("GET bind/%ff?path=/a", 400, "%ff is not UTF-8 (byte 0)"),
     ],
 )
 async def test_a_question_that_cannot_be_answered_says_why(http: HttpApi, line: str, status: int, said: str) -> None:

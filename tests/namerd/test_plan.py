@@ -267,6 +267,7 @@ async def test_what_cannot_be_planned_is_refused_and_nothing_is_changed(disco: F
 
     assert await status(asked("/svc => ?")) == 400
     assert await status(asked(OLD, **{"content-type": "text/html"})) == 400
+    assert await status(asked("".join(f"/n{number}=>/x;" for number in range(10_001)))) == 413
     assert await status(asked(OLD, origin="http://evil")) == 403
     assert await status(asked(OLD, "~rollout~default")) == 404
     assert await status(Request("GET", "/api/1/plan/default")) == 405

@@ -425,7 +425,7 @@ async def test_nothing_is_kept_of_a_name_that_nobody_holds(server: ConsulServer)
         await set_of(namer.lookup(WEB))
         await asyncio.sleep(0.05)
         # Without the collector: no cycle holds it.
-        assert len(namer._services) + len(namer._addresses) == 0
+        assert len(namer._services) + len(namer._followed) == 0
     finally:
         gc.enable()
 

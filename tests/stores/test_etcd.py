@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -133,7 +134,10 @@ async def test_without_etcd_reads_tell_what_was_known_and_changes_fail_at_once(t
         member.kill()
 
 
-async def test_a_store_starts_without_etcd_and_learns_when_it_is_there(tmp_path: Path) -> None:
+async def test_a_store_starts_without_etcd_and_learns_when_it_is_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     client, peer = etcd_members.free_ports(2)
     member = Member("late", client, peer, tmp_path)
     store = kind_of(member).store()
@@ -141,9 +145,13 @@ async def test_a_store_starts_without_etcd_and_learns_when_it_is_there(tmp_path:
     try:
         assert store.trouble is not None
         assert isinstance(store.watch("web").sample(), Pending)
+        await asyncio.sleep(2)
+        said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+        assert said == [f"etcd: cannot connect to 127.0.0.1:{client}: Connection refused"], "once, not at each attempt"
         member.start([member])
         await asyncio.to_thread(member.healthy)
         assert await until(store.watch("web"), lambda _: True) is None
+        assert "etcd answers again" in caplog.text
     finally:
         await store.stop()
         member.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -59,6 +60,25 @@ class TestSqlite(DurableContract):
             other.close()
             await store.put("web", TWO)
             assert store.trouble is None
+
+    async def test_no_change_is_acknowledged_that_goes_into_a_deleted_file(
+        self, kind: SqliteStoreKind, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with self.opened(kind) as store:
+            await store.create("web", ONE)
+            Path(str(kind.path)).unlink()
+            with pytest.raises(StoreDown, match="the file has been deleted"):
+                await store.put("web", TWO)
+            await asyncio.sleep(1.5)
+            assert store.trouble is not None
+            assert caplog.text.count("has been deleted") == 1, "once, not at each look"
+            known = store.watch("web").sample()
+            assert isinstance(known, Ok)
+            assert known.value is not None
+            assert known.value.dtab == ONE
+            Path(str(kind.path)).touch()
+            with pytest.raises(StoreDown, match="is another file now"):
+                await store.put("web", TWO)
 
     async def test_a_dtab_that_somebody_broke_in_the_file_fails_alone(self, kind: SqliteStoreKind) -> None:
         async with self.opened(kind) as store:

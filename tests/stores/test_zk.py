@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,7 +85,10 @@ async def test_what_is_no_dtab_fails_alone_and_what_is_too_large_is_refused(serv
         await store.stop()
 
 
-async def test_while_the_server_is_away_reads_go_on_and_changes_fail_at_once(tmp_path: Path) -> None:
+async def test_while_the_server_is_away_reads_go_on_and_changes_fail_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     own = ZooKeeper(tmp_path, free_ports(1)[0])
     await asyncio.to_thread(own.start)
     store = unused(own).store()
@@ -106,6 +110,7 @@ async def test_while_the_server_is_away_reads_go_on_and_changes_fail_at_once(tmp
             while store.trouble is not None:
                 await asyncio.sleep(0.05)
         await store.put("web", TWO)
+        assert [record.getMessage() for record in caplog.records].count("ZooKeeper answers again") == 1
     finally:
         await store.stop()
         own.kill()

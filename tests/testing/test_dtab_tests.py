@@ -86,7 +86,7 @@ def test_a_name_that_comes_to_something_else_fails(tmp_path: Path, text: str, sa
         ("dtab: ''\ntests:\n  /a: /b\n  svc: /c", "4: '/' expected"),
         ("dtab: ''\ntests:\n  /a: /b ?", "3: "),
         ("dtab: /a => ?\ntests: {}", "1: line 1, column 7"),
-        ("dtabFile: none.dtab\ntests: {}", "1: [Errno 2]"),
+        ("dtabFile: none.dtab\ntests: {}", "1: none.dtab: No such file"),
         ("dtab: ''\ntests:\n- {is: /a}", "3: a test has a `name`"),
         ("dtab: ''\ntests:\n- {name: /a}", "3: a test has either"),
         ("dtab: ''\ntests:\n- {name: /a, is: /a, without: [/b]}", "3: `without` needs"),

@@ -260,7 +260,8 @@ fn seats(endpoints: &[Arc<Endpoint>], needs: &LoadNeeds) -> Option<Arc<Levels>> 
 
 /// The classes of members that are sorted by weight.
 fn classes(members: &[(Arc<Endpoint>, f64)], cursor: usize) -> Vec<WeightClass> {
-    let mut classes: Vec<WeightClass> = Vec::new();
+    // Mostly all have the same weight.
+    let mut classes: Vec<WeightClass> = Vec::with_capacity(1);
     let mut upto = 0.0;
     for group in members.chunk_by(|(_, one), (_, other)| one.total_cmp(other) == Order::Equal) {
         let start = classes.last().map_or(0, |class| class.range.end);

@@ -1,11 +1,11 @@
 //! A distribution of whole numbers (microseconds, bytes), to within 1 %.
 //!
-//! Log-linear: 64 buckets for each doubling of the value. Octaves are made when a value first falls into them, since a
-//! linker holds thousands of these and most see a narrow range.
+//! Log-linear: 64 buckets for each doubling of the value. A linker holds thousands of these, and most see few values or
+//! none: the first few buckets are counted without any octave, and octaves are made when a value first needs them.
 
 use std::mem::size_of;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::counter::Counter;
 use crate::tally::Stat;
@@ -18,7 +18,14 @@ const OCTAVES: usize = GROUPS * OCTAVES_PER_GROUP;
 /// Values are cut to this: a year in µs, 32 TiB in bytes.
 const VALUE_MOST: u64 = (1 << (BUCKET_BITS as usize + OCTAVES - 1)) - 1;
 
+/// So many buckets are counted before there is any octave.
+const EARLY: usize = 4;
+const EARLY_BITS: u32 = 20;
+/// What an early bucket counts at most.
+const EARLY_MOST: u32 = (1 << EARLY_BITS) - 1;
+
 type Group = [OnceLock<Box<Octave>>; OCTAVES_PER_GROUP];
+type Groups = [OnceLock<Box<Group>>; GROUPS];
 
 /// Values between one power of two and the next.
 #[derive(Debug)]
@@ -60,7 +67,15 @@ fn zeros() -> Box<[Counter; BUCKETS]> {
 #[derive(Debug, Default)]
 pub struct Histogram {
     sum: AtomicU64,
-    groups: [OnceLock<Box<Group>>; GROUPS],
+    /// Each a bucket of any octave, as `early_key` names it, and below that its count; 0 for none.
+    early: [AtomicU32; EARLY],
+    groups: OnceLock<Box<Groups>>,
+}
+
+/// What an early bucket's word begins with: never 0.
+#[inline]
+fn early_key(octave: usize, bucket: usize) -> u32 {
+    ((octave * BUCKETS + bucket + 1) as u32) << EARLY_BITS
 }
 
 /// The octave of a value, and its bucket there.
@@ -90,32 +105,67 @@ impl Histogram {
         let (octave, bucket) = place(value);
         self.sum
             .store(self.sum.load(Relaxed).wrapping_add(value.min(VALUE_MOST)), Relaxed);
-        let group = &self.groups[octave / OCTAVES_PER_GROUP];
-        let group = group.get_or_init(Box::default);
+        match self.octave(octave) {
+            Some(made) => made.add(bucket),
+            None => self.record_early(octave, bucket),
+        }
+    }
+
+    fn record_early(&self, octave: usize, bucket: usize) {
+        let key = early_key(octave, bucket);
+        for word in &self.early {
+            let held = word.load(Relaxed);
+            if held == 0 || (held & !EARLY_MOST == key && held & EARLY_MOST < EARLY_MOST) {
+                word.store((held | key) + 1, Relaxed);
+                return;
+            }
+        }
+        let group = self.groups.get_or_init(Box::default)[octave / OCTAVES_PER_GROUP].get_or_init(Box::default);
         group[octave % OCTAVES_PER_GROUP].get_or_init(Octave::new).add(bucket);
+    }
+
+    /// What was counted early in the buckets of an octave.
+    fn early(&self, octave: usize) -> impl Iterator<Item = (usize, u64)> {
+        let words = self
+            .early
+            .iter()
+            .map(|word| word.load(Relaxed))
+            .filter(|&held| held > 0);
+        words.filter_map(move |held| {
+            let place = (held >> EARLY_BITS) as usize - 1;
+            (place / BUCKETS == octave).then_some((place % BUCKETS, u64::from(held & EARLY_MOST)))
+        })
     }
 
     /// How many values were recorded.
     pub fn count(&self) -> u64 {
+        let early: u64 = self
+            .early
+            .iter()
+            .map(|word| u64::from(word.load(Relaxed) & EARLY_MOST))
+            .sum();
         let octaves = (0..OCTAVES).filter_map(|nth| self.octave(nth));
-        octaves
-            .map(|octave| (0..BUCKETS).map(|bucket| octave.count(bucket)).sum::<u64>())
-            .sum()
+        let counted = octaves.map(|octave| (0..BUCKETS).map(|bucket| octave.count(bucket)).sum::<u64>());
+        early + counted.sum::<u64>()
     }
 
+    #[inline]
     fn octave(&self, nth: usize) -> Option<&Octave> {
-        let group = self.groups[nth / OCTAVES_PER_GROUP].get()?;
+        let group = self.groups.get()?[nth / OCTAVES_PER_GROUP].get()?;
         group[nth % OCTAVES_PER_GROUP].get().map(|octave| &**octave)
     }
 
     /// The bytes that it takes, itself included.
     pub fn footprint(&self) -> usize {
-        let groups = self.groups.iter().filter(|group| group.get().is_some()).count();
+        let Some(groups) = self.groups.get() else {
+            return size_of::<Self>();
+        };
+        let made = groups.iter().filter(|group| group.get().is_some()).count();
         let octaves = (0..OCTAVES).filter_map(|nth| self.octave(nth));
         let octaves: usize = octaves
             .map(|octave| size_of::<Octave>() + octave.overflow.get().map_or(0, |_| size_of::<[Counter; BUCKETS]>()))
             .sum();
-        size_of::<Self>() + groups * size_of::<Group>() + octaves
+        size_of::<Self>() + size_of::<Groups>() + made * size_of::<Group>() + octaves
     }
 
     /// Adds up parts, in units of `unit` recorded ones; none if nothing was recorded.
@@ -124,10 +174,16 @@ impl Histogram {
         for nth in 0..OCTAVES {
             let mut counts = [0_u64; BUCKETS];
             let mut any = false;
-            for octave in parts.clone().filter_map(|part| part.octave(nth)) {
-                any = true;
-                for (bucket, count) in counts.iter_mut().enumerate() {
-                    *count += octave.count(bucket);
+            for part in parts.clone() {
+                for (bucket, count) in part.early(nth) {
+                    any = true;
+                    counts[bucket] += count;
+                }
+                if let Some(octave) = part.octave(nth) {
+                    any = true;
+                    for (bucket, count) in counts.iter_mut().enumerate() {
+                        *count += octave.count(bucket);
+                    }
                 }
             }
             if !any {
@@ -244,9 +300,37 @@ mod tests {
     }
 
     #[test]
+    fn the_first_few_values_need_no_octave_and_count_as_the_others() {
+        let histogram = Histogram::default();
+        for value in [5, 700, 5, 1_000_000, 90, 5] {
+            histogram.record(value);
+        }
+        assert_eq!(histogram.footprint(), size_of::<Histogram>());
+        histogram.record(3);
+        histogram.record(5);
+        histogram.record(700);
+        assert_eq!(histogram.count(), 9);
+        let stat = Histogram::merged(std::iter::once(&histogram), 1.0).unwrap_or_default();
+        assert_eq!((stat.count, stat.sum), (9, 1_001_513.0));
+        let low: Vec<_> = stat.buckets.iter().take(3).copied().collect();
+        assert_eq!(low, [(3.0, 1), (5.0, 4), (90.0, 1)]);
+    }
+
+    #[test]
+    fn a_full_early_bucket_goes_on_in_its_octave() {
+        let histogram = Histogram::default();
+        for slot in &histogram.early {
+            slot.store(early_key(0, 9) | (EARLY_MOST - 1), Relaxed);
+        }
+        let before = histogram.count();
+        (0..10).for_each(|_| histogram.record(9));
+        assert_eq!(histogram.count(), before + 10);
+    }
+
+    #[test]
     fn an_unused_one_is_small_and_a_typical_one_below_a_kibibyte() {
         let histogram = Histogram::default();
-        assert!(histogram.footprint() < 100, "{}", histogram.footprint());
+        assert!(histogram.footprint() <= 40, "{}", histogram.footprint());
         let mut rng = fastrand::Rng::with_seed(5);
         for _ in 0..10_000 {
             histogram.record(800 + (rng.f64() * 3.0).exp() as u64 * 400);

@@ -25,6 +25,12 @@ def main() -> None:
     if arguments in (["--version"], ["-version"], ["version"]):
         sys.stdout.write(f"biandou {biandou.__version__}\n")
         return
+    if arguments[:1] in (["dtab"], ["canary"]):
+        from biandou.cli.control import application as control  # noqa: PLC0415 - half the time of all commands
+
+        control()
+    if arguments[:1] == ["help"]:
+        sys.argv[1:] = [*arguments[1:], "--help"]
     from biandou.cli.commands import application  # noqa: PLC0415 - typer and rich, which a linker does without
 
     application()

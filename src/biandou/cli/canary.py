@@ -12,9 +12,11 @@ import typer
 from biandou.cli.dtab_forms import as_json
 from biandou.cli.dtab_shared import Json, Url, common_flags, failed, run, write
 from biandou.cli.namerd_http import Namerd, NamerdFailed
+from biandou.cli.verbs import Verbs
 
 canary = typer.Typer(
     name="canary",
+    cls=Verbs,
     help="Move traffic to a new version step by step, judged by its errors and latencies.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -33,11 +33,15 @@ def _print_version(wanted: bool) -> None:
 
 @application.callback()
 def _common(
+    context: typer.Context,
+    base_url: Annotated[str | None, typer.Option("--base-url", hidden=True)] = None,
+    *,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    # namerctl takes it here; of our commands, dtab and canary do.
+    context.obj = base_url
 
 
 @application.command(

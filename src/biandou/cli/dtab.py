@@ -13,10 +13,12 @@ from biandou.cli.dtab_forms import JSON, as_json, plain, pretty
 from biandou.cli.dtab_history import diff, history, rollback
 from biandou.cli.dtab_import import import_etcd
 from biandou.cli.dtab_lint import lint
-from biandou.cli.dtab_plan import plan
+from biandou.cli.dtab_plan import PlanCommand, plan
 from biandou.cli.dtab_shared import (
     Json,
     Message,
+    Name,
+    NameAndFile,
     Url,
     Words,
     common_flags,
@@ -26,15 +28,18 @@ from biandou.cli.dtab_shared import (
     read_file,
     remark,
     run,
+    tell,
     write,
 )
 from biandou.cli.dtab_status import Wait, WaitingCommand, status, wait_in_force
 from biandou.cli.dtab_test import try_tests
 from biandou.cli.dtab_trial import For, MaxErrorRise, MinRequests, To, Trial, abort, promote
 from biandou.cli.namerd_http import Namerd, NamerdFailed
+from biandou.cli.verbs import Verbs
 
 dtab = typer.Typer(
     name="dtab",
+    cls=Verbs,
     help="Read, change and watch the dtabs that a namerd keeps.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -64,7 +69,7 @@ def list_namespaces(context: typer.Context, words: Words = None, *, url: Url = N
 @dtab.command("cat", hidden=True)
 def get(
     context: typer.Context,
-    words: Words = None,
+    words: Name = None,
     *,
     aligned: Annotated[str, typer.Option("--pretty", help="false: everything on one line.")] = "true",
     url: Url = None,
@@ -87,7 +92,7 @@ def get(
 @dtab.command("create", cls=WaitingCommand)
 @dtab.command("new", cls=WaitingCommand, hidden=True)
 def create(
-    context: typer.Context, words: Words = None, *, message: Message = "", wait: Wait = None, url: Url = None
+    context: typer.Context, words: NameAndFile = None, *, message: Message = "", wait: Wait = None, url: Url = None
 ) -> None:
     """Create the namespace NAME from FILE, or from standard input for `-`."""
     name, file = given(words, ("NAME", "FILE"), "create requires a name and file path")
@@ -95,8 +100,8 @@ def create(
 
     async def work(namerd: Namerd) -> None:
         told = await namerd.ask("POST", place(name), sent.body, {"Content-Type": sent.media, **remark(message)})
-        write(f"Created {name}\n")
-        await wait_in_force(namerd, name, told.version, wait)
+        tell(context, f"Created {name}", {"namespace": name, "version": told.version})
+        await wait_in_force(context, namerd, name, told.version, wait)
 
     run(context, url, work)
 
@@ -105,7 +110,7 @@ def create(
 @dtab.command("up", cls=WaitingCommand, hidden=True)
 def update(
     context: typer.Context,
-    words: Words = None,
+    words: NameAndFile = None,
     *,
     version: Annotated[str, typer.Option("--version", help="Change this version only, as `get` shows it.")] = "",
     message: Message = "",
@@ -129,11 +134,11 @@ def update(
         if wanted:
             headers["If-Match"] = wanted
         if trial is not None:
-            await trial.start(namerd, name, sent, headers, wait)
+            await trial.start(context, namerd, name, sent, headers=headers, wait=wait)
             return
         told = await namerd.ask("PUT", place(name), sent.body, headers)
-        write(f"Updated {name}\n")
-        await wait_in_force(namerd, name, told.version, wait)
+        tell(context, f"Updated {name}", {"namespace": name, "version": told.version})
+        await wait_in_force(context, namerd, name, told.version, wait)
 
     run(context, url, work)
 
@@ -141,19 +146,19 @@ def update(
 @dtab.command("delete")
 @dtab.command("del", hidden=True)
 @dtab.command("rm", hidden=True)
-def delete(context: typer.Context, words: Words = None, *, message: Message = "", url: Url = None) -> None:
+def delete(context: typer.Context, words: Name = None, *, message: Message = "", url: Url = None) -> None:
     """Delete the namespace NAME."""
     (name,) = given(words, ("NAME",), "delete requires one argument")
 
     async def work(namerd: Namerd) -> None:
         await namerd.ask("DELETE", place(name), headers=remark(message))
-        write(f"Deleted {name}\n")
+        tell(context, f"Deleted {name}", {"namespace": name})
 
     run(context, url, work)
 
 
 @dtab.command("watch")
-def watch(context: typer.Context, words: Words = None, *, url: Url = None, shown: Json = False) -> None:
+def watch(context: typer.Context, words: Name = None, *, url: Url = None, shown: Json = False) -> None:
     """Print the dtab of NAME, and again at each change; of all namespaces without NAME."""
     name = words[0] if words else None
     given(words, ("NAME",) if words else (), "watch takes one name at most")
@@ -182,7 +187,7 @@ dtab.command("status", cls=WaitingCommand)(status)
 dtab.command("apply")(apply)
 dtab.command("import")(import_etcd)
 dtab.command("lint")(lint)
-dtab.command("plan")(plan)
+dtab.command("plan", cls=PlanCommand)(plan)
 dtab.command("test")(try_tests)
 
 

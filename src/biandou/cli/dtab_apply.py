@@ -11,7 +11,7 @@ import typer
 from biandou.cli.dtab_folder import LOCK, Action, Applied, action, digest, read_folder, read_lock, write_lock
 from biandou.cli.dtab_forms import DTAB, Sent, as_json
 from biandou.cli.dtab_plan import CHANGES, ask, render
-from biandou.cli.dtab_shared import Json, Message, Url, Words, failed, given, run, write
+from biandou.cli.dtab_shared import Json, Message, Url, failed, given, run, write
 from biandou.cli.dtab_writes import Write, presently, write_all
 from biandou.cli.namerd_http import Namerd, NamerdFailed
 from biandou.dtab import Dtab
@@ -19,7 +19,7 @@ from biandou.dtab import Dtab
 
 def apply(
     context: typer.Context,
-    words: Words = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="DIR", hidden=True)] = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -119,7 +119,7 @@ def _record(file: Path, former: dict[str, Applied], wanted: dict[str, Dtab], ver
     try:
         write_lock(file, former | now)
     except OSError as error:
-        raise NamerdFailed(f"all is applied, but it could not be recorded: {error}") from error
+        raise NamerdFailed(f"all is applied, but it could not be recorded: {file}: {error.strerror}") from error
 
 
 def _conflict(name: str, there: bool, recorded: Applied | None, based: bool) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import typer
 
 from biandou.cli.dtab_forms import DTAB, as_json, pretty
-from biandou.cli.dtab_shared import Json, Message, Url, Words, given, place, remark, run, write
+from biandou.cli.dtab_shared import Json, Message, Name, Url, given, place, remark, run, tell, write
 from biandou.cli.dtab_status import Wait, wait_in_force
 from biandou.cli.namerd_http import Namerd, NamerdFailed
 from biandou.dtab import Dtab
@@ -22,7 +22,7 @@ MOST = 1000
 
 def history(
     context: typer.Context,
-    words: Words = None,
+    words: Name = None,
     *,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many versions at most.")] = 20,
     url: Url = None,
@@ -46,7 +46,7 @@ def history(
 
 def diff(
     context: typer.Context,
-    words: Words = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="NAME VERSION VERSION", hidden=True)] = None,
     *,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 1 if they differ.")] = False,
     url: Url = None,
@@ -68,7 +68,7 @@ def diff(
             _lines(old), _lines(new), old["version"], new["version"], _time(old), _time(new), n=10_000
         )
         told = "".join(lines)
-        write(told)
+        write(as_json({"same": not told, "before": old, "after": new}) if context.obj.json else told)
         if told and exit_code:
             raise typer.Exit(1)
 
@@ -76,7 +76,12 @@ def diff(
 
 
 def rollback(
-    context: typer.Context, words: Words = None, *, message: Message = "", wait: Wait = None, url: Url = None
+    context: typer.Context,
+    words: Annotated[list[str] | None, typer.Argument(metavar="NAME VERSION", hidden=True)] = None,
+    *,
+    message: Message = "",
+    wait: Wait = None,
+    url: Url = None,
 ) -> None:
     """Make NAME what it was in VERSION, or before its last change, unless somebody changes it meanwhile."""
     name, *versions = given(
@@ -96,8 +101,9 @@ def rollback(
             headers["If-Match"] = present["version"]
         method = "POST" if present["dtab"] is None else "PUT"
         told = await namerd.ask(method, place(name), wanted["dtab"].encode(), headers)
-        write(f"Rolled back {name} to {wanted['version']} as {told.version}\n")
-        await wait_in_force(namerd, name, told.version, wait)
+        line = f"Rolled back {name} to {wanted['version']} as {told.version}"
+        tell(context, line, {"namespace": name, "version": told.version, "restored": wanted["version"]})
+        await wait_in_force(context, namerd, name, told.version, wait)
 
     run(context, url, work)
 

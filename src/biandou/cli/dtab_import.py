@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from biandou.cli.dtab_forms import as_json
-from biandou.cli.dtab_shared import Json, Message, Url, Words, given, namerd_access, run, write
+from biandou.cli.dtab_shared import Json, Message, Url, failed, given, namerd_access, run, write
 from biandou.cli.dtab_writes import Write, presently, write_all
 from biandou.cli.namerd_http import Namerd, NamerdFailed
 from biandou.dtab import Dtab, DtabSyntaxError
@@ -15,7 +15,7 @@ from biandou.dtab import Dtab, DtabSyntaxError
 
 def import_etcd(
     context: typer.Context,
-    words: Words = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="ETCD_URL", hidden=True)] = None,
     *,
     prefix: Annotated[str, typer.Option("--path-prefix", help="Where they are: namerd's pathPrefix.")] = (
         "/namerd/dtabs"
@@ -31,7 +31,7 @@ def import_etcd(
     """
     (etcd,) = given(words, ("ETCD_URL",), "import requires the URL of an etcd: http://127.0.0.1:2379")
     if not etcd.startswith(("http://", "https://")) or not prefix.startswith("/"):
-        raise typer.BadParameter("ETCD_URL begins with http:// or https://, and --path-prefix with a slash")
+        raise failed("ETCD_URL begins with http:// or https://, and --path-prefix with a slash")
     tls = namerd_access(context, url).context()
 
     async def work(namerd: Namerd) -> None:

@@ -9,17 +9,14 @@ from pathlib import Path as File
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from biandou.cli.dtab_forms import JSON, as_json, pretty
-from biandou.cli.dtab_shared import Json, Url, Words, failed, place, run, write
+from biandou.cli.dtab_shared import Files, Json, Url, failed, place, run, write
 from biandou.cli.namerd_http import Namerd
-from biandou.config import linker, namerd
 from biandou.dtab import DtabSyntaxError, Path
 from biandou.dtab.lint import Finding, Served
 from biandou.dtab.lint import lint as find
 from biandou.errors import ConfigError
-from biandou.namers.system import SystemNamer
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +30,7 @@ class _Subject:
 
 def lint(
     context: typer.Context,
-    words: Words = None,
+    words: Files = None,
     *,
     config: Annotated[
         str | None, typer.Option("--config", help="A linkerd.yaml or namerd.yaml: which namers there are.")
@@ -46,7 +43,7 @@ def lint(
     A word that is the name of a file, has a slash or ends in .dtab is a file, `-` standard input (also without words),
     any other word a namespace.
     """
-    served = Served(SystemNamer().names) if config is None else _configured(config)
+    served = Served(_system()) if config is None else _configured(config)
     subjects: list[_Subject] = []
     asked = [word for word in words or ["-"] if not _is_file(word)]
 
@@ -86,22 +83,35 @@ def _is_file(word: str) -> bool:
 def _read(word: str) -> str:
     try:
         return (sys.stdin.buffer.read() if word == "-" else File(word).read_bytes()).decode()
-    except (OSError, ValueError) as error:
-        raise failed(f"{word}: {error}") from None
+    except OSError as error:
+        raise failed(f"{word}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise failed(f"{word}: byte {error.start + 1} is not UTF-8; a dtab is text") from None
 
 
 def _configured(file: str) -> Served:
+    # Not above: no other command needs them.
+    from biandou.config import linker, namerd  # noqa: PLC0415
+
     try:
         text = File(file).read_text()
         namers: tuple[Any, ...] = (
             namerd.parse(text, file).namers if _is_namerds(text) else linker.parse(text, file).namers
         )
     except (OSError, ValueError, ConfigError) as error:
-        raise failed(f"{file}: {error}" if isinstance(error, OSError) else str(error)) from None
-    return Served(SystemNamer().names, tuple(namer.full_prefix for namer in namers))
+        raise failed(f"{file}: {error.strerror}" if isinstance(error, OSError) else str(error)) from None
+    return Served(_system(), tuple(namer.full_prefix for namer in namers))
+
+
+def _system() -> frozenset[bytes]:
+    from biandou.namers.system import SystemNamer  # noqa: PLC0415 - as above
+
+    return SystemNamer().names
 
 
 def _is_namerds(text: str) -> bool:
+    import yaml  # noqa: PLC0415 - as above
+
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError:

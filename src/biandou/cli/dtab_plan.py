@@ -6,9 +6,10 @@ import json
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from biandou.cli.dtab_forms import Sent, as_json
-from biandou.cli.dtab_shared import FAILED, Json, Url, Words, given, place, read_file, run, write
+from biandou.cli.dtab_shared import FAILED, Json, NameAndFile, Url, failed, given, place, read_file, run, write
 from biandou.cli.namerd_http import Namerd
 
 CHANGES = 2
@@ -18,9 +19,21 @@ MOST_SHOWN = 50
 _SIGNS = {"moved": "~", "unroutable": "-", "routable": "+", "unknown": "?"}
 
 
+class PlanCommand(TyperCommand):
+    """A command that, called wrongly with `--exit-code`, does not end as if there were changes."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words after the command."""
+        status = 1 if "--exit-code" in args else FAILED
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            raise failed(error.format_message(), status) from None
+
+
 def plan(
     context: typer.Context,
-    words: Words = None,
+    words: NameAndFile = None,
     *,
     exit_code: Annotated[
         bool,
@@ -79,7 +92,9 @@ def render(name: str, found: dict[str, Any]) -> str:
     unknown = sum(change["kind"] == "unknown" for change in found["changes"])
     if unknown:
         counts.append(f"{unknown} unknown")
-    if found["same"]:
+    if not routers["reporting"] and not found["same"]:
+        lines.append("No linker reports to this namerd: which names are live is not known.")
+    elif found["same"]:
         lines.append("The dtab is the present one.")
     elif found["changes"]:
         lines.append(f"{', '.join(counts)}; {found['moves']:.1%} of requests go elsewhere.")

@@ -7,19 +7,23 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import quote
 
 import typer
 
-from biandou.cli.dtab_forms import Sent, read_input
+from biandou.cli.dtab_forms import Sent, as_json, read_input
 from biandou.cli.namerd_address import base_url
 from biandou.cli.namerd_http import Access, Namerd, NamerdFailed, connected
 
 FAILED: Final = 255
 """The exit status of everything that goes wrong, as namerctl's."""
 
-Words = Annotated[list[str] | None, typer.Argument(show_default=False)]
+# What the words after a verb are, for its help; `given` counts them, and complains as namerctl does.
+Words = Annotated[list[str] | None, typer.Argument(hidden=True)]
+Name = Annotated[list[str] | None, typer.Argument(metavar="NAME", hidden=True)]
+NameAndFile = Annotated[list[str] | None, typer.Argument(metavar="NAME FILE", hidden=True)]
+Files = Annotated[list[str] | None, typer.Argument(metavar="FILE", hidden=True)]
 Url = Annotated[str | None, typer.Option("--base-url", help="namerd's URL ($BIANDOU_NAMERD; default: this machine).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Message = Annotated[str, typer.Option("--message", "-m", help="What the change is for; kept in the history.")]
@@ -49,12 +53,21 @@ def common_flags(
     key: Annotated[str | None, typer.Option(help="A PEM file: its key.")] = None,
 ) -> None:
     """Take in what stands between `dtab` or `canary` and the verb."""
+    if url is None and isinstance(context.obj, str):
+        # As namerctl takes it: before `dtab`.
+        url = context.obj
     token = os.environ.get("BIANDOU_NAMERD_TOKEN") or None
     if token_file is not None:
         try:
             token = Path(token_file).read_text().strip()
         except OSError as error:
             raise failed(f"--token-file: {token_file}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise failed(f"--token-file: {token_file}: byte {error.start + 1} is not UTF-8; a token is text") from None
+    if token is not None and not token.isprintable():
+        raise failed(
+            f"{'$BIANDOU_NAMERD_TOKEN' if token_file is None else '--token-file'}: a token is one line of text"
+        )
     context.obj = Common(url, shown, token, cacert, cert, key)
 
 
@@ -74,7 +87,9 @@ def place(name: str) -> str:
 
 
 def remark(message: str) -> dict[str, str]:
-    """Give the header that says what a change is for."""
+    """Give the header that says what a change is for; ends with a message if it is no line."""
+    if not message.isprintable():
+        raise failed("--message: a line of text is expected")
     return {"l5d-message": message} if message else {}
 
 
@@ -111,18 +126,31 @@ def run(context: typer.Context, url: str | None, work: Callable[[Namerd], Awaita
         raise failed(str(error)) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    except BrokenPipeError:
-        # Whoever read our output has read enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def failed(message: str) -> typer.Exit:
+def failed(message: str, status: int = FAILED) -> typer.Exit:
     """Tell what went wrong, and give what has to be raised."""
     sys.stderr.write(f"Error: {message}\n")
-    return typer.Exit(FAILED)
+    return typer.Exit(status)
+
+
+def tell(context: typer.Context, line: str, document: Any) -> None:
+    """Print what was done: a line, or with `--json` a document."""
+    write(as_json(document) if context.obj.json else f"{line}\n")
+
+
+class OutputFailed(Exception):
+    """Standard output takes nothing more; no `OSError`, which would be taken for namerd's connection."""
+
+    def __init__(self, why: OSError) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 def write(text: str) -> None:
-    """Print, at once."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Print, at once; raises `OutputFailed`."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        raise OutputFailed(error) from error

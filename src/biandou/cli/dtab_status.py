@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from biandou.cli.dtab_forms import as_json
-from biandou.cli.dtab_shared import Json, Url, Words, given, run, write
+from biandou.cli.dtab_shared import Json, Name, Url, given, run, tell, write
 from biandou.cli.namerd_http import Namerd, NamerdFailed
 
 WAIT_SECONDS: Final = 60.0
@@ -43,7 +43,7 @@ class WaitingCommand(TyperCommand):
 
 
 def status(
-    context: typer.Context, words: Words = None, *, wait: Wait = None, url: Url = None, shown: Json = False
+    context: typer.Context, words: Name = None, *, wait: Wait = None, url: Url = None, shown: Json = False
 ) -> None:
     """Say which linkers have the dtab of NAME in force, and which do not."""
     (name,) = given(words, ("NAME",), "status requires a name argument")
@@ -64,7 +64,7 @@ def status(
         raise typer.Exit(NOT_EVERYWHERE)
 
 
-async def wait_in_force(namerd: Namerd, name: str, version: str, seconds: float | None) -> None:
+async def wait_in_force(context: typer.Context, namerd: Namerd, name: str, version: str, seconds: float | None) -> None:
     """Wait until every linker has a version in force, or a newer one, and say so; ends with status 1 if not in time.
 
     `None` seconds wait for nothing.
@@ -73,14 +73,20 @@ async def wait_in_force(namerd: Namerd, name: str, version: str, seconds: float 
         return
     began = time.monotonic()
     known = await _until(namerd, name, version, seconds)
-    if known is None:
-        missing = _late(await _now(namerd, name))
-        write(f"Not in force in {_count(len(missing))} after {seconds:g} s:\n")
-        write("".join(f"  {_who(linker)}\n" for linker in missing[:MOST_NAMED]))
+    # A version that was replaced before we looked is never seen; what replaced it may be everywhere.
+    known = known or await _now(namerd, name)
+    missing = _late(known)
+    took = round(time.monotonic() - began, 3)
+    document = {"inForce": known["inForce"], "linkers": len(known["linkers"]), "late": missing, "seconds": took}
+    lines = [f"In force in {_count(len(known['linkers']))} after {took:.3f} s"]
+    if missing:
+        lines = [f"Not in force in {_count(len(missing))} after {seconds:g} s:"]
+        lines += [f"  {_who(linker)}" for linker in missing[:MOST_NAMED]]
         if len(missing) > MOST_NAMED:
-            write(f"  and {len(missing) - MOST_NAMED} more\n")
+            lines.append(f"  and {len(missing) - MOST_NAMED} more")
+    tell(context, "\n".join(lines), document)
+    if missing:
         raise typer.Exit(NOT_EVERYWHERE)
-    write(f"In force in {_count(len(known['linkers']))} after {time.monotonic() - began:.3f} s\n")
 
 
 async def _until(namerd: Namerd, name: str, version: str | None, seconds: float) -> Any:
@@ -119,7 +125,10 @@ def table(known: Any) -> str:
     what = f"version {version}" if version else "there is no such namespace"
     lines = [f"# {what}, in force in {known['inForce']} of {_count(len(linkers))}\n"]
     if known.get("rollout") is not None:
-        lines.append(f"# {describe(known['rollout'])}\n")
+        told = known["rollout"]
+        # What is over stays to be seen, and may be old news.
+        when = f"a trial begun {_seconds(max(0.0, time.time() - told['since']))} ago: " if told["over"] else ""
+        lines.append(f"# {when}{describe(told)}\n")
     rows = [
         (
             linker["host"],

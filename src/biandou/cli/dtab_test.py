@@ -7,16 +7,15 @@ from typing import Annotated
 import typer
 
 from biandou.cli.dtab_forms import as_json
-from biandou.cli.dtab_shared import Json, Url, Words, failed, namerd_access, read_file, write
+from biandou.cli.dtab_shared import Files, Json, Url, failed, namerd_access, read_file, write
 from biandou.cli.dtab_stored import stored
 from biandou.cli.namerd_http import NamerdFailed
 from biandou.dtab import Dtab
-from biandou.testing.dtab_tests import load
 
 
 def try_tests(
     context: typer.Context,
-    words: Words = None,
+    words: Files = None,
     *,
     dtab: Annotated[
         str | None, typer.Option("--dtab", help="A file (- for standard input): this dtab instead of the files' own.")
@@ -27,6 +26,9 @@ def try_tests(
     """Try the tests of files, and end with 1 if any fails."""
     if not words:
         raise failed("test requires a file")
+    # Not above: no other command needs it.
+    from biandou.testing.dtab_tests import load  # noqa: PLC0415
+
     results = []
     try:
         other = None if dtab is None else Dtab.read(read_file(dtab).body.decode())

@@ -11,7 +11,7 @@ import typer
 
 from biandou.cli.canary import read_seconds, read_share
 from biandou.cli.dtab_forms import JSON, Sent, as_json
-from biandou.cli.dtab_shared import Json, Url, Words, failed, given, run, write
+from biandou.cli.dtab_shared import Json, Name, Url, failed, given, run, tell, write
 from biandou.cli.dtab_status import NOT_EVERYWHERE, describe, wait_in_force
 from biandou.cli.namerd_http import Namerd, NamerdFailed
 
@@ -42,21 +42,31 @@ class Trial:
             raise failed(str(error)) from None
         self.share = share
 
-    async def start(self, namerd: Namerd, name: str, sent: Sent, headers: dict[str, str], wait: float | None) -> None:
+    async def start(
+        self,
+        context: typer.Context,
+        namerd: Namerd,
+        name: str,
+        sent: Sent,
+        *,
+        headers: dict[str, str],
+        wait: float | None,
+    ) -> None:
         """Begin, and wait for the end if that is asked for: status 1 if not all linkers have it in force then."""
         dtab = json.loads(sent.body) if sent.media == JSON else sent.body.decode()
         told = await namerd.ask("POST", _place(name), json.dumps({"dtab": dtab, **self.terms}).encode(), headers)
-        write(f"{self.share} of the linkers try it: biandou dtab status {name} says how it goes\n")
+        begun = json.loads(told.body)
+        tell(context, f"{self.share} of the linkers try it: biandou dtab status {name} says how it goes", begun)
         if wait is None:
             return
-        known = await _end(namerd, name, json.loads(told.body)["name"], wait)
+        known = await _end(namerd, name, begun["name"], wait)
         if known is None:
-            write(f"It is not over after {wait:g} s\n")
+            tell(context, f"It is not over after {wait:g} s", {"over": False, "seconds": wait})
             raise typer.Exit(NOT_EVERYWHERE)
-        write(f"{describe(known['rollout'])}\n")
+        tell(context, describe(known["rollout"]), known["rollout"])
         if known["rollout"]["phase"] != APPLIED:
             raise typer.Exit(NOT_EVERYWHERE)
-        await wait_in_force(namerd, name, known["version"], wait)
+        await wait_in_force(context, namerd, name, known["version"], wait)
 
 
 async def _end(namerd: Namerd, name: str, rollout: str, seconds: float) -> Any:
@@ -75,12 +85,12 @@ async def _end(namerd: Namerd, name: str, rollout: str, seconds: float) -> Any:
     raise NamerdFailed("namerd has ended the stream")
 
 
-def abort(context: typer.Context, words: Words = None, *, url: Url = None, shown: Json = False) -> None:
+def abort(context: typer.Context, words: Name = None, *, url: Url = None, shown: Json = False) -> None:
     """End the trial of a new dtab of NAME: all linkers go by the one that it had."""
     _act(context, given(words, ("NAME",), "abort requires a name argument")[0], "abort", url, shown=shown)
 
 
-def promote(context: typer.Context, words: Words = None, *, url: Url = None, shown: Json = False) -> None:
+def promote(context: typer.Context, words: Name = None, *, url: Url = None, shown: Json = False) -> None:
     """End the trial of a new dtab of NAME: all linkers get it, now."""
     _act(context, given(words, ("NAME",), "promote requires a name argument")[0], "promote", url, shown=shown)
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 DEFAULT = "http://127.0.0.1:4180"
 _ENDS = ("json", "toml", "yaml", "yml", "properties", "props", "prop")
 
@@ -44,7 +42,7 @@ def _in_file(directory: Path) -> str | None:
                 continue
             try:
                 found = _read(file.read_text(), end)
-            except (OSError, ValueError, yaml.YAMLError) as error:
+            except (OSError, ValueError) as error:
                 # As namerctl: told, and not in the way.
                 sys.stderr.write(f"{file}: {error}\n")
                 return None
@@ -60,6 +58,11 @@ def _read(text: str, end: str) -> Any:
         case "toml":
             return tomllib.loads(text)
         case "yaml" | "yml":
-            return yaml.safe_load(text)
+            import yaml  # noqa: PLC0415 - few have such a file
+
+            try:
+                return yaml.safe_load(text)
+            except yaml.YAMLError as error:
+                raise ValueError(str(error)) from error
     lines = re.findall(r"^\s*([^#!\s=:]+)\s*[=:]\s*(.*?)\s*$", text, re.MULTILINE)
     return dict(lines)

@@ -38,6 +38,8 @@ class Access:
 
     def context(self) -> ssl.SSLContext | bool:
         """Give how TLS is spoken; raises `NamerdFailed` for a file that cannot be used."""
+        if self.key is not None and self.cert is None:
+            raise NamerdFailed("--key goes with --cert")
         if self.cacert is None and self.cert is None:
             return True
         try:
@@ -83,6 +85,8 @@ class Namerd:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         import aiohttp  # noqa: PLC0415 - not for those who only ask for help
 
+        from biandou.clients.http_trouble import unconnected  # noqa: PLC0415
+
         named = dict(headers)
         if self.access.token is not None:
             named["Authorization"] = f"Bearer {self.access.token}"
@@ -90,12 +94,24 @@ class Namerd:
         url = f"{self.access.url}/api/1/{place}"
         try:
             async with self.session.request(method, url, data=body, headers=named, timeout=timeout) as answer:
-                if answer.status not in (200, 201, 204):
-                    refused = NamerdRefused if 400 <= answer.status < 500 else NamerdFailed
-                    raise refused(await _refusal(answer, method))
                 if (warning := answer.headers.get("Warning")) is not None:
                     os.write(2, f"warning: {warning}\n".encode())
+                if answer.status not in (200, 201, 204):
+                    refused = NamerdRefused if 400 <= answer.status < 500 else NamerdFailed
+                    raise refused(await _refusal(answer, method, place))
                 yield answer
+        except aiohttp.ClientConnectorError as error:
+            raise NamerdFailed(f"{self.access.url}: {unconnected(error.os_error)}") from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            # Since TLS 1.3 a server says only after the handshake that it wants a certificate.
+            hint = (
+                "; it may want a certificate: --cert and --key"
+                if url.startswith("https:") and not self.access.cert
+                else ""
+            )
+            raise NamerdFailed(f"{url}: {error}{hint}") from error
+        except aiohttp.ClientResponseError as error:
+            raise NamerdFailed(f"{url}: what answers there is no HTTP API ({error.status})") from error
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise NamerdFailed(f"{url}: {str(error) or 'no answer in time'}") from error
 
@@ -110,11 +126,14 @@ async def connected(access: Access) -> AsyncIterator[Namerd]:
         yield Namerd(access, session)
 
 
-async def _refusal(answer: aiohttp.ClientResponse, method: str) -> str:
+async def _refusal(answer: aiohttp.ClientResponse, method: str, place: str) -> str:
     """Give namerctl's words, and namerd's own if it said any."""
-    if answer.status == HTTPStatus.NOT_FOUND and method != "POST":
-        return "resource was not found by ID or name"
     said = (await answer.content.read(4096)).decode(errors="replace").strip()
+    if answer.status == HTTPStatus.NOT_FOUND and method != "POST":
+        if place.startswith("dtabs/"):
+            return "resource was not found by ID or name"
+        if said and answer.content_type == "text/plain":
+            return said
     words = f"unexpected response: {answer.status} {answer.reason}"
     return f"{words}\n{said}" if said else words
 

@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 from urllib.parse import quote, urlencode
 
 import aiohttp
 from yarl import URL
 
+from biandou.clients.http_trouble import trouble
 from biandou.clients.retry import Retry
 from biandou.clients.sockets import lasting_socket
 from biandou.clients.tls import ClientTls, client_context
@@ -93,18 +94,22 @@ class Consul:
         self._unreachable = 0
         self._unreachable_until = 0.0
 
-    @contextlib.asynccontextmanager
-    async def opened(self) -> AsyncIterator[Consul]:
-        """Keep connections while the context is open: the last of those who use them closes them."""
+    def opened(self) -> Self:
+        """Give a context: connections are kept while it is open, and the last of those who use them closes them."""
+        return self
+
+    async def __aenter__(self) -> Self:
         self._users += 1
-        try:
-            yield self
-        finally:
-            self._users -= 1
-            if self._users == 0:
-                session, self._session = self._session, None
-                if session is not None:
-                    await session.close()
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._users -= 1
+        if self._users == 0:
+            session, self._session = self._session, None
+            if session is not None:
+                await session.close()
 
     async def get(self, path: str, query: Query, seconds: float = ANSWER_SECONDS) -> Answer:
         """Read; a status of 404 is an answer. Raises `ConsulError`."""
@@ -124,9 +129,9 @@ class Consul:
             if time.monotonic() >= self._unreachable_until:
                 self._unreachable += 1
                 self._unreachable_until = time.monotonic() + _REST.wait(self._unreachable)
-            raise ConsulAway(f"consul at {self.address}: {error}") from error
+            raise ConsulAway(f"consul at {self.address}: {trouble(error)}") from error
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise ConsulAway(f"consul at {self.address}: {str(error) or 'no answer in time'}") from error
+            raise ConsulAway(f"consul at {self.address}: {trouble(error)}") from error
         self._unreachable = 0
         return answer
 

@@ -19,6 +19,7 @@ import random
 import time
 from typing import Final, Protocol
 
+from biandou.clients.alarms import Alarms
 from biandou.clients.consul import ANSWER_SECONDS, Answer, Consul, ConsulError, Query
 from biandou.clients.retry import Retry
 from biandou.errors import reason
@@ -29,6 +30,9 @@ WAIT_SECONDS: Final = 60
 Much less than Consul's own 5 minutes, since it also bounds for how long a connection that was lost silently
 deceives us.
 """
+
+LONGEST_SECONDS: Final = WAIT_SECONDS * 17 / 16 + ANSWER_SECONDS
+"""Consul adds up to a sixteenth to a wait, so that not all wake at once."""
 
 RETRY: Final = Retry(0.1, 5.0)
 MAX_WAITING: Final = 150
@@ -79,6 +83,7 @@ class Seats:
         self._most = most
         self._taken = 0
         self._standing = 0
+        self._alarms = Alarms()
 
     def take(self, *, useful: bool) -> bool:
         """Take a seat if there is one; it has to be left."""
@@ -96,18 +101,21 @@ class Seats:
         """Give a seat back."""
         self._taken -= 1
 
-    async def stand(self, *, useful: bool) -> None:
-        """Wait as long as who has no seat waits before asking again."""
+    def stand(self, *, useful: bool) -> asyncio.Future[None]:
+        """Give what is done when who has no seat is to ask again; then `rise`."""
         self._standing += 1
-        try:
-            seconds = max(STAND_SECONDS, self._standing / STAND_PER_SECOND) * (1 if useful else 4)
-            await asyncio.sleep(random.uniform(seconds / 2, seconds * 3 / 2))  # noqa: S311 - no secret
-        finally:
-            self._standing -= 1
+        seconds = max(STAND_SECONDS, self._standing / STAND_PER_SECOND) * (1 if useful else 4)
+        return self._alarms.after(random.uniform(seconds / 2, seconds * 3 / 2))  # noqa: S311 - no secret
+
+    def rise(self) -> None:
+        """Stand no more."""
+        self._standing -= 1
 
 
 class Pace:
     """At most `burst` in a row, then `per_second`."""
+
+    __slots__ = ("_at", "_burst", "_left", "_per_second")
 
     def __init__(self, burst: int = BURST, per_second: float = PER_SECOND) -> None:
         self._burst = burst
@@ -141,7 +149,20 @@ async def follow(
         while True:
             await pace.keep()
             try:
-                answer = await _ask(consul, path, query, index, seats, useful=follower.useful)
+                # Not in functions of their own: thousands wait here, each with all frames that it has.
+                if index and seats.take(useful=follower.useful):
+                    try:
+                        answer = await consul.get(path, waiting(query, index), LONGEST_SECONDS)
+                    finally:
+                        seats.leave()
+                else:
+                    if index:
+                        try:
+                            await seats.stand(useful=follower.useful)
+                        finally:
+                            seats.rise()
+                    async with consul.beginning:
+                        answer = await consul.get(path, query)
                 if answer.index is None:
                     raise ConsulError(f"consul at {consul.address}: {path}: consul did not return an index")
                 if answer.index < index:
@@ -155,6 +176,8 @@ async def follow(
                     follower.changed(answer)
                 index = max(1, answer.index)
                 failures = 0
+                # It may be long until the next, and there are thousands of these.
+                del answer
                 continue
             except ConsulError as error:
                 problem = error
@@ -168,15 +191,6 @@ async def follow(
             await asyncio.sleep(retry.wait(failures))
 
 
-async def _ask(consul: Consul, path: str, query: Query, index: int, seats: Seats, *, useful: bool) -> Answer:
-    if index and seats.take(useful=useful):
-        try:
-            # Consul adds up to a sixteenth, so that not all wake at once.
-            seconds = WAIT_SECONDS * 17 / 16 + ANSWER_SECONDS
-            return await consul.get(path, {**query, "index": str(index), "wait": f"{WAIT_SECONDS}s"}, seconds)
-        finally:
-            seats.leave()
-    if index:
-        await seats.stand(useful=useful)
-    async with consul.beginning:
-        return await consul.get(path, query)
+def waiting(query: Query, index: int) -> Query:
+    """Give the parameters of a query that waits for what is newer than `index`."""
+    return {**query, "index": str(index), "wait": f"{WAIT_SECONDS}s"}

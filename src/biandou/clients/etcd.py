@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 
 import aiohttp
 
+from biandou.clients.http_trouble import trouble
 from biandou.clients.sockets import lasting_socket
 
 CONNECT_SECONDS: Final = 1.0
@@ -154,7 +155,7 @@ class Etcd:
                 told: dict[str, Any] = json.loads(await response.read())
                 return told
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise EtcdAway(f"etcd: {str(error) or 'no answer in time'}") from error
+            raise EtcdAway(f"etcd: {trouble(error)}") from error
 
     @contextlib.asynccontextmanager
     async def _sent(self, method: str, body: dict[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -176,13 +177,13 @@ class Etcd:
                 continue
             except (aiohttp.ClientError, OSError) as error:
                 self._last(endpoint)
-                raise EtcdAway(f"etcd at {endpoint}: {str(error) or 'no answer in time'}") from error
+                raise EtcdAway(f"etcd at {endpoint}: {trouble(error)}") from error
             async with response:
                 if response.status != 200:
                     await self._refuse(endpoint, response)
                 yield response
             return
-        raise EtcdAway(f"etcd: {failure}") from failure
+        raise EtcdAway(f"etcd: {trouble(failure) if failure is not None else 'no member is known'}") from failure
 
     def _last(self, endpoint: str) -> None:
         """Ask a member after all others from now on."""

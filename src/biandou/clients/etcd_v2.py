@@ -12,6 +12,7 @@ from typing import Any, Final
 import aiohttp
 
 from biandou.clients.etcd import EtcdAway, EtcdError
+from biandou.clients.http_trouble import trouble
 
 ANSWER_SECONDS: Final = 10.0
 MAX_ANSWER: Final = 64 * 1024 * 1024
@@ -36,7 +37,7 @@ async def read_v2(url: str, prefix: str, tls: ssl.SSLContext | bool = True) -> d
                 body += more
             status = answer.status
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise EtcdAway(f"{where}: {error or type(error).__name__}") from error
+        raise EtcdAway(f"{where}: {trouble(error)}") from error
     if len(body) > MAX_ANSWER:
         raise EtcdError(f"{where}: the answer is longer than {MAX_ANSWER} bytes")
     try:

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
-from biandou.live import Watch
+from biandou.live import Ending, Watch
 
 MODIFY: Final = 0x002
 ATTRIB: Final = 0x004
@@ -67,7 +67,7 @@ class Inotify:
         descriptor = self._add(libc, directory, mask)
         key = object()
         self._watched.setdefault(descriptor, {})[key] = (mask | _ALWAYS, notify)
-        return Watch(lambda: self._leave(descriptor, key))
+        return Ending(lambda: self._leave(descriptor, key))
 
     @property
     def count(self) -> int:

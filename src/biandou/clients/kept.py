@@ -28,7 +28,7 @@ class Key(NamedTuple):
     name: str
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True):
+class Said(msgspec.Struct, frozen=True, kw_only=True, tag="said"):
     """What a registry said of a name: `value` is the namer's own, in MessagePack; times in seconds since 1970."""
 
     registry: str
@@ -71,30 +71,29 @@ class Kept:
         self.changes = 0
         """Goes up whenever a registry says something else."""
         self.records: Records[Key, Said] = Records(MAX_NAMES, MAX_BYTES)
-        self._followed: dict[Key, Saying] = {}
+        self._followed: dict[Saying, None] = {}
 
-    def follow(self, key: Key, saying: Saying) -> None:
+    def follow(self, saying: Saying) -> None:
         """Have a name speak for itself from now on."""
-        self._followed[key] = saying
+        self._followed[saying] = None
 
-    def leave(self, key: Key, saying: Saying) -> None:
+    def leave(self, saying: Saying) -> None:
         """Keep what a name said last."""
-        if self._followed.get(key) is saying:
-            del self._followed[key]
+        self._followed.pop(saying, None)
         said = saying.said(time.time())
         if said is not None:
-            self.records.keep(key, said)
+            self.records.keep(said.key, said)
 
-    def said(self, now: float) -> Iterator[tuple[Key, Said]]:
+    def said(self, now: float) -> Iterator[Said]:
         """Give what is known of the names that are followed."""
-        for key, saying in tuple(self._followed.items()):
+        for saying in tuple(self._followed):
             said = saying.said(now)
             if said is not None:
-                yield key, said
+                yield said
 
     def origins(self) -> list[Origin]:
         """Give where what is known of the names that are followed came from."""
-        return [saying.origin for saying in self._followed.values()]
+        return [saying.origin for saying in self._followed]
 
 
 KEPT: Final = Kept()

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
+from biandou.clients.http_trouble import trouble
 from biandou.clients.kubernetes_account import AccountUnreadable, ServiceAccount
 from biandou.clients.sockets import lasting_socket
 
@@ -120,7 +121,7 @@ class Kubernetes:
                 stack.callback(_abort, response)
                 yield self._events(response)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise KubernetesAway(self._said(str(error) or "no answer in time")) from error
+            raise KubernetesAway(self._said(trouble(error))) from error
 
     # ── One question ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -134,7 +135,7 @@ class Kubernetes:
                     if len(body) > MAX_ANSWER:
                         raise KubernetesError(self._said(f"an answer of more than {MAX_ANSWER} bytes"))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise KubernetesAway(self._said(str(error) or "no answer in time")) from error
+            raise KubernetesAway(self._said(trouble(error))) from error
         return self._json(bytes(body))
 
     async def _sent(

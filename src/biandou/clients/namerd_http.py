@@ -17,10 +17,12 @@ from typing import Any, Final, TypeVar
 import aiohttp
 from yarl import URL
 
+from biandou.clients.http_trouble import trouble
 from biandou.clients.namerd_addresses import Address, NamerdChoice
+from biandou.clients.namerd_token import NamerdToken
 from biandou.clients.retry import Retry
 from biandou.clients.sockets import lasting_socket
-from biandou.errors import BindingError, ResolutionError, reason
+from biandou.errors import BindingError, ResolutionError
 from biandou.live import Live, Ok, Source
 
 T = TypeVar("T")
@@ -63,7 +65,9 @@ class NamerdHttp:
         retry: Retry,
         tls: ssl.SSLContext | None = None,
         name: str | None = None,
+        token: NamerdToken | None = None,
     ) -> None:
+        self._token = token or NamerdToken()
         self._choice = NamerdChoice(addresses, retry)
         self._retry = retry
         self._tls = tls
@@ -77,7 +81,7 @@ class NamerdHttp:
             async with self._opened(address, target) as response:
                 return json.loads(await response.content.read(MAX_DOCUMENT))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, Refused) as error:
-            raise BindingError(f"namerd: {reason(error)}") from error
+            raise BindingError(f"namerd: {trouble(error)}") from error
 
     async def tell(self, target: str, document: bytes) -> list[Any]:
         """Send a JSON document to every namerd, and give the JSON of each that took it."""
@@ -90,7 +94,7 @@ class NamerdHttp:
             async with asyncio.timeout(TELL_SECONDS), self._opened(address, target, document) as response:
                 return json.loads(await response.content.read(MAX_ANSWER))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError, Refused) as error:
-            _log.debug("%s at %s: %s", target, address, reason(error))
+            _log.debug("%s at %s: %s", target, address, trouble(error))
             return None
 
     @property
@@ -179,7 +183,7 @@ class NamerdHttp:
                 refused(error)
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 failures += 1
-                problem = reason(error)
+                problem = trouble(error)
                 self._choice.rest(address, failures, problem)
             lost(problem)
             seconds = self._retry.wait(failures)
@@ -210,6 +214,8 @@ class NamerdHttp:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
             async with self._connecting, asyncio.timeout(HEAD_SECONDS):
                 method, headers = ("GET", {}) if document is None else ("POST", {"Content-Type": "application/json"})
+                if (secret := self._token.secret()) is not None:
+                    headers["Authorization"] = f"Bearer {secret}"
                 response = await session.request(
                     method, url, data=document, headers=headers, server_hostname=self._name, allow_redirects=False
                 )

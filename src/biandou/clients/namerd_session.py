@@ -73,6 +73,8 @@ class NamerdSession:
         # Whether everything was told again since the connection was made, and when that was confirmed last.
         self._current = False
         self._confirmed_at = 0.0
+        # What namerd refused us for last, which is logged once.
+        self._refusal: str | None = None
 
     def bind(self, path: Path, dtab: Dtab, read: Callable[[Any], T]) -> Live[T]:
         """Give what `read` makes of the trees that a name comes to."""
@@ -161,7 +163,7 @@ class NamerdSession:
         who = identity()
         target = f"/api/1/follow/{self._namespace}?token={who.token}&host={quote(who.host, safe='')}&pid={who.pid}"
         try:
-            await self._client.converse(target, self._say, self._hear, _refuse, self._lost)
+            await self._client.converse(target, self._say, self._hear, self._refuse, self._lost)
         except _Unknown:
             _log.info("namerd has no connections for many names: each has a stream of its own")
             self._follow_apart()
@@ -196,6 +198,18 @@ class NamerdSession:
             if self._lines is lines:
                 self._lines = None
 
+    def _refuse(self, error: Refused) -> None:
+        """Hear that namerd does not converse with us: what is not known yet fails, what is known holds."""
+        if error.status in UNKNOWN:
+            raise _Unknown
+        problem = str(error)
+        if problem != self._refusal:
+            self._refusal = problem
+            _log.warning("namerd refuses: %s", problem)
+        for followed in self._followed.values():
+            if not isinstance(followed.source.state, Ok):
+                followed.source.fail(BindingError(f"namerd: {problem}"))
+
     def _lost(self, problem: str) -> None:
         for followed in self._followed.values():
             _lost(followed.origin)(problem)
@@ -217,6 +231,7 @@ class NamerdSession:
             version, number = document.get("version"), document.get("id")
         except (ValueError, AttributeError, RecursionError):
             raise Refused(line[:4096].decode(errors="replace")) from None
+        self._refusal = None
         if isinstance(version, str) and len(version) <= MAX_VERSION:
             self.in_force.set(version)
             self._put({"inForce": version})
@@ -246,11 +261,6 @@ def _lost(origin: Origin | None) -> Callable[[str], None]:
             lose(origin, problem)
 
     return lost
-
-
-def _refuse(error: Refused) -> None:
-    if error.status in UNKNOWN:
-        raise _Unknown
 
 
 def _held(followed: _Followed) -> dict[str, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 
@@ -60,10 +60,8 @@ class Records(Generic[K, R]):
         for key in [key for key in self._records if unwanted(key)]:
             self.forget(key)
 
-    def with_newer(self, newer: Iterable[tuple[K, R]]) -> list[R]:
-        """Give all that are not too old and these in the place of theirs, as many as there is room for, newest last."""
-        merged = Records[K, R](self._most, self._room, self.now)
-        for key, record in (*self._records.items(), *newer):
+    def latest(self) -> Iterator[R]:
+        """Give all that are not too old, those that were kept last first."""
+        for record in reversed(tuple(self._records.values())):
             if self.now() - record.at <= self.max_age_secs:
-                merged.keep(key, record)
-        return list(merged._records.values())
+                yield record

@@ -18,6 +18,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from biandou.clients.http_trouble import trouble
 from biandou.clients.sockets import lasting_socket
 
 T = TypeVar("T")
@@ -112,7 +113,7 @@ class RegistryHttp:
             # Its text would have the whole URL.
             raise RegistryAway(f"{self.name}: {error.message}") from error
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise RegistryAway(f"{self.name}: {str(error) or 'no answer in time'}") from error
+            raise RegistryAway(f"{self.name}: {trouble(error)}") from error
 
     async def _exchange(self, base: str, request: Request) -> Answer:
         query = f"?{urlencode(request.query)}" if request.query else ""

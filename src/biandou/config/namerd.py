@@ -12,6 +12,7 @@ from msgspec import Meta
 from biandou.config.access_log import RollPolicyText, access_log_plan
 from biandou.config.admin import Admin
 from biandou.config.plan import AccessLogPlan, NeverRoll
+from biandou.config.schema import RefusedKey
 from biandou.config.server import SocketOptions
 from biandou.config.state_file import StateFile
 from biandou.config.typed import Reading
@@ -45,7 +46,12 @@ class AccessToken(Keys, frozen=True, kw_only=True):
         """Raise `ValueError` unless there is one token, and in a file that can be read."""
         if (self.token is None) == (self.token_file is None):
             raise ValueError("one of token and tokenFile is needed")
-        self.secret()
+        try:
+            self.secret()
+        except OSError as error:
+            raise RefusedKey("tokenFile", f"{self.token_file}: {error.strerror}") from error
+        except ValueError as error:
+            raise RefusedKey("tokenFile", str(error)) from error
 
     def secret(self) -> str:
         """Give what has to be shown; raises `ValueError`, or `OSError` if the file can't be read."""

@@ -41,6 +41,14 @@ def keys(struct: type[msgspec.Struct]) -> dict[str, Field]:
     return fields
 
 
+class RefusedKey(ValueError):
+    """A struct refuses the value of one of its keys, and says of which, as it is written in the file."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
 def guilty_key(struct: type[msgspec.Struct], values: Mapping[str, Any]) -> str | None:
     """Give the key whose value makes `struct(**values)` refuse, or `None` if it is no single one.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from biandou.config.state_on_disk import StateBusy, StateOnDisk, StateUnusable
+from biandou.config.state_on_disk import MAX_BYTES, StateBusy, StateOnDisk, StateUnusable
 from biandou.dtab.bound import shown_time
 from biandou.errors import reason
 
@@ -26,25 +26,24 @@ AT_ONCE: Final = 200
 
 _log = logging.getLogger(__name__)
 
-S = TypeVar("S", bound=msgspec.Struct)
-T = TypeVar("T")
+Entry = TypeVar("Entry", bound=msgspec.Struct)
 
 
-class StateKeeper(Generic[S]):
+class StateKeeper(Generic[Entry]):
     """Keeps the state of a program in a file, if it has one.
 
-    `gather` gives the state of this moment, or `None` if nothing is known, and `changes` a number that goes up with
-    each change of it.
+    `entries` gives what is known at this moment, the latest first, and `changes` a number that goes up with each change
+    of it.
     """
 
     def __init__(
         self,
-        file: StateOnDisk[S] | None,
-        gather: Callable[[], Awaitable[S | None]],
+        file: StateOnDisk[Entry] | None,
+        entries: Callable[[], Iterable[Entry]],
         changes: Callable[[], int],
     ) -> None:
         self._file = file
-        self._gather = gather
+        self._entries = entries
         self._changes = changes
         self._task: asyncio.Task[None] | None = None
         self._saving = asyncio.Lock()
@@ -52,27 +51,27 @@ class StateKeeper(Generic[S]):
         self._written = -1
         self._error: str | None = None
 
-    async def read(self) -> S | None:
-        """Give what the file says; one that can't be used is said in the log, and replaced later."""
+    async def read(self) -> list[Entry]:
+        """Give what the file says, the latest last; one that can't be used is said in the log, and replaced later."""
         if self._file is None:
-            return None
+            return []
         try:
             found = await asyncio.to_thread(self._file.read)
         except (OSError, StateUnusable) as error:
             _log.warning("the state file %s is not used: %s", self._file.path, reason(error))
-            return None
+            return []
         if found is None:
-            return None
-        self._saved_at, state = found
+            return []
+        self._saved_at, entries = found
         _log.info("read the state file %s of %s", self._file.path, shown_time(self._saved_at))
-        return state
+        return entries
 
     def start(self) -> None:
         """Begin to save."""
         if self._file is not None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="state file")
 
-    async def follow(self, file: StateOnDisk[S] | None) -> None:
+    async def follow(self, file: StateOnDisk[Entry] | None) -> None:
         """Save in another file from now on."""
         if (file and file.path) == (self._file and self._file.path):
             return
@@ -125,12 +124,11 @@ class StateKeeper(Generic[S]):
             if file is None:
                 return
             changes, now = self._changes(), time.time()
-            state = await self._gather()
-            if state is None and self._saved_at is None:
+            lines = await self._lines()
+            if not lines and self._saved_at is None:
                 return
             try:
-                if state is not None:
-                    await _to_its_end(asyncio.to_thread(file.write, now, state))
+                await _to_its_end(asyncio.to_thread(file.write, now, lines))
             except (OSError, StateBusy) as error:
                 if self._error is None:
                     _log.warning("the state file %s can't be written: %s", file.path, reason(error))
@@ -139,6 +137,19 @@ class StateKeeper(Generic[S]):
                 if self._error is not None:
                     _log.info("the state file %s is written again", file.path)
                 self._error, self._saved_at, self._written = None, now, changes
+
+    async def _lines(self) -> bytearray:
+        """Give the entries as text, as far as there is room; one after the other, since there are thousands."""
+        lines = bytearray()
+        for count, entry in enumerate(self._entries()):
+            if count % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+            line = msgspec.json.encode(entry)
+            if len(lines) + len(line) > MAX_BYTES - 4096:
+                break
+            lines += line
+            lines += b"\n"
+        return lines
 
 
 async def _to_its_end(writing: Coroutine[Any, Any, None]) -> None:
@@ -149,13 +160,3 @@ async def _to_its_end(writing: Coroutine[Any, Any, None]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait((task,))
         raise
-
-
-async def slowly(many: Iterable[T]) -> list[T]:
-    """Give all of them, looking at some at a time."""
-    found: list[T] = []
-    for one in many:
-        found.append(one)
-        if len(found) % AT_ONCE == 0:
-            await asyncio.sleep(0)
-    return found

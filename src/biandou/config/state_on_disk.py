@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -13,17 +13,16 @@ FORMAT: Final = "biandou state"
 VERSION: Final = 1
 MAX_BYTES: Final = 64 * 1024 * 1024
 
-S = TypeVar("S", bound=msgspec.Struct)
+Entry = TypeVar("Entry", bound=msgspec.Struct)
 
 
-class _Written(msgspec.Struct):
-    """The file: `state` is of `program`'s own form, `saved` in seconds since 1970."""
+class _Header(msgspec.Struct):
+    """The first line; `saved` in seconds since 1970."""
 
     format: str
     version: int
     program: str = ""
     saved: float = 0.0
-    state: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class StateUnusable(Exception):
@@ -34,17 +33,20 @@ class StateBusy(Exception):
     """Another process writes the file."""
 
 
-class StateOnDisk(Generic[S]):
-    """The file at `path`, of `program`, with a state of the type `form`; each method blocks, and is for a thread."""
+class StateOnDisk(Generic[Entry]):
+    """The file at `path`, of `program`: a line that says so, then a line of JSON for each entry, the latest first.
 
-    def __init__(self, path: str, program: str, form: type[S]) -> None:
+    `form` is the type of an entry, which a union of tagged structs may be. Each method blocks, and is for a thread.
+    """
+
+    def __init__(self, path: str, program: str, form: Any) -> None:
         self.path = path
         self._program = program
         self._form = form
         self._lock: int | None = None
 
-    def read(self) -> tuple[float, S] | None:
-        """Give when it was saved, in seconds since 1970, and the state; `None` if there is no file.
+    def read(self) -> tuple[float, list[Entry]] | None:
+        """Give when it was saved, in seconds since 1970, and the entries, the latest last; `None` if there is no file.
 
         Raises `OSError`, or `StateUnusable` for a file that can't be used.
         """
@@ -57,18 +59,20 @@ class StateOnDisk(Generic[S]):
             data = reader.read(MAX_BYTES + 1) or b""
         if len(data) > MAX_BYTES:
             raise StateUnusable(f"it has more than {MAX_BYTES} bytes")
+        first, _, rest = data.partition(b"\n")
         try:
-            found = msgspec.json.decode(data, type=_Written)
-            if (found.format, found.version, found.program) != (FORMAT, VERSION, self._program):
-                what = (
-                    f"it is of {found.program[:80]!r}" if found.format == FORMAT else f"it is a {found.format[:80]!r}"
-                )
-                raise StateUnusable(f"{what}, version {found.version}")
-            return found.saved, msgspec.json.decode(found.state, type=self._form)
+            header = msgspec.json.decode(first, type=_Header)
+            if (header.format, header.version, header.program) != (FORMAT, VERSION, self._program):
+                known = header.format == FORMAT
+                what = f"it is of {header.program[:80]!r}" if known else f"it is a {header.format[:80]!r}"
+                raise StateUnusable(f"{what}, version {header.version}")
+            entries: list[Entry] = msgspec.json.Decoder(self._form).decode_lines(rest)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise StateUnusable(str(error)) from error
+        entries.reverse()
+        return header.saved, entries
 
-    def write(self, saved: float, state: S) -> None:
+    def write(self, saved: float, lines: bytearray) -> None:
         """Replace the file: whoever reads it, after a crash too, finds the former text or this one.
 
         Raises `OSError`, or `StateBusy`; then the file is as it was.
@@ -76,14 +80,14 @@ class StateOnDisk(Generic[S]):
         directory = os.path.dirname(self.path) or "."
         os.makedirs(directory, mode=0o700, exist_ok=True)
         self._hold()
-        written = _Written(FORMAT, VERSION, self._program, saved, msgspec.Raw(msgspec.json.encode(state)))
         beside = f"{self.path}.new"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(beside)
         file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with open(file, "wb") as writer:
-                writer.write(msgspec.json.encode(written))
+                writer.write(msgspec.json.encode(_Header(FORMAT, VERSION, self._program, saved)) + b"\n")
+                writer.write(lines)
                 writer.flush()
                 os.fsync(writer.fileno())
             os.replace(beside, self.path)

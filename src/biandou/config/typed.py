@@ -16,7 +16,7 @@ import msgspec
 
 from biandou.config import node as nodes
 from biandou.config.node import Node, Place
-from biandou.config.schema import REFUSALS, Field, element, guilty_key, keys, parts, register_of, tag_key_of
+from biandou.config.schema import REFUSALS, Field, RefusedKey, element, guilty_key, keys, parts, register_of, tag_key_of
 from biandou.config.values import Check, NotBuilt, OneOrMany, Room
 from biandou.config.wording import bounds, describe, join, printable, quote, shorten, suggest
 from biandou.dtab import DtabSyntaxError
@@ -248,7 +248,7 @@ class Reading:
         try:
             made = struct(**values)
         except REFUSALS as error:
-            guilty = guilty_key(struct, values)
+            guilty = error.key if isinstance(error, RefusedKey) else guilty_key(struct, values)
             if guilty is None:
                 return self._keep(node.place, path, str(error))
             return self._keep(entries[guilty].value.place, join(path, guilty), str(error))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
@@ -18,6 +18,7 @@ from biandou.dtab.explain import Delegation, Explanation, explain
 from biandou.dtab.path import Path
 from biandou.dtab.table import Dentry, Dtab
 from biandou.dtab.tree import NameTree
+from biandou.few import Few, with_member, without_member
 from biandou.live import PENDING, Failed, Live, Ok, State, Watch
 
 T = TypeVar("T")
@@ -70,8 +71,8 @@ class Evaluator:
     def _end(self, name: _Name[Any]) -> None:
         self._active.pop(name, None)
         self._stale.pop(name, None)
-        self._release(name, name.asked)
-        name.asked = {}
+        asked, name.asked = name.asked, ()
+        self._release(name, asked)
         if not self._active and self._watch is not None:
             watch, self._watch = self._watch, None
             watch.close()
@@ -88,7 +89,7 @@ class Evaluator:
         self._settle()
 
     def _answer_changed(self, answer: _Answer) -> None:
-        for name in answer.names:
+        for name in tuple(answer.names):
             if name is not answer.opener:
                 self._stale[name] = None
         self._settle()
@@ -114,7 +115,8 @@ class Evaluator:
             raise failure
 
     def _evaluate(self, name: _Name[Any]) -> None:
-        former, asked = name.asked, {}
+        former = name.asked
+        asked: dict[Path, _Answer] = {}
         if isinstance(self._dtab, Ok):
 
             def ask(path: Path) -> Answer:
@@ -122,51 +124,51 @@ class Evaluator:
                 if answer is None:
                     answer = self._answers[path] = _Answer(self, path)
                     answer.open(self._namer, name)
-                answer.names[name] = None
+                answer.names = with_member(answer.names, name)
                 asked[path] = answer
                 return answer.state
 
             outcome = name.evaluate(self._dtab.value, name.path, ask, local=name.local)
-            name.paths = outcome.paths
+            name.paths = tuple(outcome.paths)
             state = outcome.state
         else:
-            name.paths = frozenset()
+            name.paths = ()
             state = self._dtab
         if name not in self._active:
-            self._release(name, asked)
+            self._release(name, asked.values())
             return
-        name.asked = asked
+        name.asked = tuple(asked.values())
         # Released last, so that a namer which both evaluations need stays observed.
-        self._release(name, {path: answer for path, answer in former.items() if path not in asked})
+        self._release(name, [answer for answer in former if answer.path not in asked])
         name.publish(state)
 
-    def _release(self, name: _Name[Any], answers: dict[Path, _Answer]) -> None:
-        for path, answer in answers.items():
-            answer.names.pop(name, None)
-            if not answer.names and self._answers.get(path) is answer:
-                del self._answers[path]
+    def _release(self, name: _Name[Any], answers: Iterable[_Answer]) -> None:
+        for answer in answers:
+            answer.names = without_member(answer.names, name)
+            if not answer.names and self._answers.get(answer.path) is answer:
+                del self._answers[answer.path]
                 answer.close()
 
 
 class _Answer:
     """A namer's answer for one path, shared by the names that asked."""
 
-    __slots__ = ("_evaluator", "_path", "_watch", "names", "opener", "state")
+    __slots__ = ("_evaluator", "_watch", "names", "opener", "path", "state")
 
     def __init__(self, evaluator: Evaluator, path: Path) -> None:
         self._evaluator = evaluator
-        self._path = path
+        self.path = path
         self._watch: Watch | None = None
-        self.names: dict[_Name[Any], None] = {}
+        self.names: Few[_Name[Any]] = ()
         self.opener: _Name[Any] | None = None
         self.state: Answer = PENDING
 
     def open(self, namer: Namer, opener: _Name[Any]) -> None:
         # The opener sees the state when this returns; told of it as of a change, it would be evaluated twice.
         self.opener = opener
-        self.names[opener] = None
+        self.names = (opener,)
         try:
-            self._watch = namer(self._path).observe(self._changed)
+            self._watch = namer(self.path).observe(self._changed)
         except Exception as error:
             self.state = Failed(error)
         finally:
@@ -195,8 +197,8 @@ class _Name(Live[T], Generic[T]):
         self.path = path
         self.local = local
         self.evaluate = evaluate
-        self.paths: frozenset[Path] = frozenset()
-        self.asked: dict[Path, _Answer] = {}
+        self.paths: tuple[Path, ...] = ()
+        self.asked: tuple[_Answer, ...] = ()
 
     def publish(self, state: State[T]) -> None:
         self._publish(state)

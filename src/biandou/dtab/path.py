@@ -52,7 +52,7 @@ class Path:
 
     def drop(self, count: int) -> Path:
         """Give what follows the first `count` segments."""
-        return Path(self.segments[count:])
+        return Path(self.segments[count:]) if count < len(self.segments) else EMPTY_PATH
 
     def __add__(self, other: Path) -> Path:
         if not isinstance(other, Path):
@@ -100,6 +100,8 @@ class Path:
 
 
 _set: Final = object.__setattr__
+
+EMPTY_PATH: Final = Path()
 
 
 def take_path(scanner: Scanner) -> Path:

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from biandou.clients.namerd_addresses import NamerdRetry, namerd_addresses
 from biandou.clients.namerd_origin import Told
+from biandou.clients.namerd_token import NamerdToken
 from biandou.clients.retry import Retry
 from biandou.clients.tls import ClientTls, client_context
 from biandou.dtab import Dtab, NameTree, Path
@@ -36,9 +37,17 @@ class NamerdHttpInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag=
     namespace: str = "default"
     retry: NamerdRetry = NamerdRetry(base_seconds=5, max_seconds=600)
     tls: ClientTls | None = None
+    token: str | None = None
+    token_file: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` unless `dst` is a path and `namespace` can stand in one."""
+        """Raise `ValueError` unless `dst` is a path, `namespace` can stand in one, and a token can be shown."""
+        if self.token is not None and self.token_file is not None:
+            raise ValueError("token and tokenFile exclude each other")
+        try:
+            NamerdToken(self.token, self.token_file).secret()
+        except OSError as error:
+            raise ValueError(f"{self.token_file}: {error.strerror}") from error
         if len(Path.read(self.dst)) == 0:
             raise ValueError("dst says which namerd: /$/inet/namerd.example.com/4180")
         if not self.namespace or "/" in self.namespace:
@@ -52,8 +61,9 @@ class NamerdHttpInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag=
 
         tls = client_context(self.tls)
         name = self.tls.common_name if self.tls is not None and tls is not None else None
+        token = NamerdToken(self.token, self.token_file)
         retry = Retry(self.retry.base_seconds, self.retry.max_seconds)
-        client = NamerdHttp(namerd_addresses(Path.read(self.dst), namers.lookup), retry, tls, name)
+        client = NamerdHttp(namerd_addresses(Path.read(self.dst), namers.lookup), retry, tls, name, token)
         session = NamerdSession(client, self.namespace)
         return NamerdHttpInterpreter(base, client, session, self.namespace, f"namerd at {self.dst}")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Generic, TypeVar
 
 from biandou.config.linker import LinkerConfig
 from biandou.config.plan import ClientPolicy, ServicePolicy
@@ -15,6 +17,8 @@ from biandou.live import Live, Source
 from biandou.namers.interface import Namer
 from biandou.transformers.assembly import AssembledNamers, assemble_namers
 from biandou.transformers.interface import transformers_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,8 @@ def _router(config: WrittenRouter, dtab: Live[Dtab], names: AssembledNamers) -> 
         label=config.name,
         interpreter=config.interpreter.interpreter(dtab, names.all),
         transformers=tuple(kind.transformer(names.interpret) for kind in config.interpreter.transformers),
-        service_policy=partial(_service_policy, config),
-        client_policy=partial(_client_policy, config),
+        service_policy=_Shared(partial(_service_policy, config)),
+        client_policy=_Shared(partial(_client_policy, config)),
     )
 
 
@@ -88,9 +92,25 @@ def _renewed(made: Router, former: WrittenRouter, config: WrittenRouter) -> Rout
         label=config.name,
         interpreter=made.interpreter,
         transformers=made.transformers,
-        service_policy=partial(_service_policy, config),
-        client_policy=partial(_client_policy, config),
+        service_policy=_Shared(partial(_service_policy, config)),
+        client_policy=_Shared(partial(_client_policy, config)),
     )
+
+
+class _Shared(Generic[T]):
+    """Gives policies that are equal to the last one as that one: mostly all names of a router have the same."""
+
+    def __init__(self, policy: Callable[[Path], T]) -> None:
+        self._policy = policy
+        self._last: T | None = None
+
+    def __call__(self, path: Path) -> T:
+        """Give what holds for a name."""
+        policy = self._policy(path)
+        if policy != self._last:
+            self._last = policy
+            return policy
+        return self._last
 
 
 def _service_policy(router: WrittenRouter, service: Path) -> ServicePolicy:

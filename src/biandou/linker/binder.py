@@ -31,12 +31,15 @@ from biandou.config.plan import ClientPolicy, ServicePolicy
 from biandou.dtab import Dtab, DtabSyntaxError, NameTree, Path
 from biandou.dtab.bound import Addresses, AddressSet, Bound, Origin, shown_time
 from biandou.errors import BindingError, reason
+from biandou.few import Few, with_member, without_member
 from biandou.linker.answers import EndpointsState, Share, bound_tree, endpoints_state, shares
 from biandou.linker.knowledge import Knowledge, KnownClient, KnownName
 from biandou.linker.router import Router
 from biandou.live import Failed, Live, Ok, State, Watch
 
 _log = logging.getLogger(__name__)
+
+_NO_LINES: Final[list[str]] = []
 
 NAMES_AT_ONCE: Final = 20
 """So many names are bound by new routers before others, who ask meanwhile, have their turn."""
@@ -236,7 +239,7 @@ class _Ticket:
         self._path = Path()
         self._override = Dtab()
         self._policy = ServicePolicy()
-        self._clients: set[Path] = set()
+        self._clients: Few[Path] = ()
         self._answered: Answer | None = None
         self._watch: Watch | None = None
         self._told = False
@@ -347,11 +350,11 @@ class _Ticket:
             return
         for client, bound in clients.items():
             self._binder.hold(router, bound, again=client in self._clients, remembered=remembered)
-            self._clients.add(client)
-        lines = [f"{dentry.prefix} => {dentry.dst}" for dentry in self._override]
+            self._clients = with_member(self._clients, client)
+        lines = [f"{dentry.prefix} => {dentry.dst}" for dentry in self._override] or _NO_LINES
         self.answer(Answer(outcome=outcome, context=str(self._override), override_dentries=lines, policy=self._policy))
-        for client in self._clients - clients.keys():
-            self._clients.discard(client)
+        for client in [client for client in self._clients if client not in clients]:
+            self._clients = without_member(self._clients, client)
             self._binder.drop(router, client)
 
     def answer(self, answer: Answer) -> None:

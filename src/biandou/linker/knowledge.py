@@ -30,7 +30,7 @@ Key = tuple[str, str]
 """A router's label, and a service's or client's name."""
 
 
-class KnownName(msgspec.Struct, frozen=True, kw_only=True):
+class KnownName(msgspec.Struct, frozen=True, kw_only=True, tag="name"):
     """What a service name came to: `branches` are a weight each, a client name or nothing (`$`), and its residual."""
 
     router: str
@@ -59,7 +59,7 @@ class KnownName(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class KnownClient(msgspec.Struct, frozen=True, kw_only=True):
+class KnownClient(msgspec.Struct, frozen=True, kw_only=True, tag="client"):
     """Where a client name was: (IP literal, port, weight) each, and which registry said so."""
 
     router: str

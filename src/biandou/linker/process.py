@@ -128,8 +128,7 @@ class Linker:
         knowledge = Knowledge(configurations(self._config), self._config.state_file)
         self._binder = Binder(self._assembled.routers, self._door, knowledge)
         self._keeper = keeper(self._config, self._binder)
-        if (known := await self._keeper.read()) is not None:
-            recall(knowledge, known)
+        recall(knowledge, await self._keeper.read())
         self._plugins = RequestPlugins(self._config.routers, self._door)
         self._admin = self._open_admin(self._parts(self._config, self._assembled))
         for line in await self._admin.start():

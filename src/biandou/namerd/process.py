@@ -125,8 +125,7 @@ class Namerd:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
-        if (known := await self._keeper.read()) is not None:
-            recall(known)
+        recall(await self._keeper.read())
         store = self._config.storage.store()
         names = Names(store, self._namers.all)
         admin = self._open_admin(self._parts(store, names, self._config, self._namers))

@@ -184,7 +184,7 @@ class RolloutDriver:
         """Write down that a phase has ended."""
         await self._states.save(namespace, shown, rollout)
         log = _log.warning if rollout.phase is Phase.WITHDRAWN else _log.info
-        log("the new dtab of %s: %s %s", namespace, rollout.phase, rollout.reason)
+        log("the new dtab of %s: %s%s", namespace, rollout.phase, rollout.reason and f", {rollout.reason}")
 
     def _stored(self, namespace: str) -> Versioned | None:
         state = self._store.watch(namespace).sample()

@@ -7,10 +7,10 @@ a failure mean that the name is unknown, so that the next alternative of a dtab 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakValueDictionary
+from weakref import ReferenceType, WeakValueDictionary
 
 from biandou.clients.consul import Answer, Consul, ConsulError, ConsulForbidden, segment
 from biandou.clients.consul_access import reading
@@ -19,7 +19,7 @@ from biandou.clients.consul_watch import RETRY, Seats, follow
 from biandou.clients.dns import Resolver, ip_literal
 from biandou.dtab import NEG, Leaf, NameTree, Path
 from biandou.dtab.bound import AUTHORITY, WEIGHT, Address, Addresses, AddressSet, Bound, Negative, Origin
-from biandou.live import Live, Ok, Pending, Source, State
+from biandou.live import FlatMapped, Live, Mapped, Ok, Pending, Source, State
 from biandou.namers.followed import Followed, Memory
 from biandou.namers.reconciling import Renewable
 
@@ -33,6 +33,10 @@ LOCAL: Final = ".local"
 """Stands for the agent's own datacentre."""
 
 _NEGATIVE: Final[Live[NameTree[Path | Bound]]] = Live.ok(NEG)
+
+
+MAX_QUERIES: Final = 64
+"""Of so many datacentres the parameters of a query are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,13 @@ class ConsulNamer:
         self._kind = kind
         self.consul = consul
         self._resolver = Resolver()
-        self._services: WeakValueDictionary[Name, Source[Service]] = WeakValueDictionary()
-        self._addresses: WeakValueDictionary[Name, Live[Addresses]] = WeakValueDictionary()
-        self._watches: dict[Name, ServiceWatch] = {}
+        self._services: WeakValueDictionary[Name, _ServiceSource] = WeakValueDictionary()
+        self._queries: dict[str, dict[str, str]] = {}
+        # The names that are followed.
+        self._followed: dict[Name, _ServiceSource] = {}
+        self._made = self._make
+        # Most instances have no other metadata than a weight, and few weights there are.
+        self._weighted: dict[float, dict[str, Any]] = {}
         self._registry = kind.registry(f"consul at {consul.address}")
         self.seats = Seats(kind.max_blocking_queries)
         self._agent: Live[Agent | None] = Source(follow=self._ask_agent)
@@ -105,7 +113,8 @@ class ConsulNamer:
 
     def state(self) -> dict[str, Any]:
         """Give what is followed now, by what Consul is asked for."""
-        return {str(name): watch.followed.state(_shown, "poll") for name, watch in list(self._watches.items())}
+        followed = {str(name): source.followed for name, source in list(self._followed.items())}
+        return {name: one.state(_shown, "poll") for name, one in followed.items() if one is not None}
 
     def source(self, client: Path) -> str:
         """Give where a client name's endpoints are."""
@@ -115,51 +124,48 @@ class ConsulNamer:
     # ── A service ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _tree(self, name: Name, agent: Agent | None, client: Path, residual: Path) -> Live[NameTree[Path | Bound]]:
-        service = self._service(name)
-        addresses = self._addresses.get(name)
-        if addresses is None:
-            addresses = self._addresses[name] = service.flat_map(lambda known: self._resolve(known, self._origin(name)))
+        service = self._services.get(name)
+        if service is None:
+            service = self._services[name] = _ServiceSource(self, name)
+        addresses = service.addresses
         if self._kind.set_host and agent is not None:
             parts = (name.tag, name.service, "service", name.dc, agent.domain)
             addresses = _with_authority(addresses, ".".join(part for part in parts if part is not None))
-        leaf: NameTree[Path | Bound] = Leaf(Bound(client, addresses, residual))
-        return service.map(lambda known: leaf if known.endpoints else NEG)
+        return _Tree(service, Leaf(Bound(client, addresses, residual)))
 
-    def _service(self, name: Name) -> Source[Service]:
-        service = self._services.get(name)
-        if service is None:
-            memory = Memory[Service](Service)
-            service = self._services[name] = Source(follow=lambda source: self._follow(name, source, memory))
-        return service
-
-    def _origin(self, name: Name) -> Origin | None:
-        watch = self._watches.get(name)
-        return None if watch is None else watch.followed.origin
-
-    def _follow(self, name: Name, source: Source[Service], memory: Memory[Service]) -> Callable[[], None]:
-        kind = self._kind
-        query = reading(kind.consistency_mode, name.dc)
-        if name.tag is not None:
-            query["tag"] = name.tag
-        if kind.use_health_check and set(kind.health_statuses) == {"passing"}:
-            query["passing"] = "true"
+    def follow(self, source: _ServiceSource) -> ServiceWatch:
+        """Begin to follow a service."""
+        name, kind = source.name, self._kind
         path = f"/v1/{'health' if kind.use_health_check else 'catalog'}/service/{segment(name.service)}"
-        followed = Followed(self._registry, str(name), path, source, memory, _size)
-        watch = self._watches[name] = ServiceWatch(self, followed, path, query)
-        watch.start(f"consul {name}")
+        followed = Followed(self._registry, str(name), path, source, source.memory, _size)
+        watch = ServiceWatch(self, followed, path, self._query(name))
+        self._followed[name] = source
+        # One name for all: thousands of texts would be as many bytes as some of what they name.
+        watch.start("consul service")
         followed.reconcile(watch)
+        return watch
 
-        def stop() -> None:
-            watch.stop()
-            followed.close()
-            if self._watches.get(name) is watch:
-                del self._watches[name]
+    def leave(self, source: _ServiceSource) -> None:
+        """Follow a service no more."""
+        if self._followed.get(source.name) is source:
+            del self._followed[source.name]
 
-        return stop
+    def _query(self, name: Name) -> dict[str, str]:
+        query = self._queries.get(name.dc)
+        if query is None:
+            query = reading(self._kind.consistency_mode, name.dc)
+            if self._kind.use_health_check and set(self._kind.health_statuses) == {"passing"}:
+                query["passing"] = "true"
+            if len(self._queries) < MAX_QUERIES:
+                self._queries[name.dc] = query
+        return query if name.tag is None else {**query, "tag": name.tag}
 
     def changes(self) -> Changes[Read]:
         """Give what reads the answers about one service."""
-        return Changes(lambda instance: (instance, self._endpoint(instance)), health=self._kind.use_health_check)
+        return Changes(self._made, health=self._kind.use_health_check)
+
+    def _make(self, instance: Instance) -> Read:
+        return instance, self._endpoint(instance)
 
     def read(self, answer: Answer, changes: Changes[Read]) -> Service:
         """Give the instances that may be used; raises `ConsulError`."""
@@ -181,15 +187,19 @@ class ConsulNamer:
         if not host or not 1 <= instance.port <= 65535:
             return None
         weights = [entry.weight for entry in self._kind.weights if entry.tag in instance.tags]
-        meta: dict[str, Any] = dict(instance.node_meta) if self._kind.transfer_metadata else {}
-        meta[WEIGHT] = float(max(weights, default=1.0))
+        weight = float(max(weights, default=1.0))
+        if self._kind.transfer_metadata and instance.node_meta:
+            meta: dict[str, Any] = {**instance.node_meta, WEIGHT: weight}
+        else:
+            meta = self._weighted.setdefault(weight, {WEIGHT: weight})
         literal = ip_literal(host)
         address = None if literal is None else Address(literal, instance.port, meta)
         return Endpoint(host, instance.port, meta, address)
 
     # ── Addresses ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _resolve(self, service: Service, origin: Origin | None) -> Live[Addresses]:
+    def resolve(self, service: Service, origin: Origin | None) -> Live[Addresses]:
+        """Give where the instances are; those whose hosts are names as far as these can be resolved."""
         names = [*dict.fromkeys(endpoint.host for endpoint in service.endpoints if endpoint.address is None)]
         if not names:
             return Live.ok(_addresses(service, {}, origin))
@@ -244,6 +254,68 @@ class ConsulNamer:
         return stop
 
 
+class _ServiceSource(Source[Service]):
+    """What Consul says of one service, followed while somebody observes it."""
+
+    __slots__ = ("_addresses", "_namer", "memory", "name", "watch")
+
+    def __init__(self, namer: ConsulNamer, name: Name) -> None:
+        super().__init__()
+        self.name = name
+        self.memory: Memory[Service] = Memory(Service)
+        self.watch: ServiceWatch | None = None
+        self._namer = namer
+        self._addresses: ReferenceType[_ServiceAddresses] | None = None
+
+    @property
+    def followed(self) -> Followed[Service] | None:
+        """How following it goes."""
+        return None if self.watch is None else self.watch.followed
+
+    @property
+    def addresses(self) -> Live[Addresses]:
+        """Where its instances are; the same for all who ask."""
+        addresses = None if self._addresses is None else self._addresses()
+        if addresses is None:
+            addresses = _ServiceAddresses(self, self._namer)
+            self._addresses = ReferenceType(addresses)
+        return addresses
+
+    def _open(self) -> None:
+        self.watch = self._namer.follow(self)
+
+    def _shut(self) -> None:
+        watch, self.watch = self.watch, None
+        if watch is not None:
+            watch.stop()
+            watch.followed.close()
+            self._namer.leave(self)
+
+
+class _ServiceAddresses(FlatMapped[Service, Addresses]):
+    __slots__ = ("_namer",)
+
+    def __init__(self, source: _ServiceSource, namer: ConsulNamer) -> None:
+        super().__init__(source)
+        self._namer = namer
+
+    def _function(self, service: Service) -> Live[Addresses]:
+        source = self._source
+        followed = source.followed if isinstance(source, _ServiceSource) else None
+        return self._namer.resolve(service, None if followed is None else followed.origin)
+
+
+class _Tree(Mapped[Service, NameTree[Path | Bound]]):
+    __slots__ = ("_leaf",)
+
+    def __init__(self, source: _ServiceSource, leaf: NameTree[Path | Bound]) -> None:
+        super().__init__(source)
+        self._leaf = leaf
+
+    def _function(self, service: Service) -> NameTree[Path | Bound]:
+        return self._leaf if service.endpoints else NEG
+
+
 class ServiceWatch(Renewable):
     """Tells a followed name what its blocking query comes to."""
 
@@ -256,9 +328,9 @@ class ServiceWatch(Renewable):
         self._path = path
         self._query = query
 
-    async def watch(self) -> None:
-        """Ask for ever."""
-        await follow(self._namer.consul, self._path, self._query, self, seats=self._namer.seats)
+    def watch(self) -> Coroutine[Any, Any, None]:
+        """Give what asks for ever."""
+        return follow(self._namer.consul, self._path, self._query, self, seats=self._namer.seats)
 
     @property
     def slack(self) -> float:

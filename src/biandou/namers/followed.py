@@ -104,7 +104,6 @@ class Followed(Generic[T]):
     __slots__ = (
         "_began",
         "_held",
-        "_kept",
         "_late",
         "_memory",
         "_name",
@@ -140,10 +139,9 @@ class Followed(Generic[T]):
         self._held: Ok[T] | None = None
         self._release: asyncio.TimerHandle | None = None
         self._watch: Checkable[T] | None = None
-        self._kept = Key(registry.name, registry.settings, name)
         self._late: asyncio.TimerHandle | None = None
-        KEPT.follow(self._kept, self)
-        if KEPT.records.get(self._kept) is not None:
+        KEPT.follow(self)
+        if KEPT.records.get(self._key()) is not None:
             self._late = asyncio.get_running_loop().call_later(KEPT.patience_seconds, self._nothing_heard)
         # What was known long ago may not be told as if it were known now.
         source.forget()
@@ -164,7 +162,7 @@ class Followed(Generic[T]):
         origin.remembered = False
         self._end_patience()
         KEPT.changes += 1
-        KEPT.records.forget(self._kept)
+        KEPT.records.forget(self._key())
         origin.version = version
         origin.confirmed_at = time.time()
         told = self._source.state if self._held is None else self._held
@@ -217,7 +215,7 @@ class Followed(Generic[T]):
         # A registry that can be asked would have told of a change.
         at = now if origin.error is None or origin.confirmed_at is None else origin.confirmed_at
         return Said(
-            **self._kept._asdict(),
+            **self._key()._asdict(),
             value=msgspec.msgpack.encode(last.value),
             version=origin.version,
             changed=origin.changed_at,
@@ -229,7 +227,7 @@ class Followed(Generic[T]):
         self._registry.failing.discard(self._name)
         self._registry.reconciler.remove(self)
         self._end_patience()
-        KEPT.leave(self._kept, self)
+        KEPT.leave(self)
         # It knows us: without this nobody but the collector would let us go.
         self._watch = None
         self._let_go()
@@ -329,9 +327,12 @@ class Followed(Generic[T]):
 
     # ── What was known before ────────────────────────────────────────────────────────────────────────────────────────
 
+    def _key(self) -> Key:
+        return Key(self._registry.name, self._registry.settings, self._name)
+
     def _remember(self) -> None:
         """Take what is kept of the name for what is known, since its registry has said nothing yet."""
-        kept = KEPT.records.get(self._kept)
+        kept = KEPT.records.get(self._key())
         if kept is None:
             return
         self._end_patience()
@@ -339,7 +340,7 @@ class Followed(Generic[T]):
             value: T = msgspec.msgpack.decode(kept.value, type=self._memory.form)
         except msgspec.DecodeError as error:
             _log.warning("%s: %s: what was kept can't be read: %s", self._registry.name, self._name, error)
-            KEPT.records.forget(self._kept)
+            KEPT.records.forget(self._key())
             return
         origin = self.origin
         origin.version, origin.changed_at, origin.confirmed_at = kept.version, kept.changed, kept.at
@@ -365,8 +366,10 @@ class Followed(Generic[T]):
         known = self._source.state
         if not (isinstance(known, Ok) and known.value == value):
             self.origin.changed_at = now
-        self._memory.last = Ok(value)
         self._set(value)
+        # The same object: there are thousands.
+        state = self._source.state
+        self._memory.last = state if isinstance(state, Ok) else Ok(value)
 
     def _set(self, value: T) -> None:
         try:

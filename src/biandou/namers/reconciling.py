@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Coroutine
 from typing import Any, Final, Protocol
 
 MAX_SUSPECTS: Final = 32
@@ -27,8 +28,8 @@ class Renewable:
         self._name = name
         self._running = asyncio.get_running_loop().create_task(self.watch(), name=name)
 
-    async def watch(self) -> None:
-        """Watch for ever."""
+    def watch(self) -> Coroutine[Any, Any, None]:
+        """Give what watches for ever."""
         raise NotImplementedError
 
     @property

@@ -92,6 +92,8 @@ class EtcdStore:
             try:
                 values, revision = await self._etcd.below(self._below)
                 self._fill(values, revision)
+                if self.trouble is not None:
+                    _log.info("etcd answers again")
                 self.trouble = None
                 self._asked.set()
                 failures = 0
@@ -105,9 +107,9 @@ class EtcdStore:
             except (EtcdError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 problem = str(error) or "no answer in time"
                 failures += 1
+            _log.log(logging.WARNING if self.trouble != problem else logging.DEBUG, "%s", problem)
             self.trouble = problem
             self._asked.set()
-            _log.warning("%s", problem)
             await asyncio.sleep(self._retry.wait(failures))
 
     # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -64,6 +64,7 @@ class SqliteStore:
         self._writer = ThreadPoolExecutor(1, "sqlite")
         self._connection: sqlite3.Connection | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._file = 0, 0
         self._waiting = 0
         self._stuck = False
         self._seen = 0
@@ -98,6 +99,8 @@ class SqliteStore:
                 raise StoreDown(f"{self.path} was written by a newer biandou (schema {schema}; known: {SCHEMA})")
             connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
             self._read_all(connection)
+            opened = os.stat(self.path)
+            self._file = opened.st_dev, opened.st_ino
         except (sqlite3.Error, OSError) as error:
             raise StoreDown(f"{self.path}: {error}") from error
 
@@ -178,6 +181,7 @@ class SqliteStore:
         text = None if dtab is None else dtab_text(dtab)
 
         def write(connection: sqlite3.Connection) -> Version:
+            self._check_file()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 present = connection.execute(
@@ -242,9 +246,11 @@ class SqliteStore:
     async def _look(self) -> None:
         """Look for changes of other processes, for ever."""
         former: int | None = None
+        said: str | None = None
 
         def look(connection: sqlite3.Connection) -> None:
             nonlocal former
+            self._check_file()
             if self.trouble is not None:
                 # Reading works while another process holds the file or the disk is full.
                 connection.execute("BEGIN IMMEDIATE")
@@ -260,9 +266,24 @@ class SqliteStore:
             try:
                 await self._run(look)
             except StoreDown as error:
-                _log.warning("%s", error)
+                if str(error) != said:
+                    said = str(error)
+                    _log.warning("%s", said)
             else:
+                if said is not None:
+                    said = None
+                    _log.info("%s can be used again", self.path)
                 self.trouble = None
+
+    def _check_file(self) -> None:
+        """Raise `sqlite3.OperationalError` if our file is not the one at `path`: SQLite would go on writing to it."""
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._file:
+            what = "has been deleted" if found is None else "is another file now"
+            raise sqlite3.OperationalError(f"the file {what}, and changes would be lost: restart namerd")
 
     def _read_all(self, connection: sqlite3.Connection) -> None:
         rows = connection.execute(

@@ -65,6 +65,8 @@ WRITERS: Final = 8
 PUT_TRIES: Final = 10
 _PERMISSIONS: Final = {"r": 1, "w": 2, "c": 4, "d": 8, "a": 16}
 
+UNASKED: Final = "ZooKeeper has not answered yet"
+
 _log = logging.getLogger(__name__)
 
 
@@ -72,7 +74,7 @@ class ZkStore:
     """A store in the nodes below a kind's `pathPrefix`."""
 
     def __init__(self, kind: ZkStoreKind) -> None:
-        self.trouble: str | None = "ZooKeeper has not answered yet"
+        self.trouble: str | None = UNASKED
         self._kind = kind
         self._prefix = kind.path_prefix
         # Not below the prefix, where a namerd of Linkerd 1.x would take it for a namespace.
@@ -203,6 +205,8 @@ class ZkStore:
             self._loop.call_soon_threadsafe(tell)
 
     def _settled(self) -> None:
+        if self.trouble not in (None, UNASKED):
+            _log.info("ZooKeeper answers again")
         self.trouble = None
         self._asked.set()
         self._shelf.settle()
@@ -371,7 +375,7 @@ class ZkStore:
         except BadVersionError:
             raise StaleVersion(namespace) from None
         except (NoAuthError, AuthFailedError) as error:
-            raise StoreForbidden(f"ZooKeeper: {reason(error)}") from error
+            raise StoreForbidden(f"ZooKeeper does not let us change this: {reason(error)}") from error
         except (KazooException, KazooTimeoutError, TimeoutError) as error:
             raise StoreDown(f"ZooKeeper: {reason(error)}") from error
 

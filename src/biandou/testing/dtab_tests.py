@@ -91,7 +91,9 @@ def load(file: str, stored: Stored, dtab: Dtab | None = None) -> DtabTests:
         if len(text) > MAX_FILE:
             raise DtabTestError(f"{file}: more than {MAX_FILE} characters")
         root = yaml.compose(text, yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except OSError as error:
+        raise DtabTestError(f"{file}: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise DtabTestError(f"{file}: {error}") from error
     return _Reader(file, stored).read(root, dtab)
 
@@ -130,8 +132,10 @@ class _Reader:
             where = f"{text}: "
             try:
                 text = (File(self._file).parent / text).read_text()
-            except (OSError, UnicodeDecodeError) as error:
-                self._fail(node, str(error))
+            except OSError as error:
+                self._fail(node, f"{text}: {error.strerror}")
+            except UnicodeDecodeError as error:
+                self._fail(node, f"{text}: {error}")
         elif found[0] == "namespace":
             where = f"{text}: "
             text = self._stored(text)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from biandou.dtab import DtabSyntaxError, NameTree, Path
-from biandou.errors import NamespaceMissing, StoreDown
+from biandou.errors import NamespaceMissing, NothingUnderWay, StoreDown
 from biandou.live import Live, Ok
 from biandou.namerd.canary import Canary, Plan, abandon, abort, begin, pause, promote, resume
 from biandou.namerd.canary_state import CanaryStates, Shown, is_reserved, namespaces_with_canaries
@@ -93,7 +93,9 @@ class CanaryRoutes:
             )
             return Stream(documents, JSON)
         told = _shown(self._states.now(namespace), path)
-        return Reply(status=404) if told is None else Reply(dump(told) + b"\n", 200, JSON)
+        if told is None:
+            return text(f"there is no canary of {path} in {namespace}", 404)
+        return Reply(dump(told) + b"\n", 200, JSON)
 
     def _start(
         self, request: Request, namespace: str, sent: Mapping[str, Any]
@@ -125,7 +127,7 @@ class CanaryRoutes:
 
         def act(_shown: Shown, canary: Canary | None) -> Canary:
             if canary is None:
-                raise NamespaceMissing("there is no such canary")
+                raise NothingUnderWay("there is no such canary")
             try:
                 match action:
                     case "pause":

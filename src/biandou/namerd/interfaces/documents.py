@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -12,12 +13,15 @@ from biandou.dtab.bound import Addresses, Bound, LocalStatus
 from biandou.dtab.wire import address_json
 from biandou.live import PENDING, Ok, State
 from biandou.namerd.names import Resolved, Settled
-from biandou.stores.interface import Version
+from biandou.stores.interface import Version, dtab_text
 
 JSON: Final = "application/json"
 DTAB: Final = "application/dtab"
 TEXT: Final = "text/plain"
 MEDIA_TYPES: Final = (JSON, DTAB, TEXT)
+
+SHORT: Final = 64 * 1024
+"""Up to so many bytes, some 60 ms of work, a dtab is read where it is asked for."""
 
 
 class MalformedDocument(ValueError):
@@ -45,6 +49,22 @@ def dtab_document(dtab: Dtab, media: str) -> bytes:
     return dump([{"prefix": str(dentry.prefix), "dst": str(dentry.dst)} for dentry in dtab]) + b"\n"
 
 
+async def read_sent_dtab(body: bytes, media: str) -> Dtab:
+    """Read a dtab that was sent; raises `MalformedDocument`, and `TooLarge` if no store would take it.
+
+    A long one is read in a thread: 4 MiB take seconds, in which linkers want answers.
+    """
+    if len(body) <= SHORT:
+        return read_dtab(body, media)
+
+    def read() -> Dtab:
+        dtab = read_dtab(body, media)
+        dtab_text(dtab)
+        return dtab
+
+    return await asyncio.to_thread(read)
+
+
 def read_dtab(body: bytes, media: str) -> Dtab:
     """Read a dtab that was sent in one of `MEDIA_TYPES`; raises `MalformedDocument`."""
     try:
@@ -64,7 +84,9 @@ def _read_json(text: str) -> Dtab:
         sent = json.loads(text)
     except json.JSONDecodeError as error:
         raise MalformedDocument(f"line {error.lineno}, column {error.colno}: {error.msg}") from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise MalformedDocument("this JSON is too deep") from error
+    except ValueError as error:
         raise MalformedDocument(str(error)) from error
     if not isinstance(sent, list):
         raise MalformedDocument("a dtab is a list of objects with prefix and dst")

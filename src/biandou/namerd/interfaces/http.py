@@ -23,6 +23,7 @@ from biandou.errors import (
     NamespaceExists,
     NamespaceMissing,
     NamespaceRefused,
+    NothingUnderWay,
     StaleVersion,
     StoreDown,
     StoreForbidden,
@@ -41,8 +42,8 @@ from biandou.namerd.interfaces.documents import (
     dtab_document,
     dump,
     etag,
-    read_dtab,
     read_etag,
+    read_sent_dtab,
     tree_document,
 )
 from biandou.namerd.interfaces.in_force import InForceRoutes
@@ -61,6 +62,9 @@ READ_SECONDS: Final = 30.0
 """How long an answer that is not watched waits for a registry."""
 
 DELEGATE_SECONDS: Final = 2.0
+MAX_DELEGATION: Final = 512 * 1024
+"""How many bytes a posted delegation has at most: whoever may read may send one."""
+
 MAX_HISTORY: Final = 1000
 MAX_MESSAGE: Final = 1000
 ANY_VERSION_TRIES: Final = 10
@@ -70,6 +74,7 @@ STATUSES: Final[Mapping[type[Exception], int]] = {
     NamespaceRefused: 400,
     StoreForbidden: 403,
     NamespaceMissing: 404,
+    NothingUnderWay: 404,
     NamespaceExists: 409,
     StaleVersion: 412,
     TooLarge: 413,
@@ -129,7 +134,7 @@ class HttpApi:
         """Answer one request; whatever goes wrong becomes a status."""
         answer = await self._answer(request)
         trouble = self._store.trouble
-        if trouble is None or (isinstance(answer, Reply) and answer.status >= 400):
+        if trouble is None or (isinstance(answer, Reply) and answer.status >= 400 and answer.status != 404):
             return answer
         # The store is away: what it said last is told, and that it may be old.
         warning = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in trouble[:200])
@@ -147,6 +152,8 @@ class HttpApi:
             try:
                 namespace = unquote(rest, errors="strict") if slash and rest else None
                 return await route(request, namespace)
+            except UnicodeDecodeError as error:
+                return text(f"{rest} is not UTF-8 (byte {error.start})", 400)
             except ValueError as error:
                 return text(str(error), 400)
         except _Refusal as refusal:
@@ -205,7 +212,7 @@ class HttpApi:
         if media is None:
             return Reply(status=400)
         try:
-            dtab = read_dtab(request.body, media)
+            dtab = await read_sent_dtab(request.body, media)
         except MalformedDocument as error:
             return text(str(error), 400)
         version = await self._store.create(namespace, dtab, _remark(request))
@@ -216,7 +223,7 @@ class HttpApi:
         if media is None:
             return text(f'Invalid Content-Type "{request.headers.get("content-type", "")}". ', 400)
         try:
-            dtab = read_dtab(request.body, media)
+            dtab = await read_sent_dtab(request.body, media)
         except MalformedDocument as error:
             return text(str(error), 400)
         condition = request.headers.get("if-match")
@@ -292,7 +299,9 @@ class HttpApi:
         if namespace is not None:
             dtab, path = _dtab(request), str(_path(request))
         elif request.method == "POST":
-            namespace, dtab, path = _delegation(request)
+            if len(request.body) > MAX_DELEGATION:
+                return text(f"a delegation has at most {MAX_DELEGATION} bytes", 413)
+            namespace, dtab, path = await asyncio.to_thread(_delegation, request)
         elif request.method in ("GET", "HEAD"):
             dtab, path = _dtab(request), str(_path(request))
             namespace = request.parameters.get("namespace")

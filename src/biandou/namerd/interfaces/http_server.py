@@ -118,7 +118,9 @@ class HttpServer:
         self._requests.add()
         admitted = self.doorkeeper.admit(sent.headers.get("Authorization"))
         if admitted is None:
-            return self._reply(Reply(status=401, headers={"WWW-Authenticate": "Bearer"}), sent, close=True)
+            missing = "Authorization" not in sent.headers
+            told = "a token is needed" if missing else "this token is not known here"
+            return self._reply(text(told, 401, {"WWW-Authenticate": "Bearer"}), sent, close=True)
         path, _, query = sent.raw_path.partition("?")
         headers = {name.lower(): value for name, value in sent.headers.items()}
         author, may_change = admitted

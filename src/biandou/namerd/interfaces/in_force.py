@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
+from biandou.errors import StoreDown
 from biandou.live import Live, Ok, State
 from biandou.namerd.canary_state import is_reserved
 from biandou.namerd.in_force import InForce, Standing, read_linker
@@ -39,7 +40,7 @@ class InForceRoutes:
         if "origin" in request.headers:
             return text("this request comes from a page of a browser", 403)
         if self._sessions >= SESSIONS:
-            return Reply(status=503, headers={"Retry-After": "10"})
+            return text("this namerd serves as many linkers as it can", 503, {"Retry-After": "10"})
         sent = request.parameters
         pid = sent.get("pid", "")
         linker = read_linker(sent.get("token"), sent.get("host"), int(pid) if pid.isascii() and pid.isdecimal() else 0)
@@ -70,7 +71,9 @@ class InForceRoutes:
             parts: list[Live[Any]] = [version, rollout, self._in_force.changes(namespace)]
             return Stream(Live.join(parts).map(show), JSON)
         document = self._document(namespace, version.sample(), rollout.sample())
-        return Reply(status=503) if document is None else Reply(document, 200, JSON)
+        if document is None:
+            raise StoreDown("the store has not been read yet")
+        return Reply(document, 200, JSON)
 
     def _document(self, namespace: str, version: State[str], shown: State[Shown]) -> bytes | None:
         if not isinstance(version, Ok):

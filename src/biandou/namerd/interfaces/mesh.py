@@ -32,6 +32,7 @@ from biandou.dtab.wire import check_size, known
 from biandou.errors import NamespaceRefused, StoreDown, reason
 from biandou.live import PENDING, Failed, Live, Ok, Pending, State
 from biandou.namerd.in_force import Linker
+from biandou.namerd.interfaces.documents import SHORT
 from biandou.namerd.interfaces.mesh_in_force import MeshStanding
 from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names, Resolved
@@ -288,7 +289,9 @@ def _name(asked: Asked) -> Path:
 
 def _answered(function: Callable[[bytes], bytes]) -> Callable[[bytes], Awaitable[bytes]]:
     async def answer(request: bytes) -> bytes:
-        return function(members(request).get(1, b""))
+        sent = members(request).get(1, b"")
+        # A long one takes a second, in which linkers want answers.
+        return function(sent) if len(sent) <= SHORT else await asyncio.to_thread(function, sent)
 
     return answer
 

@@ -84,7 +84,9 @@ class MeshServer:
             else:
                 port = server.add_secure_port(address, _credentials(tls))
         except RuntimeError as error:
-            raise ConfigError(f"the interface io.l5d.mesh can't listen on {address}: {reason(error)}") from error
+            raise ConfigError(
+                f"the interface io.l5d.mesh can't listen on {address}: {reason(error).partition(';')[0]}"
+            ) from error
         await server.start()
 
         async def close() -> None:

@@ -69,6 +69,6 @@ class Conversation:
 Answer = Reply | Stream | Conversation
 
 
-def text(body: str, status: int = 200) -> Reply:
+def text(body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
     """Answer with plain text."""
-    return Reply(body.encode(errors="replace"), status, "text/plain;charset=utf-8")
+    return Reply(body.encode(errors="replace"), status, "text/plain;charset=utf-8", headers or {})

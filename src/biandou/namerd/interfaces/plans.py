@@ -10,7 +10,7 @@ from biandou.dtab import Dtab
 from biandou.errors import StoreDown
 from biandou.live import Ok
 from biandou.namerd.canary_state import is_reserved
-from biandou.namerd.interfaces.documents import JSON, MEDIA_TYPES, dump, etag, read_dtab
+from biandou.namerd.interfaces.documents import JSON, MEDIA_TYPES, dump, etag, read_sent_dtab
 from biandou.namerd.interfaces.message import Answer, Reply, Request, text
 from biandou.namerd.linkers import Linkers
 from biandou.namerd.names import Names
@@ -47,9 +47,9 @@ class PlanRoutes:
         media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media not in MEDIA_TYPES:
             return text(f"a dtab comes as one of {', '.join(MEDIA_TYPES)}", 400)
-        dtab = read_dtab(request.body, media)
+        dtab = await read_sent_dtab(request.body, media)
         if self._under_way == AT_ONCE:
-            return Reply(status=503, headers={"Retry-After": "10"})
+            return text(f"{AT_ONCE} plans are being made already", 503, {"Retry-After": "10"})
         self._under_way += 1
         try:
             return await self._plan(namespace, dtab)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from biandou.dtab import Dtab
-from biandou.errors import NamespaceMissing, StaleVersion, StoreDown
+from biandou.errors import NamespaceMissing, NothingUnderWay, StaleVersion, StoreDown
 from biandou.live import Ok
 from biandou.namerd.canary_state import CanaryStates, is_reserved
-from biandou.namerd.interfaces.documents import DTAB, JSON, dump, etag, read_dtab, read_etag
+from biandou.namerd.interfaces.documents import DTAB, JSON, dump, etag, read_etag, read_sent_dtab
 from biandou.namerd.interfaces.message import Answer, Reply, Request, text
 from biandou.namerd.rollout import Rollout, Terms, abort, apply
 from biandou.namerd.rollout_state import RolloutStates
@@ -50,14 +50,16 @@ class RolloutRoutes:
         if "origin" in request.headers:
             return text("this request comes from a page of a browser", 403)
         sent = _object(request.body)
-        act = self._start(request, namespace, sent) if request.method == "POST" else _action(request, sent)
+        act = await self._start(request, namespace, sent) if request.method == "POST" else _action(request, sent)
         try:
             return _shown(await self._states.change(namespace, act))
         except RolloutConflict as error:
             return text(str(error), 409)
 
-    def _start(self, request: Request, namespace: str, sent: Mapping[str, Any]) -> Callable[[Rollout | None], Rollout]:
-        terms, dtab = read_terms(sent), _dtab(sent.get("dtab"))
+    async def _start(
+        self, request: Request, namespace: str, sent: Mapping[str, Any]
+    ) -> Callable[[Rollout | None], Rollout]:
+        terms, dtab = read_terms(sent), await _dtab(sent.get("dtab"))
         # Now, and not when all shall get it, is the time to refuse what the store does not take.
         dtab_text(dtab)
         remark = Remark(request.author, request.headers.get("l5d-message", "")[:MAX_MESSAGE])
@@ -99,7 +101,7 @@ def _action(request: Request, sent: Mapping[str, Any]) -> Callable[[Rollout | No
 
     def act(present: Rollout | None) -> Rollout:
         if present is None:
-            raise NamespaceMissing("no dtab was ever tried here")
+            raise NothingUnderWay("no new dtab was ever tried here")
         try:
             return abort(present, by) if action == "abort" else apply(present, by)
         except ValueError as error:
@@ -154,8 +156,8 @@ def _object(body: bytes) -> Mapping[str, Any]:
     return sent
 
 
-def _dtab(written: object) -> Dtab:
+async def _dtab(written: object) -> Dtab:
     """Read a dtab as text, or as a list of entries."""
     if isinstance(written, str):
-        return read_dtab(written.encode(errors="replace"), DTAB)
-    return read_dtab(dump(written), JSON)
+        return await read_sent_dtab(written.encode(errors="replace"), DTAB)
+    return await read_sent_dtab(dump(written), JSON)
