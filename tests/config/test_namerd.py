@@ -90,11 +90,17 @@ BAD = [
         ["n.yaml:2:21: interfaces[0].kind: `io.l5d.thriftNameInterpreter` is known but not built yet"],
     ),
     (
-        HEAD + "interfaces: [{kind: io.l5d.mesh, h2AccessLog: x, socketOptions: {backlog: 9, noDelay: false}}]",
+        HEAD + "interfaces: [{kind: io.l5d.mesh, h2AccessLogRollPolicy: x}]",
         [
-            "n.yaml:2:47: interfaces[0].h2AccessLog: `h2AccessLog` is known but not built yet",
-            "n.yaml:2:75: interfaces[0].socketOptions.backlog: `backlog` cannot be chosen for io.l5d.mesh",
-            "n.yaml:2:87: interfaces[0].socketOptions.noDelay: `noDelay` cannot be chosen for io.l5d.mesh",
+            "n.yaml:2:57: interfaces[0].h2AccessLogRollPolicy: `x` is no roll policy; expected `never`, "
+            "`hourly`, `daily`, `sighup`, `weekly(1)` to `weekly(7)`, or a size such as `3.megabytes`",
+        ],
+    ),
+    (
+        HEAD + "interfaces: [{kind: io.l5d.mesh, socketOptions: {backlog: 9, noDelay: false}}]",
+        [
+            "n.yaml:2:59: interfaces[0].socketOptions.backlog: `backlog` cannot be chosen for io.l5d.mesh",
+            "n.yaml:2:71: interfaces[0].socketOptions.noDelay: `noDelay` cannot be chosen for io.l5d.mesh",
         ],
     ),
     (

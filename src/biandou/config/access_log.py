@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Final
 
 from biandou.config.node import Scalar
-from biandou.config.plan import DailyRoll, HourlyRoll, NeverRoll, Roll, SizeRoll, WeeklyRoll
+from biandou.config.plan import AccessLogPlan, DailyRoll, HourlyRoll, NeverRoll, Roll, SizeRoll, WeeklyRoll
 from biandou.config.values import Check
 from biandou.config.wording import shorten
 
@@ -37,6 +37,13 @@ def read_roll_policy(text: str) -> Roll:
     if size is None:
         raise ValueError(f"`{shorten(text)}` is no roll policy")
     return SizeRoll(bytes=int(size[1]) * 1024 ** _UNITS.index(size[2].lower()))
+
+
+def access_log_plan(path: str | None, roll: Roll, append: bool, rotate_count: int) -> AccessLogPlan | None:
+    """Give what the four keys of a log mean: without a file there is none, and fewer than no rolled files are all."""
+    if path is None:
+        return None
+    return AccessLogPlan(path=path, roll=roll, append=append, rotate_count=None if rotate_count < 0 else rotate_count)
 
 
 def _roll_policy(scalar: Scalar) -> Roll:

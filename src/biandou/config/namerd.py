@@ -6,14 +6,17 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
+import msgspec
 from msgspec import Meta
 
+from biandou.config.access_log import RollPolicyText, access_log_plan
 from biandou.config.admin import Admin
+from biandou.config.plan import AccessLogPlan, NeverRoll
 from biandou.config.schema import RefusedKey
 from biandou.config.server import SocketOptions
 from biandou.config.state_file import StateFile
 from biandou.config.typed import Reading
-from biandou.config.values import Ip, NotBuilt, Port, Room
+from biandou.config.values import Ip, Port, Room
 from biandou.config.whole import Whole, check_experimental, check_ports, load_whole, parse_whole
 from biandou.kinds import Kind, Register
 from biandou.namers.interface import NamerKind
@@ -72,10 +75,30 @@ class MeshInterface(InterfaceKind, frozen=True, kw_only=True, tag="io.l5d.mesh")
     """The gRPC API of linkers whose interpreter is io.l5d.mesh."""
 
     port: Port = 4321
-    h2_access_log: Annotated[str | None, NotBuilt()] = None
-    h2_access_log_roll_policy: Annotated[str | None, NotBuilt()] = None
-    h2_access_log_append: Annotated[bool, NotBuilt()] = True
-    h2_access_log_rotate_count: Annotated[int, NotBuilt()] = -1
+    h2_access_log: Annotated[str, Meta(min_length=1)] | None = None
+    h2_access_log_roll_policy: RollPolicyText = NeverRoll()
+    h2_access_log_append: bool = True
+    h2_access_log_rotate_count: Annotated[int, Meta(ge=-1, le=2**31 - 1)] = -1
+
+    @property
+    def access_log(self) -> AccessLogPlan | None:
+        """The file that gets a line for each call."""
+        return access_log_plan(
+            self.h2_access_log,
+            self.h2_access_log_roll_policy,
+            self.h2_access_log_append,
+            self.h2_access_log_rotate_count,
+        )
+
+    def without_access_log(self) -> MeshInterface:
+        """Give the rest: all that a socket which is open cannot take on."""
+        return msgspec.structs.replace(
+            self,
+            h2_access_log=None,
+            h2_access_log_roll_policy=NeverRoll(),
+            h2_access_log_append=True,
+            h2_access_log_rotate_count=-1,
+        )
 
 
 INTERFACES: Final[Register[Any]] = Register(

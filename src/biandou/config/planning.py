@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from biandou.classifiers.interface import PythonClassifierKind
+from biandou.config.access_log import access_log_plan
 from biandou.config.client import ClientKeys, HostConnectionPool
 from biandou.config.linker import LinkerConfig
 from biandou.config.plan import (
-    AccessLogPlan,
     BindingCachePlan,
     BudgetPlan,
     ClientAuthPlan,
@@ -90,7 +90,12 @@ def _http_plan(router: HttpRouter, plan: RouterPlan) -> RouterPlan:
             replay_body_bytes=_replay_body_bytes(router),
         ),
         trace_propagator=_written(router.trace_propagator),
-        access_log=_access_log_plan(router),
+        access_log=access_log_plan(
+            router.http_access_log,
+            router.http_access_log_roll_policy,
+            router.http_access_log_append,
+            router.http_access_log_rotate_count,
+        ),
     )
 
 
@@ -113,18 +118,6 @@ def _plugins(router: HttpRouter) -> PluginPlan | None:
         timeout_ms=router.plugins.timeout_ms,
         max_waiting=router.plugins.max_waiting,
         sees_requests=router.shows_requests,
-    )
-
-
-def _access_log_plan(router: HttpRouter) -> AccessLogPlan | None:
-    if router.http_access_log is None:
-        return None
-    count = router.http_access_log_rotate_count
-    return AccessLogPlan(
-        path=router.http_access_log,
-        roll=router.http_access_log_roll_policy,
-        append=router.http_access_log_append,
-        rotate_count=None if count < 0 else count,
     )
 
 

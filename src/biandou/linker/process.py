@@ -19,8 +19,8 @@ from biandou.config.differences import differences
 from biandou.config.linker import LinkerConfig
 from biandou.config.plan import Plan
 from biandou.config.planning import plan
+from biandou.config.reloading import Reloading
 from biandou.config.remarks import remarks
-from biandou.errors import ConfigError, reason
 from biandou.linker.announcing import Announcements
 from biandou.linker.assembly import Assembled, assemble
 from biandou.linker.binder import Binder
@@ -101,8 +101,7 @@ class Linker:
         self._open_admin = open_admin
         self._load = load
         self._announcements = Announcements()
-        self._reloading = asyncio.Lock()
-        self._asked_to_reload: asyncio.Task[None] | None = None
+        self._reloading = Reloading(self._replan, _tell_systemd)
         self._grace_ms = config.admin.shutdown_grace_ms
         self._stop_wanted = asyncio.Event()
         self._stop_at_once = asyncio.Event()
@@ -174,18 +173,7 @@ class Linker:
     def _hung_up(self) -> None:
         _log.info("Received SIGHUP. The access logs are opened anew, and the configuration is read again")
         self._door.reopen_logs()
-        if self._asked_to_reload is None:
-            self._asked_to_reload = asyncio.get_running_loop().create_task(self._reload_as_asked(), name="reload")
-
-    async def _reload_as_asked(self) -> None:
-        try:
-            # Whoever asks from now on may mean a file that is newer than what we read.
-            async with self._reloading:
-                self._asked_to_reload = None
-                await self._reload()
-        except Exception:
-            # It has been said in the log, and everything goes on as before.
-            return
+        self._reloading.ask()
 
     async def reload(self) -> str:
         """Read the configuration anew and put it in the place of the present one; gives what has changed by that.
@@ -193,24 +181,7 @@ class Linker:
         What both have is kept. Raises, and has changed nothing: `ConfigError` for a file with mistakes, `OSError` and
         `ValueError` for what can't be done on this host, a port that is in use for one.
         """
-        async with self._reloading:
-            return await self._reload()
-
-    async def _reload(self) -> str:
-        _tell_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        try:
-            changes = await self._replan()
-        except Exception as error:
-            _log.error(
-                "the configuration can't be reloaded, and stays as it was: %s",
-                error if isinstance(error, ConfigError) else reason(error),
-                exc_info=None if isinstance(error, ConfigError | OSError | ValueError) else error,
-            )
-            raise
-        finally:
-            _tell_systemd("READY=1")
-        _log.info("reloaded: %s", changes)
-        return changes
+        return await self._reloading.reload()
 
     async def _replan(self) -> str:
         # In a thread: names are bound meanwhile.
@@ -269,8 +240,7 @@ class Linker:
     async def stop(self) -> int:
         """Be announced no more, let running requests finish within the grace, close everything; gives the status."""
         _tell_systemd("STOPPING=1")
-        if self._asked_to_reload is not None:
-            self._asked_to_reload.cancel()
+        self._reloading.cancel()
         grace_ms, began = max(MIN_GRACE_MS, self._grace_ms), time.monotonic()
         await self._announcements.withdraw(self._stop_at_once, grace_ms)
         taken_ms = int((time.monotonic() - began) * 1000)

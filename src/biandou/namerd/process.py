@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,8 @@ from typing import Any, Final, Protocol
 
 from biandou.config.differences import namerd_differences
 from biandou.config.namerd import NamerdConfig
-from biandou.errors import ConfigError, reason
+from biandou.config.reloading import Reloading
+from biandou.errors import ConfigError
 from biandou.namerd.canary_driver import CanaryDriver
 from biandou.namerd.interfaces.http import HttpApi
 from biandou.namerd.interfaces.mesh import MeshApi
@@ -102,8 +102,7 @@ class Namerd:
         self._namers = assemble_namers(config.namers)
         self._keeper = keeper(config)
         self._running: _Running | None = None
-        self._reloading = asyncio.Lock()
-        self._asked_to_reload: asyncio.Task[None] | None = None
+        self._reloading = Reloading(self._replan, tell)
         self._grace_ms = config.admin.shutdown_grace_ms
         self._stop_wanted = asyncio.Event()
         self._stop_at_once = asyncio.Event()
@@ -171,19 +170,10 @@ class Namerd:
     # ── Reload ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _hung_up(self) -> None:
-        _log.info("Received SIGHUP. The configuration is read again")
-        if self._asked_to_reload is None:
-            self._asked_to_reload = asyncio.get_running_loop().create_task(self._reload_as_asked(), name="reload")
-
-    async def _reload_as_asked(self) -> None:
-        try:
-            # Whoever asks from now on may mean a file that is newer than what we read.
-            async with self._reloading:
-                self._asked_to_reload = None
-                await self._reload()
-        except Exception:
-            # It has been said in the log, and everything goes on as before.
-            return
+        _log.info("Received SIGHUP. The access logs are opened anew, and the configuration is read again")
+        if self._running is not None:
+            self._running.serving.reopen_logs()
+        self._reloading.ask()
 
     async def reload(self) -> str:
         """Read the configuration anew and put it in force; gives what has changed.
@@ -192,24 +182,7 @@ class Namerd:
         changed nothing: `ConfigError` for a file with mistakes or what needs a restart, `OSError` and `ValueError` for
         what can't be done on this host.
         """
-        async with self._reloading:
-            return await self._reload()
-
-    async def _reload(self) -> str:
-        self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        try:
-            changes = await self._replan()
-        except Exception as error:
-            _log.error(
-                "the configuration can't be reloaded, and stays as it was: %s",
-                error if isinstance(error, ConfigError) else reason(error),
-                exc_info=None if isinstance(error, ConfigError | OSError | ValueError) else error,
-            )
-            raise
-        finally:
-            self._tell("READY=1")
-        _log.info("reloaded: %s", changes)
-        return changes
+        return await self._reloading.reload()
 
     async def _replan(self) -> str:
         running = self._running
@@ -244,8 +217,7 @@ class Namerd:
     async def stop(self) -> int:
         """End the interfaces, the store and the admin server, in this order; gives the exit status."""
         self._tell("STOPPING=1")
-        if self._asked_to_reload is not None:
-            self._asked_to_reload.cancel()
+        self._reloading.cancel()
         closing = asyncio.create_task(self._close())
         hurry = asyncio.create_task(self._stop_at_once.wait())
         seconds = max(MIN_GRACE_MS, self._grace_ms) / 1000

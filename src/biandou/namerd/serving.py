@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,10 +15,14 @@ from biandou.config.namerd import HttpController, InterfaceKind, MeshInterface
 from biandou.config.server_tls import followed_context
 from biandou.errors import ConfigError
 from biandou.kinds import kind_name
+from biandou.namerd.access_log.writer import AccessLog
 from biandou.namerd.interfaces.http import HttpApi
 from biandou.namerd.interfaces.http_server import Doorkeeper, HttpServer
 from biandou.namerd.interfaces.mesh import MeshApi
 from biandou.telemeters.registry import Registry, ScopeRegistry
+
+if TYPE_CHECKING:
+    from biandou.namerd.interfaces.mesh_server import MeshServer
 
 Close = Callable[[], Awaitable[None]]
 
@@ -31,6 +36,37 @@ class Open:
     written: InterfaceKind
     close: Close
     http: HttpServer | None = None
+    mesh: MeshServer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An interface that goes on, and what it goes on with."""
+
+    place: Open
+    written: InterfaceKind
+    keeper: Doorkeeper | None
+    access_log: AccessLog | None
+
+    async def follow(self) -> None:
+        """Let in whom these keys let in, and log where they say."""
+        one = self.place
+        one.written = self.written
+        if one.http is not None and self.keeper is not None:
+            one.http.doorkeeper = self.keeper
+        if one.mesh is not None:
+            former, one.mesh.access_log = one.mesh.access_log, self.access_log
+            if former is not None:
+                if former is self.access_log:
+                    former.reopen()
+                else:
+                    await former.close()
+
+    async def drop(self) -> None:
+        """Let it be as it was."""
+        present = None if self.place.mesh is None else self.place.mesh.access_log
+        if self.access_log is not None and self.access_log is not present:
+            await self.access_log.close()
 
 
 class Serving:
@@ -57,7 +93,7 @@ class Serving:
         Raises `ConfigError` and `OSError`, and then nothing is different. Interfaces are known by kind and address.
         """
         former = list(self._open)
-        kept: list[tuple[Open, InterfaceKind, Doorkeeper | None]] = []
+        kept: list[Kept] = []
         opened: list[Open] = []
         try:
             for interface in interfaces:
@@ -67,20 +103,18 @@ class Serving:
                 else:
                     _check_replaceable(place.written, interface)
                     former.remove(place)
-                    # Always anew: a token may have changed in its file.
-                    keeper = Doorkeeper(interface.tokens) if isinstance(interface, HttpController) else None
-                    kept.append((place, interface, keeper))
+                    kept.append(await self._kept(place, interface))
         except BaseException:
+            for unused in kept:
+                await unused.drop()
             for one in opened:
                 await one.close()
             raise
 
         async def follow() -> None:
-            for one, interface, keeper in kept:
-                one.written = interface
-                if one.http is not None and keeper is not None:
-                    one.http.doorkeeper = keeper
-            self._open = [one for one, _, _ in kept] + opened
+            for goes_on in kept:
+                await goes_on.follow()
+            self._open = [goes_on.place for goes_on in kept] + opened
             for one in former:
                 name = kind_name(type(one.written))
                 _log.info("%s interface on %s is closed", name, show_address(one.written.ip, one.written.port))
@@ -88,11 +122,32 @@ class Serving:
 
         return follow
 
+    def reopen_logs(self) -> None:
+        """Open the access logs anew by their names: they may have been moved away."""
+        for one in self._open:
+            if one.mesh is not None and one.mesh.access_log is not None:
+                one.mesh.access_log.reopen()
+
+    async def _kept(self, place: Open, interface: InterfaceKind) -> Kept:
+        # Always anew: a token may have changed in its file.
+        keeper = Doorkeeper(interface.tokens) if isinstance(interface, HttpController) else None
+        log = None if place.mesh is None else place.mesh.access_log
+        if isinstance(interface, MeshInterface) and interface.access_log != (log and log.plan):
+            log = await self._access_log(interface, log)
+        return Kept(place, interface, keeper, log)
+
+    async def _access_log(self, interface: MeshInterface, former: AccessLog | None = None) -> AccessLog | None:
+        plan = interface.access_log
+        if plan is None:
+            return None
+        dropped = self._registry.scope("interface", kind_name(type(interface)), "access_log").counter("dropped")
+        return await AccessLog.open(plan, dropped, former)
+
     async def _opened(self, interface: InterfaceKind) -> Open:
         metrics = self._registry.scope("interface", kind_name(type(interface)))
         match interface:
             case MeshInterface():
-                return Open(interface, await self._serve_mesh(interface, metrics))
+                return await self._serve_mesh(interface, metrics)
             case HttpController():
                 server = HttpServer(self._http.answer, Doorkeeper(interface.tokens), metrics)
                 return Open(interface, await self._serve_http(interface, server), server)
@@ -107,16 +162,27 @@ class Serving:
         _log.info("serving %s interface on %s", name, show_address(ip, port))
         return close
 
-    async def _serve_mesh(self, interface: MeshInterface, metrics: ScopeRegistry) -> Close:
+    async def _serve_mesh(self, interface: MeshInterface, metrics: ScopeRegistry) -> Open:
         hush_grpc()
         # Not above: gRPC's library costs memory and threads, which a namerd without this interface does without.
         from biandou.namerd.interfaces.mesh_server import MeshServer  # noqa: PLC0415
 
-        server = MeshServer(self._mesh, metrics)
+        server = MeshServer(self._mesh, metrics, await self._access_log(interface))
         reuse_port = interface.socket_options.reuse_port
-        port, close = await server.start(interface.ip, interface.port, interface.tls, reuse_port=reuse_port)
+        try:
+            port, end = await server.start(interface.ip, interface.port, interface.tls, reuse_port=reuse_port)
+        except BaseException:
+            if server.access_log is not None:
+                await server.access_log.close()
+            raise
         _log.info("serving io.l5d.mesh interface on %s", show_address(interface.ip, port))
-        return close
+
+        async def close() -> None:
+            await end()
+            if server.access_log is not None:
+                await server.access_log.close()
+
+        return Open(interface, close, mesh=server)
 
 
 def _address(interface: InterfaceKind) -> tuple[type, str, int]:
@@ -129,6 +195,8 @@ def _check_replaceable(former: InterfaceKind, interface: InterfaceKind) -> None:
         former = msgspec.structs.replace(former, tokens=())
     if isinstance(interface, HttpController):
         interface = msgspec.structs.replace(interface, tokens=())
+    if isinstance(former, MeshInterface) and isinstance(interface, MeshInterface):
+        former, interface = former.without_access_log(), interface.without_access_log()
     if former != interface:
         place = f"{kind_name(type(interface))} on {show_address(interface.ip, interface.port)}"
         raise ConfigError(f"interfaces: other tls or socketOptions of {place} need a restart, or another port")

@@ -20,7 +20,9 @@ from biandou.config.server_tls import server_context, tls_files
 from biandou.dtab.protobuf import MalformedMessage
 from biandou.errors import ConfigError, reason
 from biandou.live import PENDING, Failed, Ok, State
+from biandou.namerd.access_log.writer import AccessLog
 from biandou.namerd.interfaces.mesh import MeshApi, MeshRefusal, Status, refusal
+from biandou.namerd.interfaces.mesh_access_log import logged
 from biandou.namerd.interfaces.mesh_watch import Wishes
 from biandou.policies import ServerTls
 from biandou.telemeters.registry import ScopeRegistry
@@ -59,10 +61,11 @@ _log = logging.getLogger(__name__)
 
 
 class MeshServer:
-    """Serves one address."""
+    """Serves one address; calls from now on have their lines in `access_log`, which may be replaced."""
 
-    def __init__(self, api: MeshApi, metrics: ScopeRegistry) -> None:
+    def __init__(self, api: MeshApi, metrics: ScopeRegistry, access_log: AccessLog | None = None) -> None:
         self._api = api
+        self.access_log = access_log
         self._requests, self._success, self._failures, self._dropped = (
             metrics.counter(name) for name in ("requests", "success", "failures", "dropped_streams")
         )
@@ -73,7 +76,7 @@ class MeshServer:
     async def start(self, ip: str, port: int, tls: ServerTls | None, *, reuse_port: bool = False) -> tuple[int, Close]:
         """Serve, and give the real port and what ends that; raises `ConfigError`."""
         server = grpc.aio.server(options=[*_OPTIONS, ("grpc.so_reuseport", int(reuse_port))])
-        server.add_generic_rpc_handlers((_Methods(self._method),))
+        server.add_generic_rpc_handlers((_Methods(self._handler),))
         address = show_address(ip, port)
         try:
             if tls is None:
@@ -93,6 +96,10 @@ class MeshServer:
             await server.stop(CLOSE_SECONDS)
 
         return port, close
+
+    def _handler(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+        handler = self._method(call.method)
+        return handler if self.access_log is None else logged(self.access_log, call, handler)
 
     def _method(self, path: str) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         """Give what handles requests to a path; gRPC itself answers UNIMPLEMENTED where there is nothing."""
@@ -213,12 +220,12 @@ class MeshServer:
 class _Methods(grpc.GenericRpcHandler):
     """Finds what handles a request."""
 
-    def __init__(self, find: Callable[[str], grpc.RpcMethodHandler[bytes, bytes] | None]) -> None:
+    def __init__(self, find: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[bytes, bytes] | None]) -> None:
         self._find = find
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         """Give it, or `None`."""
-        return self._find(handler_call_details.method)
+        return self._find(handler_call_details)
 
 
 def _unary(handle: Callable[[bytes, _Context], Awaitable[bytes]]) -> grpc.RpcMethodHandler[bytes, bytes]:
