@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from benchmarks.proxies.biandou import linker_command
 NAMES: Final = 1000
 CHANGES: Final = 500
 MANY_NAMES: Final = 5000
+FIRST_NAMES: Final = 10_000
 INSTANCES: Final = (1, 50, 500, 5000)
 UPDATES: Final = 20
 PAUSE: Final = 1.1
@@ -72,6 +74,7 @@ def run(directory: Path) -> Path:
         **in_force(directory),
         **memory(directory, 150),
         **memory(directory, MANY_NAMES),
+        **start_up(directory),
         **work(directory),
     }
     return table.write_readings(
@@ -115,6 +118,26 @@ def memory(directory: Path, waiting: int) -> dict[str, dict[str, float]]:
     return {f"{what}, MiB": {"one name": round(before, 1), "added": round(after - before, 1)}}
 
 
+def start_up(directory: Path) -> dict[str, dict[str, float]]:
+    """Measure the CPU time of a linker that has just started and is asked for one name after the other."""
+    rows = {}
+    disco = directory / "disco"
+    disco.mkdir()
+    for what, namer in (("Consul", None), ("files", f"{{kind: io.l5d.fs, rootDir: {disco}}}")):
+        with started(directory, FIRST_NAMES, 150, namer) as (registry, pid, caller):
+            if namer is not None:
+                for number in range(FIRST_NAMES):
+                    (disco / f"n{number}").write_text(f"127.0.0.1 {registry.services[0]}\n")
+            before, began = account.cpu_time(pid), time.monotonic()
+            for number in range(FIRST_NAMES):
+                caller(f"n{number}")
+            rows[f"{FIRST_NAMES:,} names of {what} after the start, s"] = {
+                "CPU": round(account.cpu_time(pid).since(before).total, 2),
+                "clock": round(time.monotonic() - began, 2),
+            }
+    return rows
+
+
 def work(directory: Path) -> dict[str, dict[str, float]]:
     """Measure the CPU time of one instance's change, in services of several sizes."""
     rows = {}
@@ -146,8 +169,10 @@ Call = Callable[[str], bytes]
 
 
 @contextmanager
-def started(directory: Path, names: int, waiting: int) -> Iterator[tuple[Registry, int, Call]]:
-    """Start a registry and a linker; gives the registry, the linker's process, and what asks for a name."""
+def started(
+    directory: Path, names: int, waiting: int, namer: str | None = None
+) -> Iterator[tuple[Registry, int, Call]]:
+    """Start a registry and a linker that follows it, or `namer`; gives both, and what asks for a name."""
     command = [sys.executable, "-m", "benchmarks.registry", str(names)]
     pipe = subprocess.PIPE
     child = subprocess.Popen(pinned(command, LOAD_CORE), stdin=pipe, stdout=pipe, text=True)
@@ -155,7 +180,11 @@ def started(directory: Path, names: int, waiting: int) -> Iterator[tuple[Registr
         with Children() as children:
             registry, port = Registry(child), free_port()
             config = directory / "linker.yaml"
-            config.write_text(CONFIG.format(registry=registry.port, waiting=min(waiting, 100_000), port=port))
+            text = CONFIG.format(registry=registry.port, waiting=min(waiting, 100_000), port=port)
+            if namer is not None:
+                text = re.sub(r"^- \{kind: io\.l5d\.consul.*$", f"- {namer}", text, flags=re.MULTILINE)
+                text = text.replace("/#/io.l5d.consul/dc1", "/#/io.l5d.fs")
+            config.write_text(text)
             log = directory / "output.log"
             linker = children.start(linker_command(config), core=PROXY_CORE, log=log)
             with closing(_connected(port, linker, log)) as connection:

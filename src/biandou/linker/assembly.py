@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
+from biandou.config.client import GlobalClient
 from biandou.config.linker import LinkerConfig
 from biandou.config.plan import ClientPolicy, ServicePolicy
 from biandou.config.planning import client_policy, service_policy
 from biandou.config.router import Router as WrittenRouter
+from biandou.config.service import GlobalService
 from biandou.dtab import Dtab, Path
 from biandou.linker.router import Router
 from biandou.live import Live, Source
@@ -79,8 +81,8 @@ def _router(config: WrittenRouter, dtab: Live[Dtab], names: AssembledNamers) -> 
         label=config.name,
         interpreter=config.interpreter.interpreter(dtab, names.all),
         transformers=tuple(kind.transformer(names.interpret) for kind in config.interpreter.transformers),
-        service_policy=_Shared(partial(_service_policy, config)),
-        client_policy=_Shared(partial(_client_policy, config)),
+        service_policy=_Shared(partial(_service_policy, config), isinstance(config.service, GlobalService)),
+        client_policy=_Shared(partial(_client_policy, config), isinstance(config.client, GlobalClient)),
     )
 
 
@@ -92,20 +94,23 @@ def _renewed(made: Router, former: WrittenRouter, config: WrittenRouter) -> Rout
         label=config.name,
         interpreter=made.interpreter,
         transformers=made.transformers,
-        service_policy=_Shared(partial(_service_policy, config)),
-        client_policy=_Shared(partial(_client_policy, config)),
+        service_policy=_Shared(partial(_service_policy, config), isinstance(config.service, GlobalService)),
+        client_policy=_Shared(partial(_client_policy, config), isinstance(config.client, GlobalClient)),
     )
 
 
 class _Shared(Generic[T]):
-    """Gives policies that are equal to the last one as that one: mostly all names of a router have the same."""
+    """Gives policies that are equal to the last one as that one, which is all of them if there is `one` for all names."""
 
-    def __init__(self, policy: Callable[[Path], T]) -> None:
+    def __init__(self, policy: Callable[[Path], T], one: bool) -> None:
         self._policy = policy
+        self._one = one
         self._last: T | None = None
 
     def __call__(self, path: Path) -> T:
         """Give what holds for a name."""
+        if self._one and self._last is not None:
+            return self._last
         policy = self._policy(path)
         if policy != self._last:
             self._last = policy
