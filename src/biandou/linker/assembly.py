@@ -100,7 +100,7 @@ def _renewed(made: Router, former: WrittenRouter, config: WrittenRouter) -> Rout
 
 
 class _Shared(Generic[T]):
-    """Gives policies that are equal to the last one as that one, which is all of them if there is `one` for all names."""
+    """Gives policies that are equal to the last one as that one; with `one` there is but one for all names."""
 
     def __init__(self, policy: Callable[[Path], T], one: bool) -> None:
         self._policy = policy
