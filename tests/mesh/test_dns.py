@@ -36,10 +36,11 @@ async def until_says(linker: LinkerProcess, host: str, wanted: bytes) -> None:
         raise AssertionError(f"{host}: {answer!r} instead of {wanted!r}") from None
 
 
-async def test_traffic_goes_where_the_zone_says(names: Dnsmasq) -> None:
+async def test_traffic_goes_where_the_zone_says(names: Dnsmasq, tmp_path: Path) -> None:
     async with origin("one") as one, origin("two") as two, Origin(two.answer, "127.0.0.22", one.port):
         text = EXAMPLE.read_text().replace("port: 9990", "port: 0").replace("port: 4140", "port: 0")
         text = text.replace("127.0.0.1:53", f"127.0.0.1:{names.port}").replace("/8080", f"/{one.port}")
+        text += f"stateFile: {{path: {tmp_path / 'state.json'}}}\n"
         await names.start(f"srv-host=_web._tcp.test,one.test,{one.port}", "host-record=one.test,api.test,127.0.0.1")
         async with LinkerProcess(text) as linker:
             await until_says(linker, "web", b"one")
@@ -50,5 +51,9 @@ async def test_traffic_goes_where_the_zone_says(names: Dnsmasq) -> None:
             await until_says(linker, "api", b"two")
             await names.stop()
             await asyncio.sleep(2)
+            assert (await linker.get("web", router="names")).endswith(b"two")
+            assert (await linker.get("api", router="names")).endswith(b"two")
+        # One that starts now serves from what this one knew.
+        async with LinkerProcess(text) as linker:
             assert (await linker.get("web", router="names")).endswith(b"two")
             assert (await linker.get("api", router="names")).endswith(b"two")

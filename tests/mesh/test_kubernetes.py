@@ -67,10 +67,11 @@ async def until_answers(linker: LinkerProcess, wanted: set[bytes]) -> None:
         raise AssertionError(f"{found} instead of {wanted}") from None
 
 
-async def test_a_linker_follows_kubernetes_and_outlives_it(server: KubernetesServer) -> None:
+async def test_a_linker_follows_kubernetes_and_outlives_it(server: KubernetesServer, tmp_path: Path) -> None:
+    text = config_of(EXAMPLES / "k8s.yaml", server) + f"stateFile: {{path: {tmp_path / 'state.json'}}}\n"
     async with origin("one") as one, origin("two") as two:
         server.apply("endpoints", "default", "web", subsets=pods(one))
-        async with LinkerProcess(config_of(EXAMPLES / "k8s.yaml", server)) as linker:
+        async with LinkerProcess(text) as linker:
             await until_answers(linker, {b"one"})
             server.apply("endpoints", "default", "web", subsets=pods(one, two))
             await until_answers(linker, {b"one", b"two"})
@@ -82,6 +83,10 @@ async def test_a_linker_follows_kubernetes_and_outlives_it(server: KubernetesSer
                 await until_answers(linker, {b"two"})
             await server.stop()
             await asyncio.sleep(0.2)
+            await until_answers(linker, {b"two"})
+            await linker.stop()
+        # One that starts now serves from what this one knew.
+        async with LinkerProcess(text) as linker:
             await until_answers(linker, {b"two"})
             server.apply("endpoints", "default", "web", subsets=pods(one))
             server.state.forget()

@@ -35,7 +35,8 @@ async def until_answers(linker: LinkerProcess, name: str, wanted: bytes) -> None
         raise AssertionError(f"{name}: {found!r} instead of {wanted!r}") from None
 
 
-async def test_a_linker_follows_four_registries_and_outlives_them() -> None:
+async def test_a_linker_follows_four_registries_and_outlives_them(tmp_path: Path) -> None:
+    """Another one, that starts while they are away, serves from what this one knew."""
     async with (
         MarathonServer(host="marathon.mesos") as marathon,
         RancherServer() as rancher,
@@ -62,6 +63,7 @@ async def test_a_linker_follows_four_registries_and_outlives_them() -> None:
         ):
             assert old in text
             text = text.replace(old, new)
+        text += f"stateFile: {{path: {tmp_path / 'state.json'}}}\n"
 
         def move(to: Origin, ip: str) -> None:
             marathon.run("/m", task(to.port))
@@ -96,6 +98,12 @@ async def test_a_linker_follows_four_registries_and_outlives_them() -> None:
             assert states["rancher"]["containers"]["state"]["value"] == {"shop/r": ["127.0.0.32"]}
             assert states["eureka"]["apps"]["state"]["value"] == {"E": [f"127.0.0.1:{two.port}"]}
             assert states["nacos"]["DEFAULT_GROUP@@n"]["state"]["value"] == [f"127.0.0.1:{two.port}"]
+            await linker.stop()
+        async with LinkerProcess(text) as linker:
+            for name in NAMES.values():
+                await until_answers(linker, name, b"two")
+            found = json.loads(await linker.admin("/admin/health"))["registries"]
+            assert sorted(one["remembered"] for one in found.values()) == [1, 1, 1, 1]
             move(one, "127.0.0.31")
             for server in (marathon, rancher, eureka, nacos):
                 await server.start()

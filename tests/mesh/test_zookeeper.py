@@ -57,6 +57,7 @@ async def test_traffic_goes_to_the_members(tmp_path: Path) -> None:
             await asyncio.to_thread(put, writer, one)
             text = EXAMPLE.read_text().replace("2181", str(server.port))
             text = text.replace("port: 9990", "port: 0").replace("port: 4140", "port: 0")
+            text += f"stateFile: {{path: {tmp_path / 'state.json'}}}\n"
             async with LinkerProcess(text) as linker:
                 for host in ("web", "leader", "api"):
                     await until_says(linker, host, b"one")
@@ -65,6 +66,10 @@ async def test_traffic_goes_to_the_members(tmp_path: Path) -> None:
                     await until_says(linker, host, b"two")
                 server.kill()
                 await asyncio.sleep(1)
+                for host in ("web", "leader", "api"):
+                    assert (await linker.get(host, router="zookeeper")).endswith(b"two")
+            # One that starts now serves from what this one knew.
+            async with LinkerProcess(text) as linker:
                 for host in ("web", "leader", "api"):
                     assert (await linker.get(host, router="zookeeper")).endswith(b"two")
     finally:
