@@ -32,7 +32,7 @@ from biandou.dtab.explain import Delegation, to_json
 from biandou.errors import ResolutionError
 from biandou.interpreters.local import LocalInterpreter
 from biandou.linker.binder import Binder
-from biandou.linker.knowledge import Knowledge
+from biandou.linker.knowledge import Knowledge, KnownName
 from biandou.linker.router import Router
 from biandou.live import Failed, Live, Ok, Source, State
 from biandou.namers.all import Namers
@@ -683,6 +683,15 @@ class TestWhatWasKnown:
         world = self.restarted(self.known())
         world.base.set(Dtab.read("/svc=>/svc"))
         world.ask(1, "/svc/web/rest")
+        assert isinstance(world.outcome(1), BindFailure)
+
+    def test_what_can_not_be_read_is_not_used(self) -> None:
+        world = self.restarted(World())
+        branches: list[tuple[float, str | None, str]] = [(1.0, "no path", "/")]
+        known = KnownName(router="http", path="/svc/web", branches=branches, at=100.0)
+        world.binder.knowledge.names.keep(known.key, known)
+        world.table.names[b"web"] = Source(Failed(ResolutionError("away")))
+        world.ask(1, "/svc/web")
         assert isinstance(world.outcome(1), BindFailure)
 
     def test_what_is_too_old_is_not_used(self) -> None:
