@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from kazoo.client import KazooClient
 
+from biandou.clients import zookeeper
 from biandou.clients.zookeeper import Members, close_sessions, zookeeper_at
 from biandou.clients.zookeeper_access import ZkServer
 from biandou.dtab import NEG, Leaf, NameTree, Path
 from biandou.dtab.bound import WEIGHT, Addresses, AddressSet, Bound
 from biandou.live import Failed, Live, Ok, State
+from biandou.namers import followed
 from biandou.namers.curator import CuratorNamerKind
 from biandou.namers.curator_services import CuratorNamer, read_instances
 from biandou.namers.serversets import ServersetsNamerKind
@@ -306,3 +308,28 @@ async def test_a_path_may_name_its_zookeeper(server: ZooKeeper, writer: Any) -> 
             assert state.value[0].startswith(f"/$/{name}/")
     for wrong in ("127.0.0.1:0", "a:b"):
         assert isinstance(system.lookup(Path.of("com.twitter.serverset", wrong, "x")).sample(), Failed)
+
+
+async def test_a_change_that_no_watch_told_of_is_found_and_counted(
+    server: ZooKeeper, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(followed, "PATIENCE_SECONDS", 0.2)
+    writer.ensure_path("/discovery/web")
+    first = join(writer, member(8001))
+    namer = ServersetsNamerKind(zk_addrs=addrs(server), reconcile_seconds=1).namer()
+    with Observed(tree(namer.lookup(Path.of("discovery", "web")))) as seen:
+        await seen.until(at(8001), 10.0)
+        with monkeypatch.context() as deaf:
+            # Kazoo calls the watch's function of the client that reads: here it hears nothing.
+            deaf.setattr(zookeeper.ZooKeeper, "_read", lambda *_: None)
+            writer.delete(first)
+            join(writer, member(8002))
+            await asyncio.sleep(0.3)
+            assert at(8001)(seen.now)
+        await seen.until(at(8002), 10.0)
+        assert namer.state()["/discovery/web"]["watch"]["corrections"] == 1
+        # The watches are set again.
+        join(writer, member(8003))
+        await seen.until(at(8002, 8003))
+        await asyncio.sleep(2.5)
+        assert namer.state()["/discovery/web"]["watch"]["corrections"] == 1

@@ -110,6 +110,22 @@ class ZooKeeper:
 
         return stop
 
+    async def read(self, path: str) -> Members | None:
+        """Give a node's children with their data as they are now, whatever is followed; raises `ZooKeeperError`."""
+        client, reader = self._client, self._reader
+        if client is None or reader is None or not client.connected:
+            raise ZooKeeperError(f"{self.name}: not connected")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(reader, _members_now, client, path)
+        except (KazooException, KazooTimeoutError, RuntimeError) as error:
+            raise ZooKeeperError(f"{self.name}: {path}: {reason(error)}") from error
+
+    def anew(self, path: str) -> None:
+        """Read again what is followed of a node, with its watches."""
+        for node in list(self._nodes.get(path, ())):
+            node.data.clear()
+            self._read(lambda node=node: self._read_node(node))  # type: ignore[misc]
+
     # ── The session ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _open(self) -> None:
@@ -242,6 +258,22 @@ class ZooKeeper:
         for nodes in list(self._nodes.values()):
             for node in list(nodes):
                 self._fail(node, text)
+
+
+def _members_now(client: Any, path: str) -> Members | None:
+    """Read without watches; in the reader's thread."""
+    try:
+        names, stat = _get(client.get_children_async(path, include_data=True))
+    except NoNodeError:
+        return None
+    found: dict[str, bytes] = {}
+    asked = [(name, client.get_async(f"{path}/{name}")) for name in sorted(names)[:MAX_MEMBERS]]
+    for name, result in asked:
+        # One that has gone meanwhile makes what is read another state than any: whoever compares asks again.
+        with contextlib.suppress(NoNodeError):
+            data, _ = _get(result)
+            found[name] = data if len(data) <= MAX_DATA else b""
+    return Members(found, str(stat.pzxid))
 
 
 def _get(result: Any) -> Any:

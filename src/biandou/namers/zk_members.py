@@ -52,8 +52,9 @@ class Nodes:
         self, key: str, path: str, read: Read, source: Source[Instances], memory: Memory[Instances]
     ) -> Callable[[], None]:
         followed = Followed(self._registry, key, path, source, memory)
-        watch = self._watches[key] = _NodeWatch(followed, read)
+        watch = self._watches[key] = _NodeWatch(self._zookeeper, path, followed, read)
         unfollow = self._zookeeper.follow(path, watch)
+        followed.reconcile(watch)
 
         def stop() -> None:
             unfollow()
@@ -65,13 +66,31 @@ class Nodes:
 
 
 class _NodeWatch:
-    def __init__(self, followed: Followed[Instances], read: Read) -> None:
+    def __init__(self, zookeeper: ZooKeeper, path: str, followed: Followed[Instances], read: Read) -> None:
         self.followed = followed
+        self._zookeeper = zookeeper
+        self._path = path
         self._read = read
+
+    @property
+    def slack(self) -> float:
+        """A watch tells at once."""
+        return 0.0
+
+    async def read(self) -> tuple[Instances, str | None]:
+        """Give what is there now, whatever the watches tell; raises `ZooKeeperError`."""
+        return self._made(await self._zookeeper.read(self._path))
+
+    def anew(self) -> None:
+        """Set the watches again."""
+        self._zookeeper.anew(self._path)
 
     def told(self, members: Members | None) -> None:
         """Take in what is there."""
-        self.followed.tell(*((), None) if members is None else (self._read(members), members.version))
+        self.followed.tell(*self._made(members))
+
+    def _made(self, members: Members | None) -> tuple[Instances, str | None]:
+        return ((), None) if members is None else (self._read(members), members.version)
 
     def confirmed(self) -> None:
         """Note that it still is."""
