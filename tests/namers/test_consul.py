@@ -518,3 +518,13 @@ def test_mistakes_are_refused() -> None:
         ConsulNamerKind(host="http://consul")
     with pytest.raises(ValueError, match="token: 1 or more"):
         ConsulNamerKind(token=f"{TOKEN}\n")
+
+
+async def test_one_address_in_two_spellings_is_one(server: ConsulServer) -> None:
+    server.register(Instance("web", 1, address="::1"), Instance("web", 1, address="0:0:0:0:0:0:0:1"))
+    server.register(Instance("web", 1, address="127.0.0.9"), Instance("web", 1, "10.0.0.9", "127.0.0.9"))
+    with Observed(addresses(namer_of(server, prefer_service_address=True).lookup(WEB))) as seen:
+        state = await seen.until(lambda state: isinstance(state, Ok) and isinstance(state.value, AddressSet))
+        assert isinstance(state, Ok)
+        assert isinstance(state.value, AddressSet)
+        assert [one.host for one in state.value.addresses] == ["::1", "127.0.0.9"]

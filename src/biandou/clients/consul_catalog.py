@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -101,7 +100,8 @@ def read_health(answer: Answer) -> list[Instance]:
 class Changes(Generic[T]):
     """Reads answers about one service, each instance once as long as nothing in it changes.
 
-    Consul always sends all instances. What is kept of each is a digest of its JSON, and what `made` makes of it.
+    Consul always sends all instances. What is kept of each is a hash of its JSON, which nobody can foresee, and what
+    `made` makes of it.
     """
 
     __slots__ = ("_health", "_known", "_made")
@@ -109,7 +109,7 @@ class Changes(Generic[T]):
     def __init__(self, made: Callable[[Instance], T], *, health: bool) -> None:
         self._made = made
         self._health = health
-        self._known: dict[bytes, T] = {}
+        self._known: dict[int, T] = {}
 
     def read(self, answer: Answer) -> list[T]:
         """Read an answer of `/v1/health/service/…`, or `/v1/catalog/service/…`; raises `ConsulError`."""
@@ -118,11 +118,12 @@ class Changes(Generic[T]):
             instances = read_health(answer) if self._health else read_catalog(answer)
             return [self._made(instance) for instance in instances]
         before, self._known = self._known, {}
+        now = self._known
         for entry in decoded(answer, list[msgspec.Raw]):
-            digest = blake2b(entry, digest_size=16).digest()
-            known = before.get(digest)
-            self._known[digest] = self._made(self._instance(entry)) if known is None else known
-        return list(self._known.values())
+            place = hash(bytes(entry))
+            known = before.get(place)
+            now[place] = self._made(self._instance(entry)) if known is None else known
+        return list(now.values())
 
     def _instance(self, entry: msgspec.Raw) -> Instance:
         one = Answer(200, b"[" + bytes(entry) + b"]")

@@ -13,7 +13,7 @@ from biandou.boundary import (
     NegativeTree,
 )
 from biandou.dtab import EMPTY, Alt, Leaf, NameTree, Union
-from biandou.dtab.bound import AUTHORITY, Addresses, AddressSet, Bound, LocalStatus, Negative
+from biandou.dtab.bound import AUTHORITY, WEIGHT, Addresses, AddressSet, Bound, LocalStatus, Negative
 from biandou.errors import reason
 from biandou.live import Failed, Ok, State
 
@@ -58,7 +58,11 @@ def endpoints_state(state: State[Addresses]) -> EndpointsState:
         case Ok(AddressSet(addresses, meta)):
             authority = meta.get(AUTHORITY)
             return EndpointsKnown(
-                addresses=[(address.host, address.port, address.weight) for address in addresses],
+                # Not by its property: there may be thousands.
+                addresses=[
+                    (one.host, one.port, weight if isinstance(weight := one.meta.get(WEIGHT), float) else 1.0)
+                    for one in addresses
+                ],
                 authority=authority if isinstance(authority, str) else None,
             )
         case Ok(Negative()):

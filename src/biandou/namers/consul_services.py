@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ReferenceType, WeakValueDictionary
 
@@ -34,6 +35,8 @@ LOCAL: Final = ".local"
 
 _NEGATIVE: Final[Live[NameTree[Path | Bound]]] = Live.ok(NEG)
 
+
+_PLACE: Final = attrgetter("host", "port")
 
 MAX_QUERIES: Final = 64
 """Of so many datacentres the parameters of a query are kept."""
@@ -177,7 +180,7 @@ class ConsulNamer:
         if kind.use_health_check:
             instances = [read for read in instances if read[0].health in kind.health_statuses]
         found = [endpoint for _, endpoint in instances if endpoint is not None]
-        found.sort(key=lambda endpoint: (endpoint.host, endpoint.port))
+        found.sort(key=_PLACE)
         meta = dict(instances[0][0].meta) if kind.transfer_metadata and instances else None
         return Service(tuple(found), meta)
 
@@ -383,12 +386,18 @@ def _addresses(service: Service, hosts: dict[str, tuple[str, ...]], origin: Orig
     if not service.endpoints:
         return Negative()
     found: list[Address] = []
+    last: Address | None = None
+    in_order = not hosts
     for endpoint in service.endpoints:
-        if endpoint.address is not None:
-            found.append(endpoint.address)
-        else:
+        address = endpoint.address
+        if address is None:
             found += [Address(literal, endpoint.port, endpoint.meta) for literal in hosts.get(endpoint.host, ())]
-    return AddressSet(tuple(dict.fromkeys(found)), service.meta or {}, origin)
+        # They are in the order of their hosts: of thousands no hash need be made to find two that are the same.
+        elif last is None or address.port != last.port or address.host != last.host or address != last:
+            in_order = in_order and address.host == endpoint.host
+            found.append(address)
+            last = address
+    return AddressSet(tuple(found if in_order else dict.fromkeys(found)), service.meta or {}, origin)
 
 
 def _size(service: Service) -> int:
