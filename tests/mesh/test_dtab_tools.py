@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 from biandou.testing.origin import Origin
 from tests.mesh.test_canary import NEW, OLD, linker
@@ -24,14 +25,20 @@ async def test_a_plan_names_what_linkers_are_asked_for_and_changes_nothing(tmp_p
             await until_connected(control, 2)
             for name in ("web", "gone", "api"):
                 assert (await first.get(name)).endswith(b"old")
-            plan = asyncio.create_task(dtab(control, "plan", "default", f"{tmp_path}/new", "--json", "--exit-code"))
-            while not plan.done():
-                for data in (first, second):
-                    assert (await data.get("web")).endswith(b"old")
-                await asyncio.sleep(0.02)
-            told = await plan
-            assert told.status == 2, told.errors
-            found = json.loads(told.output)
+            found: dict[str, Any] = {}
+            # A linker is known before its first report.
+            async with asyncio.timeout(20):
+                while found.get("routers") != {"reporting": 2, "heard": 2}:
+                    plan = asyncio.create_task(
+                        dtab(control, "plan", "default", f"{tmp_path}/new", "--json", "--exit-code")
+                    )
+                    while not plan.done():
+                        for data in (first, second):
+                            assert (await data.get("web")).endswith(b"old")
+                        await asyncio.sleep(0.02)
+                    told = await plan
+                    assert told.status == 2, told.errors
+                    found = json.loads(told.output)
             assert found["routers"] == {"reporting": 2, "heard": 2}
             web, gone = found["changes"]
             assert (web["name"], web["kind"], web["share"]) == ("/svc/web", "moved", 1.0)
