@@ -32,9 +32,16 @@ class Children:
 
     def start(self, command: Sequence[str], *, core: int | str, log: Path) -> subprocess.Popen[bytes]:
         """Start a process on a core, with what it prints going to `log`, in a process group of its own."""
+        # What a linker keeps beyond its life is the measurement's.
+        environment = {**os.environ, "XDG_STATE_HOME": str(log.with_suffix(".state").absolute()), "STATE_DIRECTORY": ""}
         with log.open("ab") as output:
             child = subprocess.Popen(
-                pinned(command, core), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                pinned(command, core),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                start_new_session=True,
             )
         self._running.append(child)
         return child

@@ -121,24 +121,26 @@ async def start_service(
 
 async def start_linker(name: str, config: Path, within: Sequence[str] = ()) -> Child:
     """Start `biandou linker` and wait until it serves; raises `ChildFailed`."""
-    return await _start_program(f"the linker {name}", "linker", "--workers", "1", str(config), within=within)
+    return await _start_program(f"the linker {name}", config, "linker", "--workers", "1", within=within)
 
 
 async def start_namerd(config: Path) -> Child:
     """Start `biandou namerd` and wait until it serves; raises `ChildFailed`."""
-    return await _start_program("namerd", "namerd", str(config))
+    return await _start_program("namerd", config, "namerd")
 
 
-async def _start_program(name: str, *arguments: str, within: Sequence[str] = ()) -> Child:
+async def _start_program(name: str, config: Path, *arguments: str, within: Sequence[str] = ()) -> Child:
     process = await asyncio.create_subprocess_exec(
         *within,
         sys.executable,
         "-m",
         "biandou",
         *arguments,
+        str(config),
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        env=_environment(),
+        # What it keeps beyond its life is the demo's, not the user's; hosts that we pretend have one file system.
+        env={**_environment(), "XDG_STATE_HOME": str(config.with_suffix(".state")), "STATE_DIRECTORY": ""},
         start_new_session=True,
     )
     return await _started(Child(name, process), program=True)
