@@ -12,9 +12,9 @@ use crate::tally::Stat;
 
 const BUCKET_BITS: u32 = 6;
 const BUCKETS: usize = 1 << BUCKET_BITS;
-const GROUPS: usize = 5;
-const OCTAVES_PER_GROUP: usize = 8;
-const OCTAVES: usize = GROUPS * OCTAVES_PER_GROUP;
+const OCTAVES: usize = 40;
+/// So many octaves, up to 2 s in µs and 2 MiB in bytes, are found by one step; the others take one more.
+const LOW: usize = 16;
 /// Values are cut to this: a year in µs, 32 TiB in bytes.
 const VALUE_MOST: u64 = (1 << (BUCKET_BITS as usize + OCTAVES - 1)) - 1;
 
@@ -24,8 +24,14 @@ const EARLY_BITS: u32 = 20;
 /// What an early bucket counts at most.
 const EARLY_MOST: u32 = (1 << EARLY_BITS) - 1;
 
-type Group = [OnceLock<Box<Octave>>; OCTAVES_PER_GROUP];
-type Groups = [OnceLock<Box<Group>>; GROUPS];
+type High = [OnceLock<Box<Octave>>; OCTAVES - LOW];
+
+/// The octaves that were made.
+#[derive(Debug, Default)]
+struct Octaves {
+    low: [OnceLock<Box<Octave>>; LOW],
+    high: OnceLock<Box<High>>,
+}
 
 /// Values between one power of two and the next.
 #[derive(Debug)]
@@ -59,6 +65,10 @@ impl Octave {
     }
 }
 
+fn new_high() -> Box<High> {
+    Box::new(std::array::from_fn(|_| OnceLock::new()))
+}
+
 fn zeros() -> Box<[Counter; BUCKETS]> {
     Box::new(std::array::from_fn(|_| Counter::default()))
 }
@@ -69,7 +79,7 @@ pub struct Histogram {
     sum: AtomicU64,
     /// Each a bucket of any octave, as `early_key` names it, and below that its count; 0 for none.
     early: [AtomicU32; EARLY],
-    groups: OnceLock<Box<Groups>>,
+    octaves: OnceLock<Box<Octaves>>,
 }
 
 /// What an early bucket's word begins with: never 0.
@@ -120,8 +130,12 @@ impl Histogram {
                 return;
             }
         }
-        let group = self.groups.get_or_init(Box::default)[octave / OCTAVES_PER_GROUP].get_or_init(Box::default);
-        group[octave % OCTAVES_PER_GROUP].get_or_init(Octave::new).add(bucket);
+        let octaves = self.octaves.get_or_init(Box::default);
+        let place = match octave.checked_sub(LOW) {
+            None => &octaves.low[octave],
+            Some(nth) => &octaves.high.get_or_init(new_high)[nth],
+        };
+        place.get_or_init(Octave::new).add(bucket);
     }
 
     /// What was counted early in the buckets of an octave.
@@ -151,21 +165,25 @@ impl Histogram {
 
     #[inline]
     fn octave(&self, nth: usize) -> Option<&Octave> {
-        let group = self.groups.get()?[nth / OCTAVES_PER_GROUP].get()?;
-        group[nth % OCTAVES_PER_GROUP].get().map(|octave| &**octave)
+        let octaves = self.octaves.get()?;
+        let place = match nth.checked_sub(LOW) {
+            None => &octaves.low[nth],
+            Some(nth) => &octaves.high.get()?[nth],
+        };
+        place.get().map(|octave| &**octave)
     }
 
     /// The bytes that it takes, itself included.
     pub fn footprint(&self) -> usize {
-        let Some(groups) = self.groups.get() else {
+        let Some(made) = self.octaves.get() else {
             return size_of::<Self>();
         };
-        let made = groups.iter().filter(|group| group.get().is_some()).count();
+        let high = made.high.get().map_or(0, |_| size_of::<High>());
         let octaves = (0..OCTAVES).filter_map(|nth| self.octave(nth));
         let octaves: usize = octaves
             .map(|octave| size_of::<Octave>() + octave.overflow.get().map_or(0, |_| size_of::<[Counter; BUCKETS]>()))
             .sum();
-        size_of::<Self>() + size_of::<Groups>() + made * size_of::<Group>() + octaves
+        size_of::<Self>() + size_of::<Octaves>() + high + octaves
     }
 
     /// Adds up parts, in units of `unit` recorded ones; none if nothing was recorded.
