@@ -44,7 +44,9 @@ def test_whoever_holds_the_place_is_ended(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         assert end_holder(tmp_path) is True
         assert process.wait(10) != 0
+        assert [*tmp_path.iterdir()] != [], "it had no time to take its file away"
     assert end_holder(tmp_path) is False, "a file that a killed one has left is nobody"
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_one_that_does_not_end_is_not_waited_for_for_ever(tmp_path: Path) -> None:

@@ -51,6 +51,9 @@ def end_holder(run: Path = _RUN, seconds: float = END_SECONDS) -> bool:
     descriptor = _open(_file(run))
     try:
         if _locked(descriptor):
+            # One that was killed has left its file.
+            if _is(_file(run), descriptor):
+                _file(run).unlink()
             return False
         holder, until = _holder(descriptor), time.monotonic() + seconds
         if holder:
