@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -174,6 +174,31 @@ fn a_reset_reaches_the_other_end() {
         Ok("Err(ConnectionReset)")
     );
     mesh.settle();
+}
+
+#[test]
+fn a_connection_that_outlasts_the_grace_is_reset_on_both_sides() {
+    let origin = Origin::start(|mut peer: Peer, tell: &Sender<String>| {
+        peer.send(b"a half");
+        let ended = peer.stream.read(&mut [0]);
+        tell.send(format!("{:?}", ended.map_err(|error| error.kind())))
+            .expect("the test listens");
+    });
+    let mesh = passing(&json!({}), &[origin.address], &json!({}));
+    let mut caller = mesh.connect();
+    assert_eq!(caller.take(6), b"a half");
+    mesh.engine.stop(200);
+    let ended = caller.stream.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(
+        ended,
+        Err(ErrorKind::ConnectionReset),
+        "it must not take it for the whole"
+    );
+    assert_eq!(
+        origin.heads.recv_timeout(support::PATIENCE).as_deref(),
+        Ok("Err(ConnectionReset)")
+    );
+    mesh.drain(1);
 }
 
 #[test]
