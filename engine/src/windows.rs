@@ -1,7 +1,8 @@
 //! What the last window of every distribution was (reference/linker.md §8.2).
 //!
-//! Histograms only grow, so a window is what they have more than at its beginning; for that each scope keeps its buckets
-//! as they were, all of them in one piece of memory: a linker with thousands of names has ten times as many distributions.
+//! Histograms only grow, so a window is what they have more at its end than at its beginning. For that each scope keeps its
+//! buckets, all in one piece of memory, and the summary is made when somebody reads it: a linker with thousands of names has
+//! ten times as many distributions, most of them of a few buckets.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -29,8 +30,8 @@ struct Kept {
     /// The window in which it was last seen.
     seen: u32,
     distributions: Box<[Distribution]>,
-    /// Those of all distributions, one after the other; counts are cut to 32 bits, which no window can fill.
-    buckets: Box<[(f32, u32)]>,
+    /// Those of all distributions, one after the other.
+    buckets: Box<[Bucket]>,
 }
 
 #[derive(Debug)]
@@ -40,7 +41,18 @@ struct Distribution {
     end: u32,
     count: u64,
     sum: f64,
-    window: Option<Box<Window>>,
+    /// How much came to the sum in the window.
+    added: f64,
+}
+
+/// How many values of about one size there were.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    value: f32,
+    /// Cut to 32 bits, which no window can fill.
+    count: u32,
+    /// How many came in the window.
+    added: u32,
 }
 
 impl Windows {
@@ -71,10 +83,9 @@ impl Windows {
     pub fn show(&self, scope: &mut Scope) {
         scope.stats.clear();
         if let Some(kept) = lock(&self.0).scopes.get(&*key(scope)) {
-            scope.windows = kept
-                .distributions
-                .iter()
-                .map(|distribution| (distribution.name.clone(), distribution.window.as_deref().cloned()))
+            let distributions = kept.distributions.iter().enumerate();
+            scope.windows = distributions
+                .map(|(nth, one)| (one.name.clone(), summarize(kept.buckets_of(nth), one.added)))
                 .collect();
         }
     }
@@ -89,18 +100,16 @@ fn key(scope: &Scope) -> Box<str> {
 fn keep(scope: &Scope, before: &Kept, seen: u32) -> Kept {
     let mut buckets = Vec::with_capacity(scope.stats.values().map(|stat| stat.buckets.len()).sum());
     let distributions = scope.stats.iter().map(|(name, stat)| {
-        let window = match before.find(name) {
-            // If it has fewer than before, it was forgotten in between, and began again.
-            Some((then, former)) if then.count <= stat.count => since(stat, then.sum, former),
-            _ => since(stat, 0.0, &[]),
-        };
-        buckets.extend(stat.buckets.iter().map(|&(value, count)| (value as f32, count as u32)));
+        // If it has fewer than before, it was forgotten in between, and began again.
+        let then = before.find(name).filter(|(then, _)| then.count <= stat.count);
+        let (sum, former) = then.map_or((0.0, &[][..]), |(then, former)| (then.sum, former));
+        since(stat, former, &mut buckets);
         Distribution {
             name: name.clone(),
             end: buckets.len() as u32,
             count: stat.count,
             sum: stat.sum,
-            window: window.map(Box::new),
+            added: stat.sum - sum,
         }
     });
     Kept {
@@ -111,42 +120,43 @@ fn keep(scope: &Scope, before: &Kept, seen: u32) -> Kept {
 }
 
 impl Kept {
-    fn find(&self, name: &Name) -> Option<(&Distribution, &[(f32, u32)])> {
+    fn find(&self, name: &Name) -> Option<(&Distribution, &[Bucket])> {
         let nth = self.distributions.binary_search_by(|one| one.name.cmp(name)).ok()?;
-        let start = nth
-            .checked_sub(1)
-            .map_or(0, |last| self.distributions[last].end as usize);
-        let found = &self.distributions[nth];
-        Some((found, &self.buckets[start..found.end as usize]))
+        Some((&self.distributions[nth], self.buckets_of(nth)))
+    }
+
+    fn buckets_of(&self, nth: usize) -> &[Bucket] {
+        let start = nth.checked_sub(1).map_or(0, |last| self.distributions[last].end);
+        &self.buckets[start as usize..self.distributions[nth].end as usize]
     }
 }
 
-/// Gives the window of a distribution that had these buckets at its beginning, both rising; none if nothing was added.
-fn since(now: &Stat, sum: f64, before: &[(f32, u32)]) -> Option<Window> {
+/// Appends the buckets of a distribution, of which there were these at the beginning of the window; both rise.
+fn since(now: &Stat, before: &[Bucket], buckets: &mut Vec<Bucket>) {
     let mut former = before.iter().peekable();
-    let mut added = Vec::with_capacity(now.buckets.len());
     for &(value, count) in &now.buckets {
-        let same = former.next_if(|(at, _)| *at <= value as f32);
-        let count = same.map_or(count, |&(_, then)| u64::from((count as u32).wrapping_sub(then)));
-        if count > 0 {
-            added.push((value, count));
-        }
+        let (value, count) = (value as f32, count as u32);
+        let then = former.next_if(|bucket| bucket.value <= value);
+        let added = count.wrapping_sub(then.map_or(0, |bucket| bucket.count));
+        buckets.push(Bucket { value, count, added });
     }
-    summarize(&added, now.sum - sum)
 }
 
-/// Gives the summary of (value, count), values rising, whose sum is `sum`; none without values.
-fn summarize(buckets: &[(f64, u64)], sum: f64) -> Option<Window> {
-    let (least, most) = (buckets.first()?.0 as u64, buckets.last()?.0 as u64);
-    let count: u64 = buckets.iter().map(|(_, count)| count).sum();
+/// Gives the summary of what came in a window, whose sum is `sum`; none if nothing did.
+fn summarize(buckets: &[Bucket], sum: f64) -> Option<Window> {
+    let mut filled = buckets.iter().filter(|bucket| bucket.added > 0);
+    let least = filled.clone().next()?.value as u64;
+    let most = filled.next_back()?.value as u64;
+    let count: u64 = buckets.iter().map(|bucket| u64::from(bucket.added)).sum();
     let percentiles = QUANTILES.map(|quantile| {
         let mut missing = ((quantile * count as f64).ceil() as u64).max(1);
-        let reached = buckets.iter().find(|(_, here)| {
-            let reached = *here >= missing;
-            missing = missing.saturating_sub(*here);
+        let reached = buckets.iter().find(|bucket| {
+            let here = u64::from(bucket.added);
+            let reached = here >= missing;
+            missing = missing.saturating_sub(here);
             reached
         });
-        reached.map_or(most, |&(value, _)| value as u64)
+        reached.map_or(most, |bucket| bucket.value as u64)
     });
     Some(Window {
         count,
@@ -271,12 +281,16 @@ mod tests {
 
     #[test]
     fn percentiles_are_the_smallest_values_that_enough_others_do_not_exceed() {
+        let windows = Windows::default();
         let values: Vec<_> = (1..=10_000).map(|value| (f64::from(value), 1)).collect();
-        let all = summarize(&values, 50_005_000.0).unwrap_or_default();
+        end(&windows, &values);
+        let all = window(&windows);
         assert_eq!(all.percentiles, [5000, 9000, 9500, 9900, 9990, 9999]);
         assert_eq!((all.least, all.most, all.average), (1, 10_000, 5000.5));
         for value in [0.4, 3.0, 3.9] {
-            let single = summarize(&[(value, 1)], value).unwrap_or_default();
+            let windows = Windows::default();
+            end(&windows, &[(value, 1)]);
+            let single = window(&windows);
             assert_eq!((single.percentiles, single.average), ([value as u64; 6], value));
         }
     }
