@@ -97,6 +97,7 @@ class Iptables:
     def __init__(self, iptables: str, restore: str) -> None:
         self._iptables = [iptables, "-w", "-t", "nat"]
         self._restore = restore
+        self._held = False
 
     def install(self, rules: Rules) -> None:
         """See `Kernel`."""
@@ -109,12 +110,18 @@ class Iptables:
 
     def hold(self) -> None:
         """See `Kernel`."""
-        for chain, *rule in text.iptables_jumps():
-            if not self._has(chain, rule):
-                _run([*self._iptables, "-A", chain, *rule])
+        missing = [jump for jump in text.iptables_jumps() if not self._has(jump[0], [*jump[1:]])]
+        if missing and self._held:
+            # Whoever has emptied the table has emptied our chains, too.
+            self._held = False
+            raise RedirectError(f"{self._iptables[0]}: somebody has taken out what leads to {text.OUTBOUND}")
+        for jump in missing:
+            _run([*self._iptables, "-A", *jump])
+        self._held = True
 
     def release(self) -> None:
         """See `Kernel`."""
+        self._held = False
         for chain, *rule in text.iptables_jumps():
             while self._has(chain, rule):
                 _run([*self._iptables, "-D", chain, *rule])
