@@ -358,6 +358,32 @@ BAD: list[tuple[str, list[str]]] = [
         ["l.yaml:4:37: namers[0].rootDir: /no/such is not a directory"],
     ),
     (
+        HEAD + "namers: [{kind: io.l5d.consul, host: 'consul:8500'}]",
+        ["l.yaml:4:38: namers[0].host: host is a host name or an address, without a port"],
+    ),
+    (
+        HEAD + "namers: [{kind: io.l5d.serversets, zkAddrs: [{host: 'zk1:2181'}]}]",
+        ["l.yaml:4:53: namers[0].zkAddrs[0].host: host is a host name or an address, without a port"],
+    ),
+    (
+        HEAD + "namers: [{kind: io.l5d.zkLeader, zkAddrs: [{host: 'zk1,zk2'}]}]",
+        ["l.yaml:4:51: namers[0].zkAddrs[0].host: host is a host name or an address"],
+    ),
+    (
+        HEAD + "namers: [{kind: io.biandou.failover, spillOver: -5%, tiers: [{dst: /#/a}]}]",
+        ["l.yaml:4:49: namers[0].spillOver: `-5%` is no share from 1% to 100%, such as 70%"],
+    ),
+    (
+        in_router(
+            "interpreter:\n  kind: default\n  transformers:\n  - kind: io.biandou.preferLocal\n"
+            "    restoreHealthy: ''\n    places: [{key: zone, value: a}]"
+        ),
+        [
+            "l.yaml:8:23: routers[0].interpreter.transformers[0].restoreHealthy: `` is neither a number of endpoints, "
+            "from 1 on, nor a share such as 30%"
+        ],
+    ),
+    (
         HEAD + "namers: [{kind: io.l5d.rewrite, pattern: /a, name: /b}]",
         ["l.yaml:4:10: namers[0].prefix: missing: 'prefix' must be specified"],
     ),

@@ -102,6 +102,7 @@ def test_plain_scalars_mean_what_linkerd_takes_them_for(scalar: str, value: obje
         ('{"a": [1 2]}', "f.yaml:1:10: expected `,` or `]`, found '2'"),
         ('{"a": 1', "f.yaml:1:8: expected `,` or `}`, found the end"),
         ('{"a": "\\q"}', "f.yaml:1:8: Invalid \\escape"),
+        ('{"a": "\\ud800"}', "f.yaml:1:7: half of a surrogate pair is no character"),
         ("{'a': 1}", 'f.yaml:1:2: expected a key in double quotes, found "\'"'),
     ],
 )

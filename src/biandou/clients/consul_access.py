@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from biandou.clients.registry_access import check_host
+
 Consistency = Literal["default", "stale", "consistent"]
 """Which server may answer a read (Consul's api-docs/features/consistency)."""
 
@@ -17,8 +19,7 @@ ConsulPort = Annotated[int, Meta(ge=1, le=65535)]
 
 def check_access(host: str, token: str | None) -> None:
     """Raise `ValueError` for a host that is none, and, without showing it, for a token that no header can hold."""
-    if not host or not host.isprintable() or set(host) & set("/?#@ "):
-        raise ValueError("host is a host name or an address")
+    check_host(host)
     if token is not None and not (token and token.isascii() and token.isprintable() and token == token.strip()):
         raise ValueError("token: 1 or more printable ASCII characters, without blanks at its ends")
 

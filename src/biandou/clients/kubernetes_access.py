@@ -19,12 +19,6 @@ PORT: Final = 8001
 """Where `kubectl proxy` listens, which needs neither TLS nor a token."""
 
 
-def check_host(host: str | None) -> None:
-    """Raise `ValueError` for a host that is none."""
-    if host is not None and (not host or not host.isprintable() or set(host) & set("/?#@ ")):
-        raise ValueError("host is a host name or an address")
-
-
 def kubernetes_at(host: str | None, port: int | None, service_account: str | None) -> Kubernetes:
     """Make a client from what an operator writes.
 

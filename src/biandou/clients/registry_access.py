@@ -49,10 +49,15 @@ class Beat:
         return max(LEAST_SECONDS, self.seconds + random.uniform(-self.jitter, self.jitter))  # noqa: S311 - no secret
 
 
-def check_host(host: str) -> None:
-    """Raise `ValueError` for a host that is none."""
-    if not host or not host.isprintable() or set(host) & set("/?#@ "):
+def check_host(host: str | None) -> None:
+    """Raise `ValueError` for a host that is none; `None` is one that is not written."""
+    if host is None:
+        return
+    if not host or not host.isprintable() or set(host) & set("/?#@, "):
         raise ValueError("host is a host name or an address")
+    # An IPv6 address has two at least.
+    if host.count(":") == 1:
+        raise ValueError("host is a host name or an address, without a port")
 
 
 def check_secret(key: str, text: str | None) -> None:

@@ -6,17 +6,23 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from biandou.clients.registry_access import check_host
 from biandou.kinds import Keys
 
 
 class ZkServer(Keys, frozen=True, kw_only=True):
     """One server."""
 
-    host: Annotated[str, Meta(min_length=1)]
+    host: str
     port: Annotated[int, Meta(ge=1, le=65535)] = 2181
 
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a host that is none."""
+        check_host(self.host)
+
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        host = self.host.removeprefix("[").removesuffix("]")
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
 
 def check_servers(servers: tuple[ZkServer, ...]) -> None:

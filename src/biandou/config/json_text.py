@@ -14,6 +14,7 @@ _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _WORDS: Final = {"true": True, "false": False, "null": None}
 _decoder: Final = json.JSONDecoder()
+_HALF: Final = re.compile("[\ud800-\udfff]")
 _WORD: Final = re.compile(r"[A-Za-z]+")
 
 
@@ -95,10 +96,13 @@ class _Reader:
         return Scalar(_WORDS[word[0]], word[0], place, place)
 
     def _string(self) -> str:
+        start = self._at
         try:
             text, self._at = _decoder.raw_decode(self._text, self._at)
         except json.JSONDecodeError as error:
             raise DocumentError(error.msg, self._place(error.pos)) from error
+        if _HALF.search(text):
+            raise DocumentError("half of a surrogate pair is no character", self._place(start))
         return str(text)
 
     def _take(self, character: str) -> bool:

@@ -220,6 +220,7 @@ class Reading:
         known = [*fields] if tag_key is None else [tag_key, *fields]
         values: dict[str, Any] = {}
         broken = False
+        mistaken: set[str] = set()
         entries = self._entries(node, path)
         for key, entry in entries.items():
             value = entry.value
@@ -232,7 +233,10 @@ class Reading:
                 continue
             if isinstance(value, nodes.Scalar) and value.value is None and not field.required:
                 continue
+            before = len(self.problems)
             read = self._value(value, field.hint, join(path, key))
+            if len(self.problems) > before:
+                mistaken.add(key)
             if read is BROKEN:
                 # The sections of a file are checked even if one of them is broken.
                 broken = broken or field.required or path != ""
@@ -251,6 +255,9 @@ class Reading:
             guilty = error.key if isinstance(error, RefusedKey) else guilty_key(struct, values)
             if guilty is None:
                 return self._keep(node.place, path, str(error))
+            if guilty in mistaken:
+                # Without what is broken in it, which is told, nobody knows what it would be.
+                return BROKEN
             return self._keep(entries[guilty].value.place, join(path, guilty), str(error))
         self._origins[id(made)] = made, path, node
         return made

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from biandou.clients.kubernetes_access import KubernetesPort, check_host, kubernetes_at
+from biandou.clients.kubernetes_access import KubernetesPort, kubernetes_at
+from biandou.clients.registry_access import check_host
 from biandou.dtab import Dtab, DtabSyntaxError
 from biandou.interpreters.interface import Interpreter, InterpreterKind
 from biandou.interpreters.local import StoredInterpreter

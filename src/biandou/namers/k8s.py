@@ -6,7 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
-from biandou.clients.kubernetes_access import KubernetesPort, check_host, kubernetes_at
+from biandou.clients.kubernetes_access import KubernetesPort, kubernetes_at
+from biandou.clients.registry_access import check_host
 from biandou.errors import ConfigError
 from biandou.namers.registry_keys import RegistryNamerKind
 

@@ -40,19 +40,23 @@ def read_amount(text: str) -> Amount:
     """Read `2` or `30%`; raises `ValueError` for anything else."""
     digits = text.removesuffix("%")
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= 6 and int(digits) > 0):
-        raise ValueError(f"{text} is neither a number of endpoints, from 1 on, nor a share such as 30%")
+        raise ValueError(f"`{text}` is neither a number of endpoints, from 1 on, nor a share such as 30%")
     if not text.endswith("%"):
         return Amount(count=int(digits))
     if int(digits) > 100:
-        raise ValueError(f"{text} is more than all endpoints")
+        raise ValueError(f"`{text}` is more than all endpoints")
     return Amount(share=int(digits) / 100)
 
 
 def read_share(text: str) -> float:
     """Read `70%`; raises `ValueError` for anything else."""
-    if not text.endswith("%"):
-        raise ValueError(f"{text} is no share such as 70%")
-    return read_amount(text).share
+    try:
+        share = read_amount(text).share
+    except ValueError:
+        share = 0.0
+    if not share:
+        raise ValueError(f"`{text}` is no share from 1% to 100%, such as 70%")
+    return share
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from biandou.clients.kubernetes_access import KubernetesPort, check_host, kubernetes_at
+from biandou.clients.kubernetes_access import KubernetesPort, kubernetes_at
+from biandou.clients.registry_access import check_host
 from biandou.stores.chronicle import DEFAULT_SIZE, HistorySize
 from biandou.stores.interface import StoreKind
 

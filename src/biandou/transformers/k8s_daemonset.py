@@ -10,7 +10,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Final
 
-from biandou.clients.kubernetes_access import KubernetesPort, check_host
+from biandou.clients.kubernetes_access import KubernetesPort
+from biandou.clients.registry_access import check_host
 from biandou.dtab import Leaf, NameTree, Path
 from biandou.dtab.bound import NODE, Address, Addresses, AddressSet, Bound, Negative
 from biandou.live import Live

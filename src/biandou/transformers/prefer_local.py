@@ -72,7 +72,7 @@ class PreferLocalTransformerKind(TransformerKind, frozen=True, kw_only=True, tag
         """Give how a place is judged; raises `ValueError`."""
         return Judgement(
             least=read_amount(self.min_healthy),
-            restore=read_amount(self.restore_healthy or self.min_healthy),
+            restore=read_amount(self.min_healthy if self.restore_healthy is None else self.restore_healthy),
             spill_over=None if self.spill_over is None else read_share(self.spill_over),
             restore_after=self.restore_after_ms / 1000,
         )
