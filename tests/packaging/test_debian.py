@@ -139,6 +139,18 @@ def test_a_unit_is_understood_and_leaves_little_to_attack(name: str, tmp_path: P
     said("systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", str(tmp_path / name))
 
 
+@needs_analyze
+def test_the_unit_that_the_guide_has_for_redirect_is_understood(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "guides" / "transparent.md").read_text()
+    [text] = re.findall(r"^```ini\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    unit = tmp_path / "biandou-redirect.service"
+    unit.write_text(text.replace("/usr/bin/biandou", "/bin/true"))
+    verified = subprocess.run(
+        ("systemd-analyze", "verify", "--man=no", str(unit)), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "biandou" not in verified.stderr, verified.stderr
+
+
 def test_both_programs_may_write_their_state_and_their_access_logs() -> None:
     for name in ("biandou-linker.service", "biandou-namerd.service"):
         unit = (ROOT / "packaging" / "systemd" / name).read_text().splitlines()

@@ -111,9 +111,9 @@ def _stay(known: Kernel, rules: Rules, look: Look) -> None:
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: stop.set())
+    known.install(rules)
     if known.name == "nftables":
         logging.info("if this ends without a word, the kernel lets connections go after %d s", HOLD_SECONDS)
-    known.install(rules)
     guard(known, rules, look, stop)
 
 
