@@ -81,8 +81,9 @@ echo "== again"
 $inside dpkg --force-confold --install /tmp/biandou.deb
 asked
 $inside tail -n 1 /etc/biandou/linkerd.yaml
+$inside sh -c 'mkdir /usr/lib/biandou/plugin && touch /usr/lib/biandou/plugin/__init__.py'
 $inside dpkg --remove biandou
 
 echo "== purge"
 $inside dpkg --purge biandou
-$inside sh -c 'test ! -e /etc/biandou && test ! -e /var/lib/biandou && ! id biandou'
+$inside sh -c 'test ! -e /etc/biandou && test ! -e /usr/lib/biandou && test ! -e /var/lib/biandou && ! id biandou'
