@@ -304,6 +304,23 @@ sys.stdout.write(kernel.show())
 """
 
 
+async def test_what_iptables_holds_is_shown_and_taken_out_where_there_is_nft_by_now() -> None:
+    """As on a host that got nftables later, while a guard was killed."""
+    if shutil.which("iptables") is None or shutil.which("iptables-restore") is None:
+        pytest.skip("iptables is not installed")
+    async with redirected() as on:
+        left = (*on.a.within, sys.executable, "-c", IPTABLES, "install", "hold")
+        assert (await run(*left)).status == 0
+        shown = await run(*biandou(on.a, "show"))
+        assert (shown.status, b"REDIRECT --to-ports 4140" in shown.output) == (0, True)
+        removed = await run(*biandou(on.a, "remove"))
+        assert (removed.status, removed.output) == (0, b"the rules are taken out\n")
+        assert (await run(*biandou(on.a, "show"))).status == 1
+        assert (await run(*left)).status == 0
+        async with guard(on.a, "--outbound", "4140", "--user", "0"):
+            assert b"REDIRECT" not in (await run(*biandou(on.a, "show"))).output, "one of them is enough"
+
+
 async def test_iptables_does_the_same() -> None:
     for tool in ("iptables", "iptables-restore"):
         if shutil.which(tool) is None:

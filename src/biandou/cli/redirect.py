@@ -14,7 +14,7 @@ import typer
 
 from biandou.cli.daemon import EX_USAGE, EXIT_FAILED
 from biandou.cli.redirect_guard import guard
-from biandou.cli.redirect_kernel import Kernel, RedirectError, kernel
+from biandou.cli.redirect_kernel import Kernel, RedirectError, kernels
 from biandou.cli.redirect_listening import Look
 from biandou.cli.redirect_lock import alone, end_holder
 from biandou.cli.redirect_rules import HOLD_SECONDS, Rules, nft_install, read_networks, read_ports
@@ -69,12 +69,14 @@ def install(
     if dry_run:
         sys.stdout.write(nft_install(rules))
         return
-    known = _kernel()
+    known, *former = _kernels()
     look = Look(rules)
     if permanent and (hindrance := look()):
         raise _failed(f"{hindrance}: the rules would cut this host off")
     try:
         with alone():
+            for one in former:
+                one.remove()
             if permanent:
                 known.install(rules)
             else:
@@ -86,10 +88,9 @@ def install(
 @redirect.command("remove")
 def remove() -> None:
     """Take the rules out, whoever has put them in."""
-    known = _kernel()
+    known = _kernels()
     try:
-        ended = end_holder()
-        found = known.remove() or ended
+        found = any([end_holder(), *(one.remove() for one in known)])
     except RedirectError as error:
         raise _failed(str(error)) from None
     sys.stdout.write("the rules are taken out\n" if found else "there were no rules\n")
@@ -99,7 +100,7 @@ def remove() -> None:
 def show() -> None:
     """Print the rules as the kernel has them; exit status 1 if there are none."""
     try:
-        shown = _kernel().show()
+        shown = "".join(one.show() for one in _kernels())
     except RedirectError as error:
         raise _failed(str(error)) from None
     sys.stdout.write(shown or "there are no rules\n")
@@ -117,11 +118,11 @@ def _stay(known: Kernel, rules: Rules, look: Look) -> None:
     guard(known, rules, look, stop)
 
 
-def _kernel() -> Kernel:
+def _kernels() -> list[Kernel]:
     if os.geteuid() != 0:
         raise _failed("rules of the kernel are root's to change", EX_NOPERM)
     try:
-        return kernel()
+        return kernels()
     except RedirectError as error:
         raise _failed(str(error)) from None
 
