@@ -40,8 +40,9 @@ def listeners(proc: Path = _PROC) -> list[Listener]:
         except FileNotFoundError:
             # A kernel without IPv6.
             continue
-        for words in (line.split() for line in lines):
-            if words[3] == _LISTEN:
+        for line in lines:
+            # Of many thousand connections none is taken apart.
+            if f" {_LISTEN} " in line and (words := line.split())[3] == _LISTEN:
                 address, _, port = words[1].partition(":")
                 found.append(Listener(_address(address), int(port, 16), int(words[9])))
     return found
