@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
+from biandou.clients.bodies import Bodies, TooLarge
 from biandou.clients.http_trouble import trouble
 from biandou.clients.kubernetes_account import AccountUnreadable, ServiceAccount
 from biandou.clients.sockets import lasting_socket
@@ -72,6 +73,7 @@ class Kubernetes:
         self._session: aiohttp.ClientSession | None = None
         self._users = 0
         self.beginning = asyncio.Semaphore(MAX_BEGINNING)
+        self._bodies = Bodies(MAX_ANSWER)
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[Kubernetes]:
@@ -129,14 +131,12 @@ class Kubernetes:
         try:
             async with asyncio.timeout(ANSWER_SECONDS), await self._sent(method, path, query, document) as response:
                 await self._check(response)
-                body = bytearray()
-                async for chunk in response.content.iter_any():
-                    body += chunk
-                    if len(body) > MAX_ANSWER:
-                        raise KubernetesError(self._said(f"an answer of more than {MAX_ANSWER} bytes"))
+                body = await self._bodies.read(response)
+        except TooLarge as error:
+            raise KubernetesError(self._said(str(error))) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise KubernetesAway(self._said(trouble(error))) from error
-        return self._json(bytes(body))
+        return self._json(body)
 
     async def _sent(
         self, method: str, path: str, query: Query, document: Json | None
