@@ -112,9 +112,6 @@ class RegistryHttp:
                 return await self._exchange(base, request)
         except TooLarge as error:
             raise RegistryAway(f"{self.name}: {error}") from error
-        except aiohttp.ClientResponseError as error:
-            # Its text would have the whole URL.
-            raise RegistryAway(f"{self.name}: {error.message}") from error
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise RegistryAway(f"{self.name}: {trouble(error)}") from error
 
