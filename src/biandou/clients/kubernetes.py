@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -32,6 +33,7 @@ MAX_LINE: Final = 8 * 1024 * 1024
 MAX_BEGINNING: Final = 32
 """So many lists are asked for at once: thousands of names must not connect in one moment."""
 
+_ESCAPED_HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _MAX_SAID: Final = 4096
 
 Json = dict[str, Any]
@@ -234,6 +236,8 @@ class Kubernetes:
             raise KubernetesError(self._said(f"an answer that is no JSON: {error}")) from None
         if not isinstance(told, dict):
             raise KubernetesError(self._said("an answer that is no object"))
+        if _ESCAPED_HALF.search(text) and not _is_text(told):
+            raise KubernetesError(self._said("an answer that is no JSON: half of a surrogate pair"))
         return told
 
     def _said(self, what: str) -> str:
@@ -245,6 +249,15 @@ def _abort(response: aiohttp.ClientResponse) -> None:
     connection = response.connection
     if connection is not None and connection.transport is not None:
         connection.transport.abort()
+
+
+def _is_text(told: Json) -> bool:
+    """Whether nothing in it is half of a surrogate pair, with which it could neither be sent nor kept."""
+    try:
+        json.dumps(told, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def segment(text: str) -> str:
