@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from biandou.config.admin import Admin
 from biandou.config.linker import LinkerConfig
+from biandou.config.naming_remarks import naming_remarks
 from biandou.config.router import HttpRouter
 
 
 def remarks(config: LinkerConfig) -> list[str]:
     """Give a line for each such key that is written; docs/differences.md has the reasons."""
     found = [line for router in config.routers if isinstance(router, HttpRouter) for line in _of_router(router)]
-    return found + list(_of_admin(config.admin))
+    return [*found, *_of_admin(config.admin), *naming_remarks(config)]
 
 
 def _of_router(router: HttpRouter) -> Iterator[str]:
