@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from biandou.clients import consul_watch
+from biandou.clients import bodies, consul_watch
 from biandou.clients.consul import Answer, Consul, ConsulAway, ConsulError, ConsulForbidden, consul_at
 from biandou.clients.consul_access import check_access
 from biandou.clients.consul_catalog import read_agent, read_catalog, read_health
@@ -238,6 +238,16 @@ async def test_an_answer_without_an_end_is_cut_where_the_bound_is() -> None:
         async with consul.opened():
             with pytest.raises(ConsulError, match="more than 1000000 bytes"):
                 await consul.get(PATH, {}, 10)
+
+
+async def test_an_answer_that_has_begun_may_not_take_as_long_as_a_query_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
+    async with ConsulServer() as server:
+        server.fail(faults.trickles())
+        consul = Consul("127.0.0.1", server.port)
+        async with asyncio.timeout(3), consul.opened():
+            with pytest.raises(ConsulAway, match="no answer in time"):
+                await consul.get(PATH, {}, 60)
 
 
 async def test_silence_is_waited_for_no_longer_than_said() -> None:

@@ -132,6 +132,16 @@ async def test_a_failure_is_said_only_while_nothing_is_known(
         assert seen.now == Ok(("10.0.0.1",))
 
 
+async def test_a_name_longer_than_any_is_unknown_and_costs_neither_a_lookup_nor_a_long_line(
+    resolver: Resolver, hosts: Hosts, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Observed(resolver.addresses("x" * 70_000)) as seen:
+        await seen.until(lambda state: state == Ok(None))
+    assert hosts.asked == 0
+    assert "cannot resolve xxx" in caplog.text
+    assert len(caplog.text) < 1000
+
+
 async def test_a_name_that_can_be_no_host_fails() -> None:
     for host in ("a\0b", "x" * 300, "a..b"):
         with Observed(Resolver().addresses(host)) as seen:

@@ -39,3 +39,19 @@ async def test_an_answer_that_is_cut_is_told_without_the_librarys_classes() -> N
 
 def test_what_says_nothing_has_words_all_the_same() -> None:
     assert trouble(TimeoutError()) == "no answer in time"
+
+
+async def test_an_answer_that_is_no_http_is_told_without_the_url_which_may_hold_a_token() -> None:
+    async def ssh(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(ssh, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        said = await failure(f"http://127.0.0.1:{port}/?accessToken=s3cret")
+    assert said.startswith("an answer that is no HTTP: ")
+    assert "SSH-2.0" in said
+    assert "s3cret" not in said
+    assert "\n" not in said

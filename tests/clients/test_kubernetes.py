@@ -246,6 +246,20 @@ async def test_a_bad_event_removes_nothing_and_is_followed_by_a_list(server: Kub
         assert seen.errors
 
 
+async def test_a_mistake_of_ours_is_told_and_does_not_end_the_watch(
+    server: KubernetesServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with followed(at(server)) as seen:
+        await seen.shows()
+        with monkeypatch.context() as patched:
+            patched.setattr(seen, "changed", lambda *_: 1 / 0)
+            server.apply("endpoints", "default", "web", it=1)
+            await seen.until(lambda: bool(seen.errors))
+        await seen.shows(web=1)
+    assert "ZeroDivisionError" in caplog.text
+    assert "division by zero" in seen.errors[0]
+
+
 async def test_an_answer_and_an_event_without_end_are_given_up(
     server: KubernetesServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

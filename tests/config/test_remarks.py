@@ -78,3 +78,75 @@ def test_what_holds_for_connections_needs_no_remark() -> None:
         "  client: {connectTimeoutMs: 5, hostConnectionPool: {maxSize: 5}, failureAccrual: {kind: none}}"
     )
     assert remarks(parse(TCP % (server, more))) == []
+
+
+def test_names_that_somebody_answers_for_need_no_remark() -> None:
+    config = """
+namers:
+- {kind: io.l5d.rewrite, prefix: /a/b, pattern: /x, name: /y}
+- {kind: io.biandou.failover, tiers: [{dst: /#/a/b/c}, {dst: /$/inet/127.1}]}
+routers:
+- protocol: http
+  dtab: |
+    /svc => /#/a | /#/a/b | /#/a/b/c | /#/io.biandou.failover ;
+    /svc => /srv | /$/inet/web/80 | /$/io.biandou.atLeast/2 | /$/io.biandou.atLeast/2/#/a/b ;
+  interpreter:
+    kind: default
+    transformers: [{kind: io.l5d.const, path: /$/inet/127.1/80}]
+  servers: [{port: 0}]
+- protocol: http
+  label: far
+  dtab: /svc => /#/of.the.namerd
+  interpreter: {kind: io.l5d.mesh, dst: /$/inet/127.1/4321}
+  servers: [{port: 0}]
+"""
+    assert remarks(parse(config)) == []
+
+
+NAMER = "namers:\n- {kind: io.l5d.rewrite, prefix: /here, pattern: /x, name: /y"
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        ("  dtab: /svc => /#/nosuch", "router http: no namer answers for /#/nosuch: there are none"),
+        (
+            f"  dtab: /svc => /#/here & 0.5 * /#/her ;\n{NAMER}}}",
+            "router http: no namer answers for /#/her; namers: /#/here",
+        ),
+        (
+            "  dtab: /svc => /$/io.biandou.atLeast/2/#/nosuch/web",
+            "router http: no namer answers for /#/nosuch/web: there are none",
+        ),
+        (
+            "  dtab: /svc => /$/io.biandou.atLeast/2/svc/web",
+            "router http: /svc/web is bound without a dtab, so that only /#/… and /$/… mean something",
+        ),
+        (
+            "namers: [{kind: io.biandou.failover, tiers: [{dst: /#/nosuch}]}]",
+            "namer /#/io.biandou.failover: no namer answers for /#/nosuch; namers: /#/io.biandou.failover",
+        ),
+        (
+            "  interpreter: {kind: default, transformers: [{kind: io.l5d.replace, path: /svc/web}]}",
+            "router http: /svc/web is bound without a dtab, so that only /#/… and /$/… mean something",
+        ),
+        (
+            f"{NAMER}, transformers: [{{kind: io.l5d.port, port: 1}}]}}",
+            "namer /#/here: transformers: what io.l5d.rewrite gives is not bound yet; write them at the interpreter",
+        ),
+        (
+            "namers: [{kind: io.l5d.consul, healthStatuses: [passing, warning]}]",
+            "namer /#/io.l5d.consul: healthStatuses: without `useHealthCheck: true` all instances are used",
+        ),
+        (
+            "namers: [{kind: io.biandou.nacos, tls: {commonName: nacos}}]",
+            "namer /#/io.biandou.nacos: tls: none of the servers is https://…",
+        ),
+        (
+            "  interpreter: {kind: io.l5d.consul.interpreter, writeConsistencyMode: stale}",
+            "router http: interpreter: writeConsistencyMode: nothing is written",
+        ),
+    ],
+)
+def test_a_name_that_leads_nowhere_and_a_key_that_does_nothing_are_told(more: str, line: str) -> None:
+    assert remarks(parse(BASE + more)) == [line]

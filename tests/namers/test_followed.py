@@ -61,6 +61,15 @@ async def test_what_was_known_of_old_is_used_when_the_registry_fails_and_not_bef
     assert not second.origin.remembered
 
 
+def test_what_cannot_be_kept_is_left_out_and_fails_nobody(registry: Registry) -> None:
+    one = followed(registry, Source(), Memory(Addresses))
+    one.tell(("10.0.0.1",), "1")
+    assert one.said(time.time()) is not None
+    one.tell(("\ud800",), "2")
+    assert one.said(time.time()) is None
+    one.close()
+
+
 def test_a_change_and_a_confirmation_have_their_own_times(registry: Registry) -> None:
     one = followed(registry, Source[Addresses](), Memory(Addresses))
     one.tell(("a",), "1")

@@ -255,6 +255,12 @@ BROKEN = {
     "no JSON": faults.answers(200, b"<html>"),
     "missing": faults.answers(404, b"404 page not found"),
     "cut": faults.cuts(b'{"items": []'),
+    "half of a surrogate pair": faults.answers(
+        200,
+        b'{"metadata": {"resourceVersion": "2"}, "items": [{"metadata": {"name": "web", "resourceVersion": "1"},'
+        b' "subsets": [{"addresses": [{"ip": "10.0.0.2", "nodeName": "\\ud800"}],'
+        b' "ports": [{"name": "http", "port": 1}]}]}]}',
+    ),
     "strange": faults.answers(
         200,
         b'{"metadata": {"resourceVersion": "2"}, "items": [{"metadata": {"name": "web", "resourceVersion": "1"},'

@@ -101,7 +101,9 @@ async def test_with_use_health_check_only_tasks_that_run_and_live_are_used(serve
 
 FAULTS = {
     "500": faults.answers(500, b"no leader"),
-    "404 of all": faults.answers(302, Location="http://127.0.0.1:1/"),
+    "a redirect": faults.answers(302, Location="http://127.0.0.1:1/"),
+    "404 of a proxy": faults.answers(404, b"<html>Not Found</html>"),
+    "404 that says no more": faults.answers(404),
     "401": faults.answers(401, b"{}"),
     "no JSON": faults.answers(200, b"<html>"),
     "another shape": faults.answers(200, b'{"apps": 7, "app": []}'),

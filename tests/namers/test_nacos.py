@@ -148,6 +148,8 @@ async def test_the_next_server_is_asked_when_one_is_away() -> None:
 FAULTS = {
     "500": faults.answers(500, b"no"),
     "403": faults.answers(403),
+    "404 of a proxy": faults.answers(404, b"<html>Not Found</html>"),
+    "404 of Spring": faults.answers(404, b'{"status": 404, "error": "Not Found", "path": "/nacos"}'),
     "no JSON": faults.answers(200, b"<html>"),
     "a code": faults.answers(200, b'{"code": 30000, "message": "server error", "data": null}'),
     "no hosts": faults.answers(200, b'{"code": 0, "message": "success", "data": {}}'),
@@ -173,6 +175,25 @@ async def test_what_is_known_stays_in_use_while_nacos_fails(fault: faults.Fault)
             server.fail(None)
             await seen.until(at(2))
             assert all(ports(state) in ([1], [2], None) for state in seen.states)
+
+
+async def test_a_404_with_nacos_own_code_is_a_service_that_is_not_there() -> None:
+    async with NacosServer() as server:
+        server.register("web", host(1))
+        with Observed(addresses(namer_of(server).lookup(WEB))) as seen:
+            await seen.until(at(1))
+            server.fail(faults.answers(404, b'{"code": 20004, "message": "resource not found", "data": null}'))
+            await seen.until(at())
+
+
+async def test_a_404_of_version_1_is_a_failure() -> None:
+    async with NacosServer(version="v1") as server:
+        server.register("web", host(1))
+        with Observed(addresses(namer_of(server, api_version="v1").lookup(WEB))) as seen:
+            await seen.until(at(1))
+            server.fail(faults.answers(404, b"Not Found"))
+            await server.until_asked("/nacos/v1/ns/instance/list", 3)
+            assert ports(seen.now) == [1]
 
 
 @pytest.mark.parametrize("fault", [faults.never_ends(), faults.trickles(), faults.stays_silent()])

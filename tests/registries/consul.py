@@ -507,6 +507,19 @@ def never_ends(piece: bytes = b" " * 65536) -> Fault:
     return fault
 
 
+def trickles(seconds: float = 0.05) -> Fault:
+    """Begin an answer, and go on byte by byte."""
+
+    async def fault(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"X-Consul-Index": "99"})
+        await answer.prepare(request)
+        while True:
+            await answer.write(b" ")
+            await asyncio.sleep(seconds)
+
+    return fault
+
+
 def stays_silent(seconds: float = 3600) -> Fault:
     """Take the request and say nothing for so long, then something useless."""
 

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
+from biandou.clients.bodies import Bodies, TooLarge
 from biandou.clients.http_trouble import trouble
 from biandou.clients.retry import Retry
 from biandou.clients.sockets import lasting_socket
@@ -87,7 +88,7 @@ class Consul:
         self._tls = tls
         self._name = name
         self._fail_fast = fail_fast
-        self._max_answer = max_answer
+        self._bodies = Bodies(max_answer)
         self._session: aiohttp.ClientSession | None = None
         self.beginning = asyncio.Semaphore(MAX_BEGINNING)
         self._users = 0
@@ -130,6 +131,8 @@ class Consul:
                 self._unreachable += 1
                 self._unreachable_until = time.monotonic() + _REST.wait(self._unreachable)
             raise ConsulAway(f"consul at {self.address}: {trouble(error)}") from error
+        except TooLarge as error:
+            raise ConsulError(f"consul at {self.address}: {error}") from error
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise ConsulAway(f"consul at {self.address}: {trouble(error)}") from error
         self._unreachable = 0
@@ -148,7 +151,7 @@ class Consul:
         ) as response:
             if response.status not in (200, 404, 409):
                 raise await self._refusal(response)
-            body = await self._body(response)
+            body = await self._bodies.read(response)
             return Answer(
                 response.status,
                 body,
@@ -175,14 +178,6 @@ class Consul:
                 skip_auto_headers=("Accept-Encoding",),
             )
         return self._session
-
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > self._max_answer:
-                raise ConsulError(f"consul at {self.address}: an answer of more than {self._max_answer} bytes")
-        return bytes(body)
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> ConsulError:
         said = (await response.content.read(_MAX_SAID)).decode(errors="replace").strip()

@@ -38,6 +38,9 @@ MAX_THREADS: Final = 16
 MAX_FOREVER: Final = 16_000
 """So many hosts are kept for ever by a resolver that never asks again."""
 
+MAX_NAME: Final = 255
+"""So many characters a name may have (RFC 1035 §2.3.4); longer ones are unknown, and are not looked up."""
+
 LOG_LINES: Final = 20
 """So many lines about hosts that fail, or are resolved again, a resolver logs within `LOG_SECONDS`."""
 
@@ -94,6 +97,7 @@ class Resolver:
     async def _keep_current(self, host: str, source: Source[tuple[str, ...] | None]) -> None:
         known_at = time.monotonic() if isinstance(source.state, Ok) else None
         complaint = ""
+        shown = host if len(host) <= MAX_NAME else f"{host[:MAX_NAME]}…"
         while True:
             reason = ""
             try:
@@ -103,14 +107,14 @@ class Resolver:
                 known = isinstance(source.state, Ok) and source.state.value is not None
                 if error.errno not in _UNKNOWN:
                     if not isinstance(source.state, Ok):
-                        _tell(source, Failed(ResolutionError(f"cannot resolve {host}: {reason}")))
+                        _tell(source, Failed(ResolutionError(f"cannot resolve {shown}: {reason}")))
                 elif not known or known_at is None or time.monotonic() - known_at >= UNKNOWN_GRACE_SECONDS:
                     _tell(source, Ok(None))
             except Exception as error:
                 # A name out of a request may hold anything: a null byte is a ValueError, a long label a UnicodeError.
                 reason = str(error) or type(error).__name__
                 if not isinstance(source.state, Ok):
-                    _tell(source, Failed(ResolutionError(f"cannot resolve {host}: {reason}")))
+                    _tell(source, Failed(ResolutionError(f"cannot resolve {shown}: {reason}")))
             else:
                 known_at = time.monotonic()
                 _tell(source, Ok(found))
@@ -118,7 +122,7 @@ class Resolver:
                     self._kept[host] = found
                     return
             if reason and reason != complaint:
-                self._tell_operator(logging.WARNING, "cannot resolve %s: %s", host, reason)
+                self._tell_operator(logging.WARNING, "cannot resolve %s: %s", shown, reason)
             elif complaint and not reason:
                 self._tell_operator(logging.INFO, "%s is resolved again", host)
             complaint = reason
@@ -136,6 +140,8 @@ class Resolver:
             _log.warning("further hosts that fail, or are resolved again, have level DEBUG for %.0f s", seconds)
 
     async def _ask(self, host: str) -> tuple[str, ...]:
+        if len(host) > MAX_NAME:
+            raise socket.gaierror(socket.EAI_NONAME, f"a name has {MAX_NAME} characters at most")
         async with asyncio.timeout(LOOKUP_SECONDS):
             await self._free.acquire()
             loop = asyncio.get_running_loop()

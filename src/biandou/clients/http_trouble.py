@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import ssl
+from typing import Final
+
+_MAX_SAID: Final = 200
 
 
 def trouble(error: BaseException) -> str:
@@ -14,6 +17,9 @@ def trouble(error: BaseException) -> str:
         return f"cannot connect to {where}:{getattr(error, 'port', None)}: {unconnected(why)}"
     if type(error).__name__ == "ClientPayloadError":
         return "the connection has ended in the middle of an answer"
+    if type(error).__name__ == "ClientResponseError":
+        # Its text would have the whole URL, which may hold a token.
+        return f"an answer that is no HTTP: {' '.join(str(getattr(error, 'message', '')).split())[:_MAX_SAID]}"
     return str(error) or "no answer in time"
 
 

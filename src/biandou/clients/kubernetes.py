@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -15,6 +16,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
+from biandou.clients.bodies import Bodies, TooLarge
 from biandou.clients.http_trouble import trouble
 from biandou.clients.kubernetes_account import AccountUnreadable, ServiceAccount
 from biandou.clients.sockets import lasting_socket
@@ -31,6 +33,7 @@ MAX_LINE: Final = 8 * 1024 * 1024
 MAX_BEGINNING: Final = 32
 """So many lists are asked for at once: thousands of names must not connect in one moment."""
 
+_ESCAPED_HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _MAX_SAID: Final = 4096
 
 Json = dict[str, Any]
@@ -72,6 +75,7 @@ class Kubernetes:
         self._session: aiohttp.ClientSession | None = None
         self._users = 0
         self.beginning = asyncio.Semaphore(MAX_BEGINNING)
+        self._bodies = Bodies(MAX_ANSWER)
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[Kubernetes]:
@@ -129,14 +133,12 @@ class Kubernetes:
         try:
             async with asyncio.timeout(ANSWER_SECONDS), await self._sent(method, path, query, document) as response:
                 await self._check(response)
-                body = bytearray()
-                async for chunk in response.content.iter_any():
-                    body += chunk
-                    if len(body) > MAX_ANSWER:
-                        raise KubernetesError(self._said(f"an answer of more than {MAX_ANSWER} bytes"))
+                body = await self._bodies.read(response)
+        except TooLarge as error:
+            raise KubernetesError(self._said(str(error))) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise KubernetesAway(self._said(trouble(error))) from error
-        return self._json(bytes(body))
+        return self._json(body)
 
     async def _sent(
         self, method: str, path: str, query: Query, document: Json | None
@@ -234,6 +236,8 @@ class Kubernetes:
             raise KubernetesError(self._said(f"an answer that is no JSON: {error}")) from None
         if not isinstance(told, dict):
             raise KubernetesError(self._said("an answer that is no object"))
+        if _ESCAPED_HALF.search(text) and not _is_text(told):
+            raise KubernetesError(self._said("an answer that is no JSON: half of a surrogate pair"))
         return told
 
     def _said(self, what: str) -> str:
@@ -245,6 +249,15 @@ def _abort(response: aiohttp.ClientResponse) -> None:
     connection = response.connection
     if connection is not None and connection.transport is not None:
         connection.transport.abort()
+
+
+def _is_text(told: Json) -> bool:
+    """Whether nothing in it is half of a surrogate pair, with which it could neither be sent nor kept."""
+    try:
+        json.dumps(told, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def segment(text: str) -> str:

@@ -10,6 +10,7 @@ happened.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Mapping
@@ -18,11 +19,15 @@ from typing import Final, Protocol
 from biandou.clients.consul_watch import Pace
 from biandou.clients.kubernetes import Json, Kubernetes, KubernetesError, KubernetesGone, Query
 from biandou.clients.retry import Retry
+from biandou.errors import reason
 
 LIST_SECONDS: Final = 300.0
 """About so often is listed anew, though no watch failed; each time between nine tenths and all of it."""
 
 RETRY: Final = Retry(0.1, 5.0)
+
+
+_log = logging.getLogger(__name__)
 
 
 class Waits(Protocol):
@@ -88,10 +93,18 @@ async def follow(
                     await asyncio.sleep(retry.wait(gone - 1))
             except _Back:
                 continue
-            except KubernetesError as error:
+            except Exception as error:
                 failures += 1
-                follower.failed(error)
+                follower.failed(_told(kubernetes, path, error))
                 await asyncio.sleep(retry.wait(failures))
+
+
+def _told(kubernetes: Kubernetes, path: str, error: Exception) -> KubernetesError:
+    if isinstance(error, KubernetesError):
+        return error
+    # What no rule has thought of must not end a watch: nobody would notice.
+    _log.error("%s at %s", path, kubernetes.address, exc_info=error)
+    return KubernetesError(f"kubernetes at {kubernetes.address}: {path}: {reason(error)}")
 
 
 async def _watch(kubernetes: Kubernetes, path: str, query: Query, seconds: float, follower: Follower) -> int:

@@ -58,7 +58,7 @@ class Marathon(RegistryHttp):
         """Give where an app is, none if it is not known; `healthy` leaves out tasks that do not run or are ill."""
         path = "/".join(quote(part, safe="") for part in app.split("/"))
         answer = await self._authorized(servers, Request(f"{self._prefix}/v2/apps{path}", {"embed": "app.tasks"}))
-        if answer.status == 404:
+        if answer.status == 404 and _says_why(answer):
             return []
         if answer.status != 200:
             raise refuse(self.name, answer)
@@ -153,6 +153,19 @@ class _Told(msgspec.Struct):
 
 class _Entered(msgspec.Struct):
     token: str
+
+
+class _Refused(msgspec.Struct):
+    message: str
+
+
+def _says_why(answer: Answer) -> bool:
+    """Whether Marathon itself says that there is no such app, and not somebody on the way to it."""
+    try:
+        msgspec.json.decode(answer.body, type=_Refused)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def _where(app: _App, task: _Task) -> Instance | None:

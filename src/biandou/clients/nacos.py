@@ -109,7 +109,7 @@ class Nacos(RegistryHttp):
         if self._user is not None and self._denied(answer):
             # A server that was started anew may know of no token that it gave.
             answer = await self._list(base, query, await self._entered(base, used))
-        if answer.status == 404:
+        if answer.status == 404 and self._version == "v2" and _says_unknown(answer):
             return Listed(())
         if answer.status != 200 or self._denied(answer):
             raise (
@@ -166,3 +166,11 @@ class Nacos(RegistryHttp):
         seconds = entered.token_ttl if entered.token_ttl and entered.token_ttl > 0 else TOKEN_SECONDS
         self._renew_at = time.monotonic() + seconds * RENEW_SHARE
         return entered.access_token
+
+
+def _says_unknown(answer: Answer) -> bool:
+    """Whether Nacos itself says that there is no such service: who is in front of it, or in its place, has no code."""
+    try:
+        return msgspec.json.decode(answer.body, type=_Wrapped).code in _UNKNOWN
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False

@@ -18,6 +18,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from biandou.clients.bodies import Bodies, TooLarge
 from biandou.clients.http_trouble import trouble
 from biandou.clients.sockets import lasting_socket
 
@@ -83,7 +84,7 @@ class RegistryHttp:
         self.scheme = "http" if tls is None else "https"
         self._tls = tls
         self._tls_name = tls_name
-        self._max_answer = max_answer
+        self._bodies = Bodies(max_answer)
         self._session: aiohttp.ClientSession | None = None
         self._free = asyncio.Semaphore(MAX_ASKED)
         self._users = 0
@@ -109,9 +110,8 @@ class RegistryHttp:
         try:
             async with self._free, asyncio.timeout(request.seconds):
                 return await self._exchange(base, request)
-        except aiohttp.ClientResponseError as error:
-            # Its text would have the whole URL.
-            raise RegistryAway(f"{self.name}: {error.message}") from error
+        except TooLarge as error:
+            raise RegistryAway(f"{self.name}: {error}") from error
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise RegistryAway(f"{self.name}: {trouble(error)}") from error
 
@@ -128,7 +128,7 @@ class RegistryHttp:
             if response.status == 429 or response.status >= 500:
                 said = (await response.content.read(_MAX_SAID)).decode(errors="replace").strip()
                 raise RegistryAway(f"{self.name}: {response.status} {said}")
-            return Answer(response.status, await self._body(response), response.headers.get("ETag"))
+            return Answer(response.status, await self._bodies.read(response), response.headers.get("ETag"))
 
     def _sessions(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -149,14 +149,6 @@ class RegistryHttp:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
-
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > self._max_answer:
-                raise RegistryAway(f"{self.name}: an answer of more than {self._max_answer} bytes")
-        return bytes(body)
 
 
 class Servers:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from biandou.config.admin import Admin
 from biandou.config.client import ClientKeys, GlobalClient
 from biandou.config.linker import LinkerConfig
+from biandou.config.naming_remarks import naming_remarks
 from biandou.config.router import HttpRouter, Router, TcpRouter
 from biandou.config.server import SocketOptions
 from biandou.config.service import ServiceKeys
@@ -15,7 +16,7 @@ from biandou.config.service import ServiceKeys
 def remarks(config: LinkerConfig) -> list[str]:
     """Give a line for each such key that is written; docs/differences.md has the reasons."""
     found = [line for router in config.routers for line in _of_router(router)]
-    return found + list(_of_admin(config.admin))
+    return [*found, *_of_admin(config.admin), *naming_remarks(config)]
 
 
 def _of_router(router: Router) -> Iterator[str]:

@@ -83,6 +83,9 @@ class StateKeeper(Generic[Entry]):
         """Save for the last time."""
         try:
             await self._save()
+        except Exception:
+            # The rest has to be stopped all the same.
+            _log.exception("keeping the state file failed")
         finally:
             await self._end()
 
@@ -144,7 +147,12 @@ class StateKeeper(Generic[Entry]):
         for count, entry in enumerate(self._entries()):
             if count % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
-            line = msgspec.json.encode(entry)
+            try:
+                line = msgspec.json.encode(entry)
+            except (TypeError, ValueError) as error:
+                # Other names are kept all the same.
+                _log.debug("an entry can't be kept: %s", error)
+                continue
             if len(lines) + len(line) > MAX_BYTES - 4096:
                 break
             lines += line

@@ -212,11 +212,17 @@ class Followed(Generic[T]):
         last, origin = self._memory.last, self.origin
         if last is None or self._turn == 0 or self._size(last.value) == 0:
             return None
+        try:
+            value = msgspec.msgpack.encode(last.value)
+        except (TypeError, ValueError) as error:
+            # Other names are kept all the same.
+            _log.debug("%s: %s can't be kept: %s", self._registry.name, self._name, error)
+            return None
         # A registry that can be asked would have told of a change.
         at = now if origin.error is None or origin.confirmed_at is None else origin.confirmed_at
         return Said(
             **self._key()._asdict(),
-            value=msgspec.msgpack.encode(last.value),
+            value=value,
             version=origin.version,
             changed=origin.changed_at,
             at=at,
