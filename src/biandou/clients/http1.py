@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import aiohappyeyeballs
 import httptools
@@ -246,8 +246,8 @@ class _Connection(asyncio.Protocol):
     # ── What the event loop says ─────────────────────────────────────────────────────────────────────────────────────
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - what a stream's protocol is given
-        self._transport = transport
+        # uvloop's has no base class.
+        self._transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
         if self._answer is None or self._answer.done():
