@@ -92,24 +92,36 @@ class Consul:
         """Give a context: connections are kept while it is open, and the last of those who use them closes them."""
         return self
 
-    async def __aenter__(self) -> Self:
+    def hold(self) -> None:
+        """Keep connections until `release`."""
         self._users += 1
+
+    def release(self) -> None:
+        """Keep them no more."""
+        self._users -= 1
+        if self._users == 0:
+            self._client.close()
+
+    async def __aenter__(self) -> Self:
+        self.hold()
         return self
 
     async def __aexit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._users -= 1
-        if self._users == 0:
-            self._client.close()
+        self.release()
 
-    async def get(self, path: str, query: Query, seconds: float = ANSWER_SECONDS) -> Answer:
+    async def get(self, path: str, query: Query) -> Answer:
         """Read; a status of 404 is an answer. Raises `ConsulError`."""
-        return await self._ask(lambda: self._client.get(_target(path, query)), seconds)
+        return await self.fetch(target_of(path, query))
+
+    async def fetch(self, target: str, seconds: float = ANSWER_SECONDS) -> Answer:
+        """Read what `target_of` names, as `get` does."""
+        return await self._ask(lambda: self._client.get(target), seconds)
 
     async def put(self, path: str, query: Query, document: bytes) -> Answer:
         """Send JSON; a status of 409 is an answer. Raises `ConsulError`."""
-        return await self._ask(lambda: self._client.put(_target(path, query), document), ANSWER_SECONDS)
+        return await self._ask(lambda: self._client.put(target_of(path, query), document), ANSWER_SECONDS)
 
     async def _ask(self, exchange: Callable[[], Coroutine[Any, Any, Reply]], seconds: float) -> Answer:
         if self._users == 0:
@@ -159,7 +171,8 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _target(path: str, query: Query) -> str:
+def target_of(path: str, query: Query) -> str:
+    """Give a path of escaped segments and what is asked of it as the target of a request."""
     return f"{path}?{urlencode(query)}" if query else path
 
 
