@@ -15,6 +15,7 @@ from biandou.clients.http1 import DisconnectedError, HttpClient, UnconnectedErro
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 MOST = 1_000_000
+SECONDS = 8.0
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -73,7 +74,7 @@ async def test_requests_have_the_headers_of_all_and_share_one_connection() -> No
     site = Site(OK)
     async with listening(site.serve) as client:
         for target in ("/a?b=c", "/d"):
-            reply = await client.get(target)
+            reply = await client.get(target, SECONDS)
             assert (reply.status, reply.body, reply.headers) == (200, b"ok", {b"content-length": b"2"})
     head, _, rest = site.requests[0].partition(b"\r\n")
     assert head == b"GET /a?b=c HTTP/1.1"
@@ -85,8 +86,8 @@ async def test_requests_have_the_headers_of_all_and_share_one_connection() -> No
 async def test_two_requests_at_once_have_a_connection_each() -> None:
     site = Site(OK)
     async with listening(site.serve) as client:
-        await asyncio.gather(client.get("/a"), client.get("/b"))
-        await asyncio.gather(client.get("/a"), client.get("/b"))
+        await asyncio.gather(client.get("/a", SECONDS), client.get("/b", SECONDS))
+        await asyncio.gather(client.get("/a", SECONDS), client.get("/b", SECONDS))
     assert (site.connections, len(site.requests)) == (2, 4)
 
 
@@ -101,7 +102,7 @@ async def test_a_document_is_sent_with_its_length() -> None:
         writer.write(OK)
 
     async with listening(serve) as client:
-        assert (await client.put("/x", b'{"a":1}')).body == b"ok"
+        assert (await client.put("/x", b'{"a":1}', SECONDS)).body == b"ok"
     assert bodies == [b'{"a":1}']
 
 
@@ -118,7 +119,7 @@ async def test_a_body_ends_where_the_answer_says(answer: bytes, body: bytes) -> 
     site = Site(answer)
     async with listening(site.serve) as client:
         for _ in range(2):
-            assert (await client.get("/")).body == body
+            assert (await client.get("/", SECONDS)).body == body
     assert site.connections == 1
 
 
@@ -133,7 +134,7 @@ async def test_an_answer_may_come_in_any_pieces(cut: int) -> None:
             await asyncio.sleep(0.001)
 
     async with listening(serve) as client:
-        reply = await client.get("/")
+        reply = await client.get("/", SECONDS)
     assert (reply.body, reply.headers[b"x-consul-index"]) == (b"hello", b"7")
 
 
@@ -144,24 +145,24 @@ async def test_a_body_without_a_length_ends_with_its_connection() -> None:
         writer.close()
 
     async with listening(serve) as client:
-        assert (await client.get("/")).body == b"all of it"
-        assert (await client.get("/")).body == b"all of it"
+        assert (await client.get("/", SECONDS)).body == b"all of it"
+        assert (await client.get("/", SECONDS)).body == b"all of it"
 
 
 async def test_a_kept_connection_that_the_server_gave_up_costs_no_question() -> None:
     site = Site(OK, None, OK)
     async with listening(site.serve) as client:
-        assert (await client.get("/a")).body == b"ok"
-        assert (await client.get("/b")).body == b"ok"
+        assert (await client.get("/a", SECONDS)).body == b"ok"
+        assert (await client.get("/b", SECONDS)).body == b"ok"
     assert site.connections == 2
 
 
 async def test_a_document_is_not_sent_twice() -> None:
     site = Site(OK, None, OK)
     async with listening(site.serve) as client:
-        await client.get("/a")
+        await client.get("/a", SECONDS)
         with pytest.raises(DisconnectedError):
-            await client.put("/b", b"{}")
+            await client.put("/b", b"{}", SECONDS)
     assert len(site.requests) == 2
 
 
@@ -194,7 +195,7 @@ async def test_what_is_no_answer_or_too_much_is_told_and_ends_the_connection(
     site = Site(answer)
     async with listening(site.serve) as client:
         with pytest.raises(error, match=said):
-            await client.get("/")
+            await client.get("/", SECONDS)
         await site.closed.wait()
 
 
@@ -207,7 +208,7 @@ async def test_a_connection_that_ends_too_early_is_told(answer: bytes) -> None:
 
     async with listening(serve) as client:
         with pytest.raises(DisconnectedError, match="in the middle of" if answer else "before an answer"):
-            await client.get("/")
+            await client.get("/", SECONDS)
 
 
 async def test_a_body_that_comes_drop_by_drop_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +223,7 @@ async def test_a_body_that_comes_drop_by_drop_is_given_up(monkeypatch: pytest.Mo
 
     async with listening(serve) as client:
         with pytest.raises(TimeoutError):
-            await client.get("/")
+            await client.get("/", SECONDS)
 
 
 async def test_many_large_bodies_are_not_held_at_one_time() -> None:
@@ -244,14 +245,14 @@ async def test_many_large_bodies_are_not_held_at_one_time() -> None:
     beside: list[int] = []
 
     async def ask(client: HttpClient) -> None:
-        assert len((await client.get("/")).body) == 4 * LARGE
+        assert len((await client.get("/", SECONDS)).body) == 4 * LARGE
         beside.append(sum(2 * LARGE < size < 4 * LARGE for size in sent.values()))
 
     async with listening(serve, most=most) as client:
         await asyncio.gather(*(ask(client) for _ in range(count)))
         # One has just ended, whose place another has taken.
         assert max(beside) <= MAX_LARGE
-        assert len((await client.get("/")).body) == 4 * LARGE
+        assert len((await client.get("/", SECONDS)).body) == 4 * LARGE
 
 
 async def test_who_is_given_up_while_it_is_not_read_leaves_the_others_their_places() -> None:
@@ -263,22 +264,30 @@ async def test_who_is_given_up_while_it_is_not_read_leaves_the_others_their_plac
         writer.write(bytes(LARGE))
 
     async with listening(serve, most=8 * LARGE) as client:
-        slow = [asyncio.create_task(client.get("/slow")) for _ in range(MAX_LARGE + 2)]
+        slow = [asyncio.create_task(client.get("/slow", SECONDS)) for _ in range(MAX_LARGE + 2)]
         await asyncio.sleep(0.3)
-        late = asyncio.create_task(client.get("/"))
+        late = asyncio.create_task(client.get("/", SECONDS))
         await asyncio.sleep(0.1)
         assert not late.done()
         for task in reversed(slow):
             task.cancel()
         assert len((await late).body) == 3 * LARGE
-        assert len((await client.get("/")).body) == 3 * LARGE
+        assert len((await client.get("/", SECONDS)).body) == 3 * LARGE
+
+
+async def test_silence_is_waited_for_no_longer_than_said() -> None:
+    site = Site(b"")
+    async with listening(site.serve) as client:
+        with pytest.raises(TimeoutError):
+            await client.get("/", 0.1)
+        await site.closed.wait()
 
 
 async def test_bytes_that_nobody_asked_for_are_no_later_answer() -> None:
     site = Site(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad")
     async with listening(site.serve) as client:
         for _ in range(3):
-            assert (await client.get("/")).body == b"ok"
+            assert (await client.get("/", SECONDS)).body == b"ok"
             await asyncio.sleep(0.01)
     assert site.connections == 3
 
@@ -286,7 +295,7 @@ async def test_bytes_that_nobody_asked_for_are_no_later_answer() -> None:
 async def test_a_request_that_is_given_up_ends_its_connection() -> None:
     site = Site(b"")
     async with listening(site.serve) as client:
-        asking = asyncio.create_task(client.get("/"))
+        asking = asyncio.create_task(client.get("/", SECONDS))
         while not site.requests:
             await asyncio.sleep(0.001)
         asking.cancel()
@@ -299,9 +308,9 @@ async def test_a_connection_that_nobody_uses_is_closed_after_a_while(monkeypatch
     monkeypatch.setattr(http1, "KEEP_SECONDS", 0.05)
     site = Site(OK)
     async with listening(site.serve) as client:
-        await client.get("/")
+        await client.get("/", SECONDS)
         await asyncio.wait_for(site.closed.wait(), 5)
-        await client.get("/")
+        await client.get("/", SECONDS)
     assert site.connections == 2
 
 
@@ -310,7 +319,7 @@ async def test_where_nobody_listens_there_is_no_connection() -> None:
         taken.bind(("127.0.0.1", 0))
         client = HttpClient("127.0.0.1", taken.getsockname()[1], {}, most=MOST)
         with pytest.raises(UnconnectedError) as caught:
-            await client.get("/")
+            await client.get("/", SECONDS)
     assert isinstance(caught.value.os_error, ConnectionRefusedError)
 
 
@@ -326,7 +335,7 @@ async def test_who_does_not_take_the_connection_is_not_waited_for(monkeypatch: p
                 filler.setblocking(False)
                 filler.connect_ex(address)
             with pytest.raises(UnconnectedError, match=r"no connection within 0\.1 s"):
-                await HttpClient("127.0.0.1", address[1], {}, most=MOST).get("/")
+                await HttpClient("127.0.0.1", address[1], {}, most=MOST).get("/", SECONDS)
         finally:
             for filler in fillers:
                 filler.close()

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 from urllib.parse import quote, urlencode
 
 from biandou.clients.bodies import TooLarge
@@ -118,29 +118,36 @@ class Consul:
 
     async def fetch(self, target: str, seconds: float = ANSWER_SECONDS) -> Answer:
         """Read what `target_of` names, as `get` does."""
-        return await self._ask(lambda: self._client.get(target), seconds)
+        self._check_open()
+        try:
+            reply = await self._client.get(target, seconds)
+        except (OSError, TooLarge, ValueError) as error:
+            raise self._failure(error) from error
+        return self._read(reply)
 
     async def put(self, path: str, query: Query, document: bytes) -> Answer:
         """Send JSON; a status of 409 is an answer. Raises `ConsulError`."""
-        return await self._ask(lambda: self._client.put(target_of(path, query), document), ANSWER_SECONDS)
+        self._check_open()
+        try:
+            reply = await self._client.put(target_of(path, query), document, ANSWER_SECONDS)
+        except (OSError, TooLarge, ValueError) as error:
+            raise self._failure(error) from error
+        return self._read(reply)
 
-    async def _ask(self, exchange: Callable[[], Coroutine[Any, Any, Reply]], seconds: float) -> Answer:
+    def _check_open(self) -> None:
         if self._users == 0:
             raise ConsulAway("consul: not open")
         if self._fail_fast and time.monotonic() < self._unreachable_until:
             raise ConsulAway(f"consul at {self.address}: could not be reached a moment ago")
-        try:
-            async with asyncio.timeout(seconds):
-                reply = await exchange()
-        except UnconnectedError as error:
-            if time.monotonic() >= self._unreachable_until:
-                self._unreachable += 1
-                self._unreachable_until = time.monotonic() + _REST.wait(self._unreachable)
-            raise ConsulAway(f"consul at {self.address}: {trouble(error)}") from error
-        except TooLarge as error:
-            raise ConsulError(f"consul at {self.address}: {error}") from error
-        except (OSError, ValueError) as error:
-            raise ConsulAway(f"consul at {self.address}: {trouble(error)}") from error
+
+    def _failure(self, error: Exception) -> ConsulError:
+        if isinstance(error, UnconnectedError) and time.monotonic() >= self._unreachable_until:
+            self._unreachable += 1
+            self._unreachable_until = time.monotonic() + _REST.wait(self._unreachable)
+        kind = ConsulError if isinstance(error, TooLarge) else ConsulAway
+        return kind(f"consul at {self.address}: {trouble(error)}")
+
+    def _read(self, reply: Reply) -> Answer:
         self._unreachable = 0
         if reply.status not in (200, 404, 409):
             raise self._refusal(reply)

@@ -91,25 +91,28 @@ class HttpClient:
         self._large = 0
         self._unread: deque[_Connection] = deque()
 
-    async def get(self, target: str) -> Reply:
-        """Read; `target` is escaped. Raises `OSError`, `TooLarge`, and `ValueError` for what is no HTTP."""
+    async def get(self, target: str, seconds: float) -> Reply:
+        """Read; `target` is escaped.
+
+        Raises `OSError` (a `TimeoutError` after so many seconds), `TooLarge`, and `ValueError` for what is no HTTP.
+        """
         request = f"GET {target} HTTP/1.1\r\n{self._lines}\r\n".encode()
         while True:
             connection = self._kept()
             if connection is None:
-                return await (await self._connect()).ask(request)
+                return await (await self._connect(seconds)).ask(request, seconds)
             try:
-                return await connection.ask(request)
+                return await connection.ask(request, seconds)
             except DisconnectedError as error:
                 # The other side has given it up while nobody used it.
                 if error.begun:
                     raise
 
-    async def put(self, target: str, document: bytes) -> Reply:
+    async def put(self, target: str, document: bytes, seconds: float) -> Reply:
         """Send JSON; raises what `get` raises, and then whether it has arrived may be unknown."""
         length = f"Content-Type: application/json\r\nContent-Length: {len(document)}"
         request = f"PUT {target} HTTP/1.1\r\n{self._lines}{length}\r\n\r\n".encode() + document
-        return await (self._kept() or await self._connect()).ask(request)
+        return await (self._kept() or await self._connect(seconds)).ask(request, seconds)
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -162,17 +165,21 @@ class HttpClient:
         if self._idle:
             self._sweep = loop.call_later(max(0.1, self._idle[0][1] - oldest), self._close_old)
 
-    async def _connect(self) -> _Connection:
+    async def _connect(self, seconds: float) -> _Connection:
         loop = asyncio.get_running_loop()
         try:
             connected = await self._reach(loop)
             try:
-                _, connection = await loop.create_connection(
-                    lambda: _Connection(self),
-                    sock=connected,
-                    ssl=self._tls,
-                    server_hostname=None if self._tls is None else self._name,
-                )
+                async with asyncio.timeout(seconds):
+                    _, connection = await loop.create_connection(
+                        lambda: _Connection(self),
+                        sock=connected,
+                        ssl=self._tls,
+                        server_hostname=None if self._tls is None else self._name,
+                    )
+            except TimeoutError as error:
+                connected.close()
+                raise TimeoutError(f"no TLS handshake within {seconds:g} s") from error
             except BaseException:
                 connected.close()
                 raise
@@ -231,10 +238,13 @@ class _Connection(asyncio.Protocol):
         self._is_large = False
         self._late: asyncio.TimerHandle | None = None
 
-    async def ask(self, request: bytes) -> Reply:
+    async def ask(self, request: bytes, seconds: float) -> Reply:
         """Send a request and give its answer; the connection is kept then if it can be, and ended if there is none."""
         self._begin()
-        self._answer = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._answer = loop.create_future()
+        # `asyncio.timeout` costs as much as the rest of a request.
+        timer = loop.call_later(seconds, self._fail, TimeoutError())
         try:
             if self.closed or self._transport is None:
                 raise DisconnectedError(begun=False)
@@ -245,6 +255,7 @@ class _Connection(asyncio.Protocol):
             raise
         finally:
             self._answer = None
+            timer.cancel()
             if self._late is not None:
                 self._late.cancel()
             if self._is_large:

@@ -81,7 +81,7 @@ class ConsulNamer:
         self.consul = consul
         self._resolver = Resolver()
         self._services: WeakValueDictionary[Name, _ServiceSource] = WeakValueDictionary()
-        self._queries: dict[str, dict[str, str]] = {}
+        self._queries: dict[str, str] = {}
         # The names that are followed.
         self._followed: dict[Name, _ServiceSource] = {}
         self._made = self._make
@@ -141,7 +141,7 @@ class ConsulNamer:
         name, kind = source.name, self._kind
         path = f"/v1/{'health' if kind.use_health_check else 'catalog'}/service/{segment(name.service)}"
         followed = Followed(self._registry, str(name), path, source, source.memory, _size)
-        watch = ServiceWatch(self, followed, target_of(path, self._query(name)))
+        watch = ServiceWatch(self, followed, path + self._query(name))
         self._followed[name] = source
         # One name for all: thousands of texts would be as many bytes as some of what they name.
         watch.start("consul service")
@@ -158,15 +158,17 @@ class ConsulNamer:
         """Whether a server may answer that is behind."""
         return self._kind.consistency_mode == "stale"
 
-    def _query(self, name: Name) -> dict[str, str]:
+    def _query(self, name: Name) -> str:
+        """Give what follows the path of a question; of some datacentres it is kept."""
         query = self._queries.get(name.dc)
         if query is None:
-            query = reading(self._kind.consistency_mode, name.dc)
+            asked = reading(self._kind.consistency_mode, name.dc)
             if self._kind.use_health_check and set(self._kind.health_statuses) == {"passing"}:
-                query["passing"] = "true"
+                asked["passing"] = "true"
+            query = target_of("", asked)
             if len(self._queries) < MAX_QUERIES:
                 self._queries[name.dc] = query
-        return query if name.tag is None else {**query, "tag": name.tag}
+        return query if name.tag is None else f"{query}&tag={segment(name.tag)}"
 
     def changes(self) -> Changes[Read]:
         """Give what reads the answers about one service."""
