@@ -274,7 +274,7 @@ def test_weights_are_the_product_of_what_the_vectors_say() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\xff", b"[", b"[]", b'{"serviceEndpoint": 5, "status": "ALIVE"}', b"a:b,:7,x:0"]
+    "data", [b"", b"\xff", b"[", b"[]", b'{"serviceEndpoint": 5, "status": "ALIVE"}', b"a:b,:7,x:0,x:00008099999"]
 )
 def test_what_cannot_be_read_is_no_member(data: bytes) -> None:
     members = Members({"member_1": data, "vector_1": data}, "1")

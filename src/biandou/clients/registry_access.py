@@ -54,6 +54,14 @@ def is_port(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535
 
 
+def read_port(text: str) -> int | None:
+    """Give the port that a text in decimal is, if it is one."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5):
+        return None
+    number = int(text)
+    return number if 1 <= number <= 65535 else None
+
+
 def check_host(host: str | None) -> None:
     """Raise `ValueError` for a host that is none; `None` is one that is not written."""
     if host is None:
