@@ -186,7 +186,9 @@ def started(
                 text = text.replace("/#/io.l5d.consul/dc1", "/#/io.l5d.fs")
             config.write_text(text)
             log = directory / "output.log"
-            linker = children.start(linker_command(config), core=PROXY_CORE, log=log)
+            # So that what the last minute was is in what is measured.
+            window = "-io.buoyant.telemetry.admin.histogramSnapshotInterval=3.seconds"
+            linker = children.start([*linker_command(config), window], core=PROXY_CORE, log=log)
             with closing(_connected(port, linker, log)) as connection:
                 yield registry, linker.pid, lambda name: _answer(connection, name)
     finally:

@@ -88,6 +88,15 @@ mod _engine {
             write(py, &tally)
         }
 
+        fn last_windows<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+            let tally = py.detach(|| self.engine.last_windows());
+            write(py, &tally)
+        }
+
+        fn end_windows(&self, py: Python<'_>) {
+            py.detach(|| self.engine.end_windows());
+        }
+
         fn clients<'py>(&self, py: Python<'py>, router: &str, client: &str) -> PyResult<Bound<'py, PyBytes>> {
             let clients = py.detach(|| self.engine.clients(Wanted { router, client }));
             write(py, &clients)

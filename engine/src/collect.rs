@@ -7,12 +7,11 @@ use std::time::Instant;
 use crate::resolve::{Client, Resolved};
 use crate::router::{Router, Server};
 use crate::stats::{PathStats, ServerStats, ServiceStats, balancing};
-use crate::tally::{Scope, Tally};
+use crate::tally::Scope;
 
-/// Gives the metrics of all servers, services and clients, under the names of reference/linker.md §8.6.
-pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant) -> Tally {
+/// Gives the metrics of all servers, services and clients one by one, under the names of reference/linker.md §8.6.
+pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant, take: &mut dyn FnMut(Scope)) {
     let now_us = epoch.elapsed().as_micros() as u64;
-    let mut tally = Tally::default();
     for server in servers {
         let address = format!("{}/{}", server.address.ip(), server.address.port());
         let scope = ["rt", &server.router.plan.label, "server", &address];
@@ -25,19 +24,19 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
         if let Some(forgotten) = server.limit.as_ref().and_then(|limit| limit.forgotten()) {
             scope.counters.insert("rate_limit/forgotten".into(), forgotten);
         }
-        tally.scopes.push(scope);
+        take(scope);
     }
     for router in routers {
         let label = router.plan.label.as_str();
         if router.plan.originator {
             let mut scope = Scope::new(&["rt", label]);
             scope.gauges.insert("originator".into(), 1.0);
-            tally.scopes.push(scope);
+            take(scope);
         }
         if let Some(log) = &router.access_log {
             let mut scope = Scope::new(&["rt", label, "access_log"]);
             scope.counters.insert("dropped".into(), log.dropped());
-            tally.scopes.push(scope);
+            take(scope);
         }
         if router.plan.plugins.is_some() {
             let mut scope = Scope::new(&["rt", label, "plugins"]);
@@ -45,12 +44,12 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
             let unclassified = router.consultations.unclassified.load(Relaxed);
             scope.gauges.insert("waiting".into(), waiting);
             scope.counters.insert("unclassified".into(), unclassified);
-            tally.scopes.push(scope);
+            take(scope);
         }
         if let Some(forgotten) = router.names.limits.forgotten() {
             let mut scope = Scope::new(&["rt", label, "rate_limit"]);
             scope.counters.insert("forgotten".into(), forgotten);
-            tally.scopes.push(scope);
+            take(scope);
         }
         for (cache, stats) in [
             ("path", &router.names.stats),
@@ -58,7 +57,7 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
             ("bound", &router.names.bounds),
             ("client", &router.clients.stats),
         ] {
-            tally.scopes.push(stats.collect(&["rt", label, "bindcache", cache]));
+            take(stats.collect(&["rt", label, "bindcache", cache]));
         }
         for service in router.names.services() {
             let path = service.path.trim_start_matches('/');
@@ -67,18 +66,17 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant)
             if let Some(left) = service.retries_left(now_us / 1000) {
                 scope.gauges.insert("retries/budget".into(), left as f64);
             }
-            tally.scopes.push(scope);
+            take(scope);
             for (client, stats) in service.through() {
                 let client = client.trim_start_matches('/').to_owned();
                 let scope = ["rt", label, "client", &client, "service", path];
-                tally.scopes.push(PathStats::collect(&scope, stats.iter()));
+                take(PathStats::collect(&scope, stats.iter()));
             }
         }
         for client in router.clients.all() {
-            tally.scopes.push(client_scope(label, &client, now_us));
+            take(client_scope(label, &client, now_us));
         }
     }
-    tally
 }
 
 fn client_scope(label: &str, client: &Client, now_us: u64) -> Scope {

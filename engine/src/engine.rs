@@ -20,8 +20,9 @@ use crate::mail::{Answer, Endpoints, Level, Outbox, Outgoing, lock};
 use crate::plan::Plan;
 use crate::plugin::{Advice, Consultations};
 use crate::roster::{Change, Roster};
-use crate::tally::{ClientsView, Tally};
+use crate::tally::{ClientsView, Scope, Tally};
 use crate::view::{self, Wanted};
+use crate::windows::Windows;
 use crate::worker::{self, Taken};
 
 /// Threads at the most: more than any machine this runs on has.
@@ -40,6 +41,7 @@ pub struct Engine {
     worker_count: usize,
     outbox: Arc<Outbox>,
     epoch: Instant,
+    windows: Windows,
     stop: watch::Sender<Option<u64>>,
 }
 
@@ -53,6 +55,7 @@ impl Engine {
             workers: Mutex::default(),
             outbox: Arc::new(Outbox::new(bell)),
             epoch: Instant::now(),
+            windows: Windows::default(),
             stop: watch::Sender::new(None),
         }
     }
@@ -181,9 +184,30 @@ impl Engine {
         }
     }
 
-    /// Counts up all that was counted.
+    /// Counts up all that was counted since the start.
     pub fn tally(&self) -> Tally {
-        collect::collect(&self.roster.routers(), &self.roster.servers(), self.epoch)
+        let mut tally = Tally::default();
+        self.collect(&mut |scope| tally.scopes.push(scope));
+        tally
+    }
+
+    /// As `tally`, but of distributions the last window.
+    pub fn last_windows(&self) -> Tally {
+        let mut tally = Tally::default();
+        self.collect(&mut |mut scope| {
+            self.windows.show(&mut scope);
+            tally.scopes.push(scope);
+        });
+        tally
+    }
+
+    /// Ends the window of every distribution.
+    pub fn end_windows(&self) {
+        self.windows.end(|take| self.collect(take));
+    }
+
+    fn collect(&self, take: &mut dyn FnMut(Scope)) {
+        collect::collect(&self.roster.routers(), &self.roster.servers(), self.epoch, take);
     }
 
     /// Shows clients and their endpoints as they are now.

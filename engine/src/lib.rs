@@ -34,6 +34,7 @@ pub mod stream;
 pub mod tally;
 pub mod tls;
 pub mod view;
+mod windows;
 pub mod wire;
 mod worker;
 

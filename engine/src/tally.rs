@@ -16,13 +16,28 @@ pub struct Stat {
     pub buckets: Vec<(f64, u64)>,
 }
 
+/// A distribution in its last window, cut to whole numbers except `average`; `percentiles` are the 50th, 90th, 95th, 99th,
+/// 99.9th and 99.99th.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Window {
+    pub count: u64,
+    pub sum: u64,
+    pub average: f64,
+    pub least: u64,
+    pub most: u64,
+    pub percentiles: [u64; 6],
+}
+
 /// The metrics of one thing; `scope` is e.g. `["rt", "http", "server", "127.0.0.1/4140"]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Scope {
     pub scope: Vec<String>,
     pub counters: BTreeMap<Name, u64>,
     pub gauges: BTreeMap<Name, f64>,
+    /// Distributions since the start, or else their last windows.
     pub stats: BTreeMap<Name, Stat>,
+    /// Nothing is in those in which no value came; those that have had none yet are left out.
+    pub windows: BTreeMap<Name, Option<Window>>,
 }
 
 /// One endpoint as the engine sees it now.
@@ -68,7 +83,7 @@ pub struct ClientsView {
     pub clients: Vec<ClientView>,
 }
 
-/// All that the engine has counted, cumulative.
+/// All that the engine has counted, cumulative but for windows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Tally {
     pub scopes: Vec<Scope>,

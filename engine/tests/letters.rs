@@ -16,7 +16,7 @@ use biandou_engine::limit::RateLimit;
 use biandou_engine::mail::{Answer, Answered, Endpoints, EndpointsState, Level, Outcome, Outgoing};
 use biandou_engine::plan::{NotHttpPlan, OutlierPlan, Plan, ServicePolicy};
 use biandou_engine::plugin::{Advice, Named, PluginPlan};
-use biandou_engine::tally::{ClientView, ClientsView, EndpointView, Scope, Stat, Tally};
+use biandou_engine::tally::{ClientView, ClientsView, EndpointView, Scope, Stat, Tally, Window};
 use serde::de::DeserializeOwned;
 
 #[derive(serde::Deserialize)]
@@ -570,6 +570,14 @@ fn a_tally_leaves_with_these_bytes() {
         sum: 7.5,
         buckets: vec![(0.5, 1), (3.5, 2)],
     };
+    let window = Window {
+        count: 300,
+        sum: 70_000,
+        average: 233.5,
+        least: 1,
+        most: 7_000,
+        percentiles: [5, 90, 950, 990, 6_990, 7_000],
+    };
     let strings = |parts: &[&str]| parts.iter().copied().map(str::to_owned).collect();
     let full = Tally {
         scopes: vec![
@@ -578,6 +586,15 @@ fn a_tally_leaves_with_these_bytes() {
                 counters: BTreeMap::from([("requests".into(), 300), ("status/200".into(), 5_000_000_000)]),
                 gauges: BTreeMap::from([("connections".into(), 2.0), ("load".into(), 1.5)]),
                 stats: BTreeMap::from([("request_latency_ms".into(), stat)]),
+                windows: BTreeMap::new(),
+            },
+            Scope {
+                scope: strings(&["rt", "http", "service", "svc/web"]),
+                windows: BTreeMap::from([
+                    ("request_latency_ms".into(), Some(window)),
+                    ("retries/per_request".into(), None),
+                ]),
+                ..Scope::default()
             },
             Scope {
                 scope: strings(&["rt", "http", "bindcache"]),

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -177,6 +177,31 @@ fn a_reset_reaches_the_other_end() {
 }
 
 #[test]
+fn a_connection_that_outlasts_the_grace_is_reset_on_both_sides() {
+    let origin = Origin::start(|mut peer: Peer, tell: &Sender<String>| {
+        peer.send(b"a half");
+        let ended = peer.stream.read(&mut [0]);
+        tell.send(format!("{:?}", ended.map_err(|error| error.kind())))
+            .expect("the test listens");
+    });
+    let mesh = passing(&json!({}), &[origin.address], &json!({}));
+    let mut caller = mesh.connect();
+    assert_eq!(caller.take(6), b"a half");
+    mesh.engine.stop(200);
+    let ended = caller.stream.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(
+        ended,
+        Err(ErrorKind::ConnectionReset),
+        "it must not take it for the whole"
+    );
+    assert_eq!(
+        origin.heads.recv_timeout(support::PATIENCE).as_deref(),
+        Ok("Err(ConnectionReset)")
+    );
+    mesh.drain(1);
+}
+
+#[test]
 fn a_connection_that_both_leave_silent_is_closed() {
     let origin = echo();
     let mesh = passing(&json!({"idle_timeout_ms": 300}), &[origin.address], &json!({}));
@@ -239,7 +264,10 @@ fn a_name_of_where_a_connection_was_going_needs_one_that_was_redirected() {
         &[endpoints(CLIENT, &[origin.address], &json!({}))],
         &[],
     );
-    assert_eq!(mesh.talk(b"x"), "");
+    let mut caller = mesh.connect();
+    // It may be lost before a word is said.
+    let _sent = caller.stream.write_all(b"x");
+    assert_eq!(caller.rest(), "");
     assert_eq!(mesh.asks(), 0, "it does not lead to ourselves");
 }
 
@@ -271,7 +299,11 @@ fn what_does_not_speak_http_goes_to_the_router_of_connections() {
         let answered = mesh.talk(b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n");
         assert!(answered.starts_with("HTTP/1.1 200 OK\r\n"), "{answered:?}");
         assert_eq!(say(&mesh, b"PING\r\n"), "PING\r\n");
+        assert_eq!(say(&mesh, b"ruok"), "ruok", "ZooKeeper's commands end without a line");
     }
+    let mut word = mesh.connect();
+    word.send(b"ruok");
+    assert_eq!(word.take(4), b"ruok", "nor does the caller have to end");
     let mut slow = mesh.connect();
     slow.send(b"GET / HT");
     thread::sleep(Duration::from_millis(300));

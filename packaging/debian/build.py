@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import gzip
 import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +24,10 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 PACKAGING: Final = ROOT / "packaging"
 SCRIPTS: Final = ("postinst", "prerm", "postrm")
-EXAMPLES: Final = ("service-to-linker", "linker-to-service", "linker-to-linker")
+PAGES: Final = ("docs/guides", "docs/kinds", "docs/differences.md", "examples")
+"""What is in the package's documentation, as it lies here, so that links between pages lead where they should."""
+LICENSES: Final = re.compile(r"(LICEN[CS]E|COPYING|COPYRIGHT|NOTICE|UNLICENSE)([-._].*)?", re.IGNORECASE)
+"""The files in which crates have their licenses."""
 
 COPYRIGHT: Final = """\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
@@ -33,7 +38,8 @@ Copyright: 2026 The Biandou authors
 License: Apache-2.0
  On Debian systems the text of this license is in /usr/share/common-licenses/Apache-2.0.
  .
- The libraries under /usr/lib/biandou have licenses of their own, which are beside them (*.dist-info).
+ The libraries under /usr/lib/biandou have licenses of their own, which are beside them (*.dist-info). Those of the
+ Rust crates in the engine are in /usr/share/doc/biandou/crates.gz.
 """
 
 OVERRIDES: Final = """\
@@ -118,12 +124,10 @@ def _files(stage: Path) -> None:
         _copy(PACKAGING / "etc" / name, stage / "etc/biandou" / name)
     (stage / "etc/biandou/disco").mkdir()
     pages = stage / "usr/share/doc/biandou"
-    for page in sorted((ROOT / "docs" / "guides").glob("*.md")):
-        _copy(page, pages / page.name)
-    for model in EXAMPLES:
-        shutil.copytree(ROOT / "examples" / model, pages / "examples" / model)
+    _pages(pages)
     (pages / "copyright").write_text(COPYRIGHT)
     _compress((ROOT / "CHANGELOG.md").read_text(), pages / "changelog.gz")
+    _compress(_crate_licenses(), pages / "crates.gz")
     _compress(DEBIAN_CHANGES.format(version=_version(), date=formatdate()), pages / "changelog.Debian.gz")
     overrides = stage / "usr/share/lintian/overrides/biandou"
     overrides.parent.mkdir(parents=True)
@@ -132,6 +136,63 @@ def _files(stage: Path) -> None:
         if not place.is_symlink():
             executable = place.is_dir() or place == stage / "usr/bin/biandou"
             place.chmod(0o755 if executable else 0o644)
+
+
+def _pages(target: Path) -> None:
+    """Copy the documentation, and what else its links lead to."""
+    unwanted = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in PAGES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target / name, ignore=unwanted)
+        else:
+            _copy(ROOT / name, target / name)
+    for page in sorted(target.rglob("*.md")):
+        for link in re.findall(r"\]\(([^)#:\s]+)[)#]", page.read_text()):
+            name = os.path.normpath(page.parent.relative_to(target) / link)
+            if (target / name).exists():
+                continue
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, target / name, ignore=unwanted)
+            else:
+                _copy(ROOT / name, target / name)
+
+
+def _crate_licenses() -> str:
+    """Give the text of every license of every crate in the engine, each text once; needs `cargo` and the sources.
+
+    Raises `ValueError` for a crate that comes without a license.
+    """
+    host = _said("rustc", "-vV").partition("host: ")[2].split()[0]
+    known = json.loads(_cargo("metadata", "--format-version", "1", "--filter-platform", host))["packages"]
+    packages = {f"{one['name']} v{one['version']}": one for one in known}
+    holders: dict[str, list[str]] = {}
+    for crate in sorted({" ".join(line.split()[:2]) for line in _linked().splitlines()}):
+        package = packages[crate]
+        if package["source"] is None:
+            # Our own.
+            continue
+        texts = [
+            file.read_text() for file in sorted(Path(package["manifest_path"]).parent.iterdir()) if _is_license(file)
+        ]
+        if not texts:
+            raise ValueError(f"{crate} ({package['license']}) comes without the text of its license")
+        for text in texts:
+            holders.setdefault(text.strip(), []).append(f"{crate} ({package['license']})")
+    parts = ("\n".join([*crates, "", text]) for text, crates in sorted(holders.items(), key=lambda one: one[1]))
+    return f"\n\n{'=' * 80}\n".join(["The engine is made of these crates, too.", *parts]) + "\n"
+
+
+def _is_license(file: Path) -> bool:
+    return file.is_file() and LICENSES.fullmatch(file.name) is not None
+
+
+def _linked() -> str:
+    """Give what is linked for this machine, a crate a line: `bytes v1.12.2`."""
+    return _cargo("tree", "--package", "biandou-boundary", "--edges", "normal,no-proc-macro", "--prefix", "none")
+
+
+def _cargo(*words: str) -> str:
+    return _said("cargo", *words, "--locked", "--manifest-path", str(ROOT / "Cargo.toml"))
 
 
 def _control(stage: Path, python: Path) -> None:

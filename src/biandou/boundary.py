@@ -18,6 +18,7 @@ import msgspec
 
 from biandou.config.plan import ClientPolicy, Letter, Plan, ServicePolicy
 from biandou.errors import reason
+from biandou.telemeters.window import Summary
 
 _log = logging.getLogger(__name__)
 
@@ -242,13 +243,16 @@ class Stat(Letter, frozen=True):
 class Scope(Letter, frozen=True):
     """The metrics of one thing: `scope` is e.g. `["rt", "http", "server", "127.0.0.1/4140"]`; names may hold `/`.
 
-    The distributions stay as they came until `stat` reads one: a tally holds thousands, and few readers want them all.
+    Of distributions there is either everything since the start, which stays as it came until `stat` reads it (a tally
+    holds thousands, and few readers want them all), or `windows`, the last window of each: `None` if nothing came in
+    it; one that has had no window yet is left out.
     """
 
     scope: list[str]
     counters: dict[str, int] = {}
     gauges: dict[str, float] = {}
     stats: dict[str, msgspec.Raw] = {}
+    windows: dict[str, Summary | None] = {}
 
     def stat(self, name: str) -> Stat:
         """Read one distribution; raises `KeyError`, and `msgspec.DecodeError` if it is not one."""
@@ -256,7 +260,7 @@ class Scope(Letter, frozen=True):
 
 
 class Tally(Letter, frozen=True):
-    """All that the engine has counted, cumulative."""
+    """All that the engine has counted, cumulative but for windows."""
 
     scopes: list[Scope]
 
@@ -401,8 +405,16 @@ class EngineDoor:
         self._engine.reopen_logs()
 
     def tally(self) -> Tally:
-        """Read what the engine has counted."""
+        """Read what the engine has counted since its start."""
         return decode_tally(self._engine.tally())
+
+    def last_windows(self) -> Tally:
+        """Read what the engine has counted, of distributions what the last window was."""
+        return decode_tally(self._engine.last_windows())
+
+    def end_windows(self) -> None:
+        """End the window of every distribution. The only method for any thread: it takes a while."""
+        self._engine.end_windows()
 
     def clients(self, router: str = "", client: str = "") -> list[ClientView]:
         """Give what the engine knows now of a client, or of all of a router or of all."""

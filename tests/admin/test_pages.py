@@ -9,9 +9,10 @@ import threading
 import msgspec
 
 import biandou
-from biandou.boundary import ClientView, EndpointView, Scope, Stat, Withheld, encode
+from biandou.boundary import ClientView, EndpointView, Scope, Withheld
 from biandou.telemeters.metrics import ProcessTelemetry
 from biandou.telemeters.prometheus import PrometheusTelemeter
+from biandou.telemeters.window import summarize
 from tests.admin.site import serving
 
 SCOPES = [
@@ -19,7 +20,7 @@ SCOPES = [
         scope=["rt", "http", "server", "127.0.0.1/4140"],
         counters={"requests": 1},
         gauges={"connections": 1.0},
-        stats={"request_latency_ms": msgspec.Raw(encode(Stat(count=1, sum=7.0, buckets=[(7.0, 1)])))},
+        windows={"request_latency_ms": summarize([(7.0, 1)], 7.0)},
     )
 ]
 CLIENTS = [
@@ -48,7 +49,6 @@ CLIENTS = [
 
 async def test_metrics_are_flat_or_a_tree_or_a_part_of_it() -> None:
     telemetry = ProcessTelemetry(lambda: SCOPES)
-    telemetry.snapshot()
     async with serving(telemetry=telemetry) as client:
         async with client.get("/admin/metrics.json") as reply:
             assert reply.headers["Content-Type"] == "application/json"

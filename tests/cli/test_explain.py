@@ -77,6 +77,18 @@ def test_what_cannot_be_routed_or_understood_has_its_own_status(config: str, arg
     assert run(config, *arguments).exit_code == status
 
 
+def test_what_was_redirected_is_explained_by_where_it_was_going() -> None:
+    example = str(FilePath(__file__).parents[2] / "examples" / "transparent" / "linker.yaml")
+    result = run(example, "--original", "127.0.0.1:8080")
+    assert result.exit_code == 0, result.output
+    assert "+ /svc/127.0.0.1/8080\n" in result.output
+    assert "[::1]:80\n" in run(example, "--original", "[::1]:80").output
+    result = run(example)
+    assert (result.exit_code, "the connection was not redirected here" in result.output) == (1, True)
+    for mistake in ("web:80", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:x", "[::1]"):
+        assert run(example, "--original", mistake).exit_code == 64, mistake
+
+
 def test_a_mistake_in_the_configuration_is_78(tmp_path: FilePath) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text("routers: 5")

@@ -84,5 +84,5 @@ def test_what_can_not_be_followed_is_refused_by_name(arguments: list[str], reaso
 
 
 def test_the_window_of_distributions_can_be_set_as_in_linkerd() -> None:
-    assert parse_flags(["f"]).snapshot_seconds == 60
-    assert parse_flags(["-io.buoyant.telemetry.admin.histogramSnapshotInterval=10.seconds", "f"]).snapshot_seconds == 10
+    assert parse_flags(["f"]).window_seconds == 60
+    assert parse_flags(["-io.buoyant.telemetry.admin.histogramSnapshotInterval=10.seconds", "f"]).window_seconds == 10

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from threading import Event
 
 import pytest
 
 from biandou.cli import redirect_guard
-from biandou.cli.redirect_guard import guard, listens
+from biandou.cli.redirect_guard import guard
 from biandou.cli.redirect_kernel import RedirectError
 from biandou.cli.redirect_rules import Rules, iptables_install, nft_install, read_networks, read_ports
 
@@ -18,15 +17,28 @@ def test_ports_and_networks_are_read() -> None:
     assert [str(network) for network in read_networks("10.0.0.0/8,fd00::/8")] == ["10.0.0.0/8", "fd00::/8"]
 
 
-@pytest.mark.parametrize("text", ["x", "80-", "-80", "0", "65536", "90-80", "80:90"])
+@pytest.mark.parametrize("text", ["x", "80-", "-80", "0", "65536", "90-80", "80:90", ","])
 def test_what_is_no_port_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"port"):
         read_ports(text)
 
 
+@pytest.mark.parametrize("text", ["x", "10.0.0.1/8", ","])
+def test_what_is_no_network_is_refused(text: str) -> None:
+    """And a list of nothing does not mean everything."""
+    with pytest.raises(ValueError, match=r"network|host bits"):
+        read_networks(text)
+
+
 def test_rules_that_redirect_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match=r"--outbound or --inbound"):
         Rules(user=1)
+    with pytest.raises(ValueError, match=r"--ports and --to .* --outbound, which is missing"):
+        Rules(user=1, inbound=4143, ports=read_ports("80"))
+    with pytest.raises(ValueError, match=r"--ports and --to .* --outbound, which is missing"):
+        Rules(user=1, inbound=4143, networks=read_networks("10.0.0.0/8"))
+    with pytest.raises(ValueError, match=r"--inbound-ports .* --inbound, which is missing"):
+        Rules(user=1, outbound=4140, inbound_ports=read_ports("80"))
     with pytest.raises(ValueError, match=r"need --ipv6"):
         Rules(user=1, outbound=4140, networks=read_networks("fd00::/8"))
 
@@ -84,28 +96,19 @@ def test_the_rules_of_iptables() -> None:
     )
 
 
-def test_a_listening_socket_is_seen(tmp_path: Path) -> None:
-    (tmp_path / "tcp").write_text(
-        "  sl  local_address rem_address   st tx_queue rx_queue\n"
-        "   0: 0100007F:102C 00000000:0000 0A 00000000:00000000\n"
-        "   1: 0100007F:1031 0100007F:8080 01 00000000:00000000\n"
-    )
-    assert listens([4140], tmp_path)
-    assert not listens([4145], tmp_path), "a connection is no listener"
-    assert not listens([4140, 4143], tmp_path)
-
-
 class Recorder:
     """A kernel that says what it was asked."""
 
     name = "recorder"
 
-    def __init__(self, *, broken: bool = False) -> None:
+    def __init__(self, *, broken: bool = False, mendable: bool = False) -> None:
         self.asked: list[str] = []
         self._broken = broken
+        self._mendable = mendable
 
     def install(self, rules: Rules) -> None:
         self.asked.append(f"install {rules.outbound}")
+        self._broken = self._broken and not self._mendable
 
     def hold(self) -> None:
         self.asked.append("hold")
@@ -123,43 +126,70 @@ class Recorder:
         return ""
 
 
+RULES = Rules(user=1, outbound=4140)
+
+
+def guarded(kernel: Recorder, looks: list[str]) -> None:
+    """Have a guard look so often, and find these hindrances."""
+    stop, left = Event(), list(looks)
+
+    def look() -> str:
+        found = left.pop(0)
+        if not left:
+            stop.set()
+        return found
+
+    guard(kernel, RULES, look, stop)
+
+
 @pytest.mark.parametrize(
     ("looks", "asked"),
     [
-        ([True, True, True, True], ["hold", "hold", "remove"]),
-        ([False, False, True], ["release", "hold", "remove"]),
-        ([True, False, False, True], ["hold", "release", "hold", "remove"]),
+        (["", "", "", ""], ["hold", "hold", "remove"]),
+        (["gone", "gone", ""], ["release", "hold", "remove"]),
+        (["", "gone", "gone", ""], ["hold", "release", "hold", "remove"]),
     ],
     ids=["renewed before it expires", "not before somebody listens", "released when nobody does"],
 )
 def test_rules_hold_while_the_linker_listens(
-    looks: list[bool], asked: list[str], monkeypatch: pytest.MonkeyPatch
+    looks: list[str], asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redirect_guard, "EVERY_SECONDS", 0.0)
-    kernel, stop, left = Recorder(), Event(), list(looks)
-
-    def serves() -> bool:
-        serving = left.pop(0)
-        if not left:
-            stop.set()
-        return serving
-
-    guard(kernel, serves, stop)
+    kernel = Recorder()
+    guarded(kernel, looks)
     assert kernel.asked == asked
 
 
-def test_a_kernel_that_refuses_is_told_and_asked_again(
+def test_what_changes_is_told_and_nothing_twice(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(redirect_guard, "EVERY_SECONDS", 0.0)
+    guarded(Recorder(), ["no A", "no A", "no B", "", "", ""])
+    assert [record.getMessage() for record in caplog.records] == [
+        "no A: connections go their own way",
+        "no B: connections go their own way",
+        "connections come to the linker",
+        "the rules are taken out",
+    ]
+
+
+def test_rules_that_somebody_took_out_are_put_in_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(redirect_guard, "EVERY_SECONDS", 0.0)
-    kernel, stop, looks = Recorder(broken=True), Event(), [1, 2, 3]
+    kernel = Recorder(broken=True, mendable=True)
+    guarded(kernel, ["", "", ""])
+    assert kernel.asked == ["hold", "install 4140", "hold", "hold", "remove"]
+    assert "put in again" in caplog.text
 
-    def serves() -> bool:
-        looks.pop()
-        if not looks:
-            stop.set()
-        return True
 
-    guard(kernel, serves, stop)
-    assert kernel.asked == ["hold", "hold", "hold", "remove"]
+def test_a_kernel_that_refuses_is_told_once_and_asked_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(redirect_guard, "EVERY_SECONDS", 0.0)
+    kernel = Recorder(broken=True)
+    guarded(kernel, ["", "", ""])
+    assert kernel.asked == [*["hold", "install 4140", "hold"] * 3, "remove"]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == ["no"]
     assert "connections come to the linker" not in caplog.text

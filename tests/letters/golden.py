@@ -70,6 +70,7 @@ from biandou.config.plan import (
     SocketOptions,
     WeeklyRoll,
 )
+from biandou.telemeters.window import Summary
 
 HERE: Final = Path(__file__).parent
 
@@ -329,6 +330,13 @@ TALLIES: Final = {
                 gauges={"connections": 2.0, "load": 1.5},
                 # A tally's distributions stay as they came until somebody reads one.
                 stats={"request_latency_ms": msgspec.Raw(encode(LATENCY))},
+            ),
+            Scope(
+                scope=["rt", "http", "service", "svc/web"],
+                windows={
+                    "request_latency_ms": Summary(300, 70_000, 233.5, 1, 7_000, (5, 90, 950, 990, 6_990, 7_000)),
+                    "retries/per_request": None,
+                },
             ),
             Scope(scope=["rt", "http", "bindcache"]),
         ],

@@ -11,6 +11,7 @@ import pytest
 
 from biandou.dtab import Path
 from biandou.identifiers import http
+from biandou.identifiers.connection import OriginalDstIdentifier
 from biandou.identifiers.interface import IdentifierKind
 from biandou.linker.identify import Identified, Request, Unidentified, identify
 
@@ -70,3 +71,19 @@ def test_an_empty_segment_is_refused_and_asks_nobody_else() -> None:
 def test_an_unknown_version_has_no_name() -> None:
     outcome = identify([made({"kind": "io.l5d.methodAndHost"})], Path.of("svc"), Request(version="2.0"))
     assert outcome == Unidentified("Unknown HTTP version HTTP/2.0")
+
+
+def test_a_request_is_named_by_where_its_connection_was_going() -> None:
+    """One that nobody redirected is the next identifier's, as in the engine (engine/src/identify/connection.rs)."""
+    kinds = [OriginalDstIdentifier(), made({"kind": "io.l5d.header.token"})]
+    headers = (("Host", "web"),)
+    for original, name in (
+        (("10.0.0.7", 8080), "/svc/10.0.0.7/8080"),
+        (("fd00::7", 80), "/svc/fd00::7/80"),
+        (None, "/svc/web"),
+    ):
+        outcome = identify(kinds, Path.of("svc"), Request(headers=headers, original=original))
+        assert isinstance(outcome, Identified)
+        assert str(outcome.name) == name
+    outcome = identify([OriginalDstIdentifier()], Path.of("svc"), Request(headers=headers))
+    assert outcome == Unidentified("the connection was not redirected here")

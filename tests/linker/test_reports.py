@@ -6,18 +6,23 @@ import asyncio
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
+from biandou.boundary import Scope, Stat, encode
 from biandou.linker.reports import MOST_SECONDS, Reports, read_answer, totals
 from biandou.linker.router import Router
-from biandou.telemeters.model import Counted, Measured, Metrics
 
 WEB = "/#/io.l5d.fs/web"
 
 
-def client(name: str, requests: int, label: str = "http", *more: str) -> Metrics:
-    latencies = {"request_latency_ms": Measured(requests, 0.0, [(7.0, requests)])}
-    return Counted(("rt", label, "client", name, *more), {"requests": requests, "failures": 1}, {}, latencies)
+def client(name: str, requests: int, label: str = "http", *more: str) -> Scope:
+    latency = msgspec.Raw(encode(Stat(count=requests, sum=0.0, buckets=[(7.0, requests)])))
+    return Scope(
+        scope=["rt", label, "client", name, *more],
+        counters={"requests": requests, "failures": 1},
+        stats={"request_latency_ms": latency},
+    )
 
 
 def test_a_wanted_client_is_reported_with_all_that_transformers_made_of_it() -> None:
@@ -59,7 +64,7 @@ class Namerd:
 async def test_nothing_is_read_before_something_is_wanted() -> None:
     reads = 0
 
-    def read() -> list[Metrics]:
+    def read() -> list[Scope]:
         nonlocal reads
         reads += 1
         return [client("#/io.l5d.fs/web", 3)]

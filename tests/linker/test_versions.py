@@ -7,13 +7,13 @@ import json
 import time
 from typing import Any
 
+from biandou.boundary import Scope
 from biandou.clients.identity import identity
 from biandou.linker.reports import Reports
 from biandou.linker.router import Router
 from biandou.linker.served import served
 from biandou.linker.versions import Versions, standing
 from biandou.live import Source
-from biandou.telemeters.model import Counted
 
 
 class Namerd:
@@ -37,8 +37,8 @@ class Namerd:
         return [self._answer]
 
 
-def server(label: str, requests: int, failures: int, kind: str = "server") -> Counted:
-    return Counted(("rt", label, kind, "127.0.0.1/80"), {"requests": requests, "failures": failures})
+def server(label: str, requests: int, failures: int, kind: str = "server") -> Scope:
+    return Scope(scope=["rt", label, kind, "127.0.0.1/80"], counters={"requests": requests, "failures": failures})
 
 
 def test_it_says_who_it_is_and_what_is_in_force() -> None:
@@ -77,7 +77,7 @@ def test_what_the_servers_of_a_router_have_served_is_added_up() -> None:
 async def test_what_was_served_is_read_and_reported_when_it_is_wanted() -> None:
     reads = 0
 
-    def read() -> list[Counted]:
+    def read() -> list[Scope]:
         nonlocal reads
         reads += 1
         return [server("http", 3, 1)]

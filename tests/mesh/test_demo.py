@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from biandou.demo.hosts_scene import LINKER
@@ -105,19 +106,24 @@ async def test_hosts_show_a_host_that_is_lost_and_comes_back_and_no_request_fail
     rows = {
         title: [int(share) for share in re.findall(r"(\d+)%", line)]
         for line in output.splitlines()
-        for title in ("a linker on each", "host b is lost", "host b is back")
+        for title in ("a linker on each", "host b is lost", "host b is used again")
         if line.startswith(title) and "%" in line
     }
     assert min(rows["a linker on each"]) > 3, "both instances on b, and both on c"
     # What was under way when it was lost may have been answered by it.
     assert sum(rows["host b is lost"][:2]) <= 5
     assert sum(rows["host b is lost"][2:]) >= 95
+    assert sum(rows["host b is used again"][:2]) > 5
 
 
-async def test_an_interrupted_demo_of_hosts_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "the terminal is closed"])
+async def test_an_interrupted_demo_of_hosts_leaves_nothing_behind(number: signal.Signals) -> None:
     with apart("a"):
         pass
+    # Under nohup it is ignored by whoever is started.
+    usual = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     demo = await start_demo("--hosts", "--forever")
+    signal.signal(signal.SIGHUP, usual)
     lines: list[str] = []
     try:
         assert demo.stdout is not None
@@ -130,7 +136,7 @@ async def test_an_interrupted_demo_of_hosts_leaves_nothing_behind() -> None:
         children = children_of(demo.pid)
         assert len(children) == 7, "four services and three linkers"
     finally:
-        demo.send_signal(signal.SIGINT)
+        demo.send_signal(number)
         async with asyncio.timeout(30):
             await demo.communicate()
     assert [pid for pid in children if os.path.exists(f"/proc/{pid}")] == []

@@ -98,7 +98,10 @@ async def test_each_of_several_namerds_knows_what_is_in_force_in_all_linkers(tmp
             f"namers: [{{kind: io.l5d.fs, rootDir: {tmp_path}/disco}}]\n"
         )
         async with data:
-            assert (await data.get("web")).endswith(b"old")
+            # The second namerd sees the first one's file a moment later.
+            async with asyncio.timeout(10):
+                while not (await data.get("web")).endswith(b"old"):
+                    await asyncio.sleep(0.05)
             (tmp_path / "other").write_text(to(other))
             for control in (first, second):
                 await until_connected(control, 1)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import re
 import shutil
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,6 +22,7 @@ from tests.mesh.hosts import admin, apart, linker_on, service_on
 from tests.mesh.programs import Ran, run
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "transparent" / "linker.yaml"
+GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "transparent.md").read_text()
 CALLER = 65534
 """Who the callers run as; the linker runs as root, whose connections are not redirected."""
 
@@ -167,15 +169,99 @@ async def test_what_ends_here_goes_through_the_linker() -> None:
             assert b"was not redirected" in loop.output, loop.output
 
 
-async def test_tls_is_named_by_the_server_it_asks_for() -> None:
-    async with redirected() as on, guard(on.a, "--outbound", "4145", "--user", "0"):
-        # Nobody is called so, which shows that the name was read.
-        await curl(
-            on.a, f"https://db.example.com:{on.web.port}/", "--resolve", f"db.example.com:{on.web.port}:{on.b.ip}"
-        )
-        names = await admin(on.a, "/bound-names.json")
+def tls_name(name: str) -> bytes:
+    """Give the first message of a TLS caller that asks for this server."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname=name).do_handshake()
+    return outgoing.read()
+
+
+async def says_back(host: Host, ip: str, port: int, message: bytes) -> bytes:
+    """Send a message on a TCP connection as a caller, and give the first bytes that come back."""
+    script = f"exec 3<>/dev/tcp/{ip}/{port} && cat >&3 && head -c 16 <&3"
+    caller = ("setpriv", f"--reuid={CALLER}", "--clear-groups")
+    return (await run(*host.within, *caller, "bash", "-c", script, stdin=message)).output
+
+
+async def test_tls_goes_to_where_it_was_going_with_the_example() -> None:
+    """Whatever server it asks for: a name that nobody has written into a dtab must not cut it off."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read(64))
+        await writer.drain()
+        writer.close()
+
+    async with redirected() as on, guard(on.a, "--outbound", "4140", "--user", "0"):
+        server = await asyncio.start_server(echo, sock=on.b.listen(443))
+        async with server:
+            hello = tls_name("db.example.com")
+            assert await says_back(on.a, on.b.ip, 443, hello) == hello[:16]
         metrics = await admin(on.a, "/admin/metrics.json")
-        assert "rt/others/service/svc/db.example.com/requests" in metrics, json.dumps(names)
+        assert metrics[f"rt/others/service/svc/{on.b.ip}/443/success"] == 1
+
+
+async def test_tls_is_named_by_the_server_it_asks_for_as_the_guide_has_it(tmp_path: Path) -> None:
+    [router] = [block for block in re.findall(r"^```yaml\n(.*?)^```", GUIDE, re.M | re.S) if "io.biandou.sni" in block]
+    async with redirected() as on, AsyncExitStack() as leaving:
+        others = await asyncio.start_server(echo_line, sock=on.b.listen(5433))
+        leaving.push_async_callback(others.wait_closed)
+        leaving.callback(others.close)
+        file = tmp_path / "linker.yaml"
+        file.write_text("admin: {port: 9999}\n" + router.replace("10.0.0.9", on.b.ip).replace("4145", "4155"))
+        await leaving.enter_async_context(linker_on(on.a, file))
+        await leaving.enter_async_context(guard(on.a, "--outbound", "4155", "--user", "0"))
+        assert (await says_back(on.a, on.b.ip, 443, tls_name("db.example.com") + b"\n")).startswith(b"echo ")
+        assert await talk(on.a, on.b.ip, 5433, "ping") == "echo ping\n", "what is no TLS goes where it was going"
+
+
+async def test_a_second_one_is_refused_and_whoever_is_there_mends_and_ends() -> None:
+    async with redirected() as on, guard(on.a, "--outbound", "4140", "--user", "0") as guarding:
+        second = await run(*biandou(on.a, "install", "--outbound", "4140", "--user", "0"))
+        assert (second.status, f"process {guarding.pid} holds rules here already" in second.errors) == (1, True)
+        assert (await run(*biandou(on.a, "show"))).status == 0
+        await run(*on.a.within, "nft", "flush", "ruleset")
+
+        async def is_back() -> bool:
+            return (await run(*biandou(on.a, "show"))).status == 0
+
+        await until(is_back)
+        asked = await curl(on.a, f"http://{on.b.ip}:{on.web.port}/")
+        assert b"l5d-dst-service" in asked.output
+        removed = await run(*biandou(on.a, "remove"))
+        assert (removed.status, removed.output) == (0, b"the rules are taken out\n")
+        assert await guarding.wait() == 0
+        assert (await run(*biandou(on.a, "show"))).status == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "hindrance"),
+    [
+        (("--outbound", "4140", "--user", str(CALLER)), b"its own would come back to it (--user root)"),
+        (("--outbound", "4140", "--user", "0", "--ipv6"), b"what listens on 4140 is at 127.0.0.1"),
+        (("--inbound", "4140"), b"what listens on 4140 is at 127.0.0.1"),
+    ],
+    ids=["a linker of another user", "IPv6 to a linker without it", "others to loopback"],
+)
+async def test_rules_that_would_cut_the_host_off_are_not_in_force(words: tuple[str, ...], hindrance: bytes) -> None:
+    async with redirected() as on:
+        process = await asyncio.create_subprocess_exec(
+            *biandou(on.a, "install", *words), stderr=asyncio.subprocess.PIPE
+        )
+        assert process.stderr is not None
+        try:
+            async with asyncio.timeout(20):
+                line = b""
+                while b"connections go their own way" not in line:
+                    line = await process.stderr.readline()
+                    assert line, "the guard has ended"
+            assert hindrance in line
+            asked = await curl(on.a, f"http://{on.b.ip}:{on.web.port}/")
+            assert asked.status == 0
+            assert b"l5d-dst-service" not in asked.output
+        finally:
+            process.terminate()
+            await process.wait()
 
 
 async def test_a_mistake_changes_nothing() -> None:
@@ -185,6 +271,7 @@ async def test_a_mistake_changes_nothing() -> None:
             (("--outbound", "4140", "--user", "nobody-here"), "there is no user nobody-here"),
             (("--outbound", "4140", "--user", "0", "--ports", "80-70"), "80-70 is no port or range of ports"),
             (("--outbound", "99999", "--user", "0"), "99999 is no port"),
+            (("--outbound", "4140", "--user", "4294967295"), "4294967295 is no user's number"),
             (("--outbound", "5999", "--user", "0", "--permanent"), "nothing listens on 5999"),
         ):
             ran = await run(*biandou(on.a, "install", *words))
@@ -193,17 +280,45 @@ async def test_a_mistake_changes_nothing() -> None:
 
 
 IPTABLES = """
-import sys
+import subprocess, sys
+from threading import Event
+from biandou.cli.redirect_guard import guard
 from biandou.cli.redirect_kernel import Iptables
 from biandou.cli.redirect_rules import Rules
-kernel = Iptables("iptables", "iptables-restore")
+kernel, rules = Iptables("iptables", "iptables-restore"), Rules(user=0, outbound=4140)
 for word in sys.argv[1:]:
     if word == "install":
-        kernel.install(Rules(user=0, outbound=4140))
+        kernel.install(rules)
+    elif word == "flush":
+        subprocess.run(["iptables", "-t", "nat", "-F"], check=True)
+    elif word == "look":
+        # One look of a guard, which leaves the rules at its end.
+        stop, remove = Event(), kernel.remove
+        stop.set()
+        kernel.remove = lambda: False
+        guard(kernel, rules, str, stop)
+        kernel.remove = remove
     else:
         getattr(kernel, word)()
 sys.stdout.write(kernel.show())
 """
+
+
+async def test_what_iptables_holds_is_shown_and_taken_out_where_there_is_nft_by_now() -> None:
+    """As on a host that got nftables later, while a guard was killed."""
+    if shutil.which("iptables") is None or shutil.which("iptables-restore") is None:
+        pytest.skip("iptables is not installed")
+    async with redirected() as on:
+        left = (*on.a.within, sys.executable, "-c", IPTABLES, "install", "hold")
+        assert (await run(*left)).status == 0
+        shown = await run(*biandou(on.a, "show"))
+        assert (shown.status, b"REDIRECT --to-ports 4140" in shown.output) == (0, True)
+        removed = await run(*biandou(on.a, "remove"))
+        assert (removed.status, removed.output) == (0, b"the rules are taken out\n")
+        assert (await run(*biandou(on.a, "show"))).status == 1
+        assert (await run(*left)).status == 0
+        async with guard(on.a, "--outbound", "4140", "--user", "0"):
+            assert b"REDIRECT" not in (await run(*biandou(on.a, "show"))).output, "one of them is enough"
 
 
 async def test_iptables_does_the_same() -> None:
@@ -217,6 +332,7 @@ async def test_iptables_does_the_same() -> None:
             ("install hold hold", True),
             ("release", False),
             ("hold", True),
+            ("install hold flush look", True),
             ("remove remove", False),
         ):
             ran = await run(*on.a.within, sys.executable, "-c", IPTABLES, *words.split())

@@ -18,6 +18,16 @@ mount -t tmpfs tmpfs "$root/tmp"
 cp "$package" "$root/tmp/biandou.deb"
 ip link set lo up
 
+# What is asked of systemd is told and not done. It is there as soon as its directory is.
+mkdir -p "$root/run/systemd/system"
+for tool in systemctl deb-systemd-invoke; do
+  printf '#!/bin/sh\ncase "$*" in *daemon-reload) ;; *) echo "systemd: $*" >>/tmp/asked ;; esac\n' >"$root/tmp/$tool"
+  chmod 755 "$root/tmp/$tool"
+  # Before those of the machine.
+  cp "$root/tmp/$tool" "$root/usr/local/bin/$tool"
+done
+asked() { cat "$root/tmp/asked" 2>/dev/null || true; rm -f "$root/tmp/asked"; }
+
 inside="env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin chroot $root"
 # As the units run it. No functions, so that a signal reaches the program.
 service="$inside setpriv --reuid biandou --regid biandou --clear-groups --no-new-privs --bounding-set=-all"
@@ -25,9 +35,11 @@ until_it_works() { for _ in $(seq 100); do "$@" >/dev/null 2>&1 && return; sleep
 
 # Not there before, whatever this machine has.
 $inside dpkg --purge biandou >/dev/null 2>&1 || true
+asked >/dev/null
 
 echo "== install"
 $inside dpkg --install /tmp/biandou.deb
+asked
 $inside id biandou
 $inside sh -c 'cd / && biandou --version'
 
@@ -55,14 +67,23 @@ cat "$directory/namerd.log" "$directory/linker.log"
 echo "== upgrade"
 $inside sh -c 'echo "# mine" >> /etc/biandou/linkerd.yaml'
 $inside dpkg --force-confold --install /tmp/biandou.deb
+asked
 $inside tail -n 1 /etc/biandou/linkerd.yaml
 $inside ls /var/lib/biandou
 
 echo "== remove"
 $inside dpkg --remove biandou
+asked
 $inside tail -n 1 /etc/biandou/linkerd.yaml
 $inside sh -c 'test ! -e /usr/lib/biandou && test ! -e /usr/bin/biandou'
 
+echo "== again"
+$inside dpkg --force-confold --install /tmp/biandou.deb
+asked
+$inside tail -n 1 /etc/biandou/linkerd.yaml
+$inside sh -c 'mkdir /usr/lib/biandou/plugin && touch /usr/lib/biandou/plugin/__init__.py'
+$inside dpkg --remove biandou
+
 echo "== purge"
 $inside dpkg --purge biandou
-$inside sh -c 'test ! -e /etc/biandou && test ! -e /var/lib/biandou && ! id biandou'
+$inside sh -c 'test ! -e /etc/biandou && test ! -e /usr/lib/biandou && test ! -e /var/lib/biandou && ! id biandou'

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from biandou.telemeters.model import Counted, Measured
+from biandou.telemeters.model import Counted
 from biandou.telemeters.numbers import show_float
 from biandou.telemeters.prometheus import PrometheusTelemeter
-from biandou.telemeters.reading import Reading
-from biandou.telemeters.window import Windows
+from biandou.telemeters.window import summarize
 
 
 def render(*counted: Counted, prefix: str = "") -> list[str]:
-    """Give the lines of these metrics, all distributions with a window."""
-    windows = Windows()
-    windows.take(counted)
-    return PrometheusTelemeter(prefix=prefix).render(Reading(counted, windows)).decode().splitlines()
+    """Give the lines of these metrics."""
+    return PrometheusTelemeter(prefix=prefix).render(counted).decode().splitlines()
 
 
 def test_the_examples_of_the_reference() -> None:
@@ -24,7 +21,7 @@ def test_the_examples_of_the_reference() -> None:
     lines = render(
         Counted(("rt", "http", "server", "0.0.0.0/4140"), {"requests": 12}),
         Counted(
-            ("rt", "http", "client", "#/io.l5d.fs/web"), stats={"request_latency_ms": Measured(7, 28.0, latencies)}
+            ("rt", "http", "client", "#/io.l5d.fs/web"), windows={"request_latency_ms": summarize(latencies, 28.0)}
         ),
         Counted(("jvm",), gauges={"mem/current/used": 1.2e8}),
     )
@@ -34,7 +31,7 @@ def test_the_examples_of_the_reference() -> None:
 
 
 def test_a_distribution_has_count_sum_average_and_eight_quantiles() -> None:
-    lines = render(Counted(("rt", "http", "service", "svc/web"), stats={"ms": Measured(2, 8.0, [(1.0, 1), (7.0, 1)])}))
+    lines = render(Counted(("rt", "http", "service", "svc/web"), windows={"ms": summarize([(1.0, 1), (7.0, 1)], 8.0)}))
     labels = 'rt="http", service="svc/web"'
     assert lines == [
         f"rt:service:ms_count{{{labels}}} 2",
@@ -99,7 +96,7 @@ def test_labels_are_escaped_so_that_no_request_can_forge_a_line() -> None:
 
 
 def test_a_distribution_without_samples_is_left_out() -> None:
-    assert render(Counted(("a",), stats={"ms": Measured()})) == []
+    assert render(Counted(("a",), windows={"ms": None})) == []
 
 
 @pytest.mark.parametrize(

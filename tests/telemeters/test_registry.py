@@ -7,13 +7,12 @@ import gc
 import os
 import time
 
-import msgspec
-
-from biandou.boundary import Scope, Stat, encode
+from biandou.boundary import Scope
 from biandou.telemeters.json_export import flat_json
 from biandou.telemeters.metrics import ProcessTelemetry
 from biandou.telemeters.process import ProcessMetrics
 from biandou.telemeters.registry import Registry
+from biandou.telemeters.window import Summary, summarize
 
 
 def shown(telemetry: ProcessTelemetry) -> str:
@@ -49,16 +48,18 @@ def test_measurements_are_exact_when_small_and_within_one_percent_when_large() -
     recorder = Registry().scope("a").stat("ms")
     for value in [0, 1, 127, 128, 1_000, 123_456, 2**40]:
         recorder.record(value)
-        measured = recorder.measured().buckets
-        assert any(abs(kept - value) <= value * 0.01 for kept, _ in measured), value
-    assert recorder.measured().count == 7
+        recorder.end_window()
+        assert recorder.last is not None
+        assert abs(recorder.last.most - value) <= value * 0.01
 
 
 def test_a_measurement_that_makes_no_sense_counts_as_nothing() -> None:
     recorder = Registry().scope("a").stat("ms")
     for value in (-5.0, float("nan"), float("inf")):
         recorder.record(value)
-    assert recorder.measured().buckets == [(0, 3)]
+    recorder.end_window()
+    assert recorder.last is not None
+    assert (recorder.last.count, recorder.last.most) == (3, 0)
 
 
 def test_the_process_is_shown_under_the_names_that_dashboards_ask_for() -> None:
@@ -88,10 +89,12 @@ def test_a_closed_process_watches_the_collector_no_more() -> None:
     assert len(gc.callbacks) == before
 
 
-async def test_snapshots_are_taken_of_what_the_engine_and_python_count() -> None:
-    stat = Stat(count=1, sum=3.0, buckets=[(3.0, 1)])
+async def test_windows_end_of_what_the_engine_and_python_count() -> None:
+    ended: dict[str, Summary | None] = {}
     telemetry = ProcessTelemetry(
-        lambda: [Scope(scope=["rt", "http"], counters={"n": 1}, stats={"ms": msgspec.Raw(encode(stat))})], 0.01
+        lambda: [Scope(scope=["rt", "http"], counters={"n": 1}, windows=ended)],
+        0.01,
+        lambda: ended.update(ms=summarize([(3.0, 1)], 3.0)),
     )
     telemetry.registry.scope("own").stat("ms").record(9)
     assert "rt/http/ms" not in shown(telemetry)
@@ -107,16 +110,15 @@ async def test_snapshots_are_taken_of_what_the_engine_and_python_count() -> None
     assert '"rt/http/n":1' in text
 
 
-async def test_a_snapshot_that_fails_is_not_the_last_one() -> None:
+async def test_an_end_that_fails_is_not_the_last_one() -> None:
     calls = []
 
-    def read() -> list[Scope]:
+    def end_windows() -> None:
         calls.append(1)
         if len(calls) == 1:
             raise RuntimeError("not now")
-        return []
 
-    telemetry = ProcessTelemetry(read, 0.005)
+    telemetry = ProcessTelemetry(list, 0.005, end_windows)
     telemetry.start()
     try:
         async with asyncio.timeout(5):

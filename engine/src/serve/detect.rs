@@ -16,8 +16,8 @@ const HELLO_BYTES: usize = 16 * 1024 + 5;
 /// What is seen of a connection's first bytes.
 enum Seen<T> {
     Decided(T),
-    /// Too little, until the time was over or the caller sent no more.
-    Undecided,
+    /// Too little, until the time was over or the caller sent no more; what it was.
+    Undecided(Vec<u8>),
     Nothing,
 }
 
@@ -33,9 +33,10 @@ pub(super) enum Beginning {
 /// Waits for the first line, or for so long.
 pub(super) async fn beginning(stream: &TcpStream, silence_ms: u64) -> Beginning {
     match peek_until(stream, LINE_BYTES, silence_ms, begins_http).await {
-        // What begins like a request is the HTTP server's to wait for.
-        Seen::Decided(true) | Seen::Undecided => Beginning::Http,
-        Seen::Decided(false) => Beginning::Other,
+        Seen::Decided(true) => Beginning::Http,
+        // What begins like a request is the HTTP server's to wait for; a word alone is all that some protocols say.
+        Seen::Undecided(bytes) if has_method(&bytes) => Beginning::Http,
+        Seen::Decided(false) | Seen::Undecided(_) => Beginning::Other,
         Seen::Nothing => Beginning::Silence,
     }
 }
@@ -44,7 +45,7 @@ pub(super) async fn beginning(stream: &TcpStream, silence_ms: u64) -> Beginning 
 pub(super) async fn server_name(stream: &TcpStream, silence_ms: u64) -> Option<Box<str>> {
     match peek_until(stream, HELLO_BYTES, silence_ms, asked_server).await {
         Seen::Decided(name) => name,
-        Seen::Undecided | Seen::Nothing => None,
+        Seen::Undecided(_) | Seen::Nothing => None,
     }
 }
 
@@ -78,7 +79,10 @@ async fn peek_until<T>(
     let decided = tokio::time::timeout(Duration::from_millis(silence_ms), looking).await;
     match decided.ok().flatten() {
         Some(decided) => Seen::Decided(decided),
-        None if seen > 0 => Seen::Undecided,
+        None if seen > 0 => {
+            bytes.truncate(seen);
+            Seen::Undecided(bytes)
+        }
         None => Seen::Nothing,
     }
 }
@@ -100,6 +104,11 @@ fn begins_http(bytes: &[u8]) -> Poll<bool> {
     };
     let version = line.strip_suffix(b"\r").unwrap_or(line);
     Poll::Ready(version.ends_with(b" HTTP/1.1") || version.ends_with(b" HTTP/1.0"))
+}
+
+/// Whether bytes that may begin a request have more than one word.
+fn has_method(bytes: &[u8]) -> bool {
+    bytes.contains(&b' ')
 }
 
 fn asked_server(bytes: &[u8]) -> Poll<Option<Box<str>>> {

@@ -163,6 +163,11 @@ impl Histogram {
         early + counted.sum::<u64>()
     }
 
+    /// The first value takes an early bucket.
+    fn is_empty(&self) -> bool {
+        self.early[0].load(Relaxed) == 0
+    }
+
     #[inline]
     fn octave(&self, nth: usize) -> Option<&Octave> {
         let octaves = self.octaves.get()?;
@@ -188,6 +193,10 @@ impl Histogram {
 
     /// Adds up parts, in units of `unit` recorded ones; none if nothing was recorded.
     pub fn merged<'a>(parts: impl Iterator<Item = &'a Self> + Clone, unit: f64) -> Option<Stat> {
+        // Most were never recorded to.
+        if parts.clone().all(Self::is_empty) {
+            return None;
+        }
         let mut stat = Stat::default();
         for nth in 0..OCTAVES {
             let mut counts = [0_u64; BUCKETS];
@@ -213,7 +222,7 @@ impl Histogram {
             }
         }
         stat.sum = parts.map(|part| part.sum.load(Relaxed)).sum::<u64>() as f64 / unit;
-        (stat.count > 0).then_some(stat)
+        Some(stat)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::tally::{Scope, Stat};
 /// No response at all, then 1XX to 5XX.
 const CLASSES: usize = 6;
 const CLASS_NAMES: [&str; CLASSES] = ["error", "1XX", "2XX", "3XX", "4XX", "5XX"];
+const TIME_NAMES: [&str; CLASSES] = ["time/error", "time/1XX", "time/2XX", "time/3XX", "time/4XX", "time/5XX"];
 const MICROSECONDS_PER_MILLISECOND: f64 = 1000.0;
 
 type Decade = [Counter; 10];
@@ -64,7 +65,7 @@ impl Responses {
                 continue;
             };
             scope.count(format!("status/{name}"), time.count);
-            scope.stat(format!("time/{name}"), Some(time));
+            scope.stat(TIME_NAMES[nth], Some(time));
             for (decade, digit) in (0..10).flat_map(|decade| (0..10).map(move |digit| (decade, digit))) {
                 let decades = classes.clone().filter_map(|class| class.codes[decade].get());
                 let count: u64 = decades.map(|codes| codes[digit].get()).sum();

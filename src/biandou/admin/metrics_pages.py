@@ -27,11 +27,11 @@ def _json(telemetry: ProcessTelemetry, request: Request) -> Reply:
     parameters = request.parameters
     asked = parameters.get("q")
     query = asked.split("/") if asked else ()
-    reading = telemetry.read()
+    scopes = telemetry.read()
     if parameters.get("tree") in _TRUE:
-        body = tree_json(reading, query=query)
+        body = tree_json(scopes, query=query)
     else:
-        body = flat_json(reading, query=query, pretty=parameters.get("pretty") in _TRUE)
+        body = flat_json(scopes, query=query, pretty=parameters.get("pretty") in _TRUE)
     if body is None:
         return json_reply({"error": f"No such subtree: {asked}"}, 404)
     return Reply(body, content_type=JSON)

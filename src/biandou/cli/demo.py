@@ -98,10 +98,12 @@ async def _run_hosts(console: Console, forever: bool, seconds: float) -> int:
 
 
 def _interruption() -> asyncio.Event:
-    """Give an event that Ctrl-C or SIGTERM sets."""
+    """Give an event that Ctrl-C, SIGTERM or the end of the terminal sets: linkers and hosts don't end by themselves."""
     interrupted = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, interrupted.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # nohup has SIGHUP ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, interrupted.set)
     return interrupted
 
 

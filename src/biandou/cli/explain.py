@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from ipaddress import ip_address
 from typing import Annotated
 
 import msgspec
@@ -31,6 +32,9 @@ def explain(
     header: Annotated[
         list[str] | None, typer.Option("--header", "-H", help="A header as in curl: 'Host: web'. Repeatable.")
     ] = None,
+    original: Annotated[
+        str | None, typer.Option(help="Where its connection was going before it was redirected: 10.0.0.7:8080.")
+    ] = None,
     router: Annotated[str | None, typer.Option(help="The router's label; without it the first router.")] = None,
     server: Annotated[int, typer.Option(min=1, help="By which of the router's servers the request comes in.")] = 1,
     plugins: Annotated[bool, typer.Option("--plugins", help="Run its filters and identifiers in Python, too.")] = False,
@@ -41,7 +45,8 @@ def explain(
         method, target = "GET", method
     try:
         loaded = load(config)
-        told = asyncio.run(_explain(loaded, router, server, _request(method, target, header or []), plugins=plugins))
+        request = _request(method, target, header or [], original)
+        told = asyncio.run(_explain(loaded, router, server, request, plugins=plugins))
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(EX_CONFIG) from None
@@ -55,14 +60,25 @@ def explain(
     raise typer.Exit(0 if told.problem is None else 1)
 
 
-def _request(method: str, target: str, headers: list[str]) -> Request:
+def _request(method: str, target: str, headers: list[str], original: str | None) -> Request:
     pairs = []
     for line in headers:
         name, colon, value = line.partition(":")
         if not colon or not name.strip():
             raise ValueError(f"not a header, `Name: value` is: {line}")
         pairs.append((name.strip(), value.strip()))
-    return Request(method, target, tuple(pairs))
+    return Request(method, target, tuple(pairs), original=None if original is None else _address(original))
+
+
+def _address(text: str) -> tuple[str, int]:
+    ip, _, port = text.rpartition(":")
+    try:
+        address = str(ip_address(ip.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        address = ""
+    if not address or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise ValueError(f"{text} is not where a connection can go, as 10.0.0.7:8080 and [fd00::7]:80 are")
+    return address, int(port)
 
 
 async def _explain(

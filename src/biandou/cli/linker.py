@@ -90,7 +90,7 @@ def _serve(config: LinkerConfig, flags: LinkerFlags) -> int:
     from biandou.cli.linker_admin import open_admin  # noqa: PLC0415 - --validate and --help need no admin server
     from biandou.linker.process import Linker  # noqa: PLC0415 - nor the process
 
-    opened = functools.partial(open_admin, snapshot_seconds=flags.snapshot_seconds)
+    opened = functools.partial(open_admin, window_seconds=flags.window_seconds)
 
     def read_again() -> LinkerConfig:
         if flags.file is None or flags.file == STANDARD_INPUT:

@@ -69,11 +69,13 @@ class Open:
 
 
 class LinkerAdmin:
-    """Listens, and takes snapshots of the metrics from the start of the linker, looked at or not."""
+    """Listens, and ends windows of the metrics from the start of the linker, looked at or not."""
 
-    def __init__(self, parts: Parts, snapshot_seconds: float) -> None:
+    def __init__(self, parts: Parts, window_seconds: float) -> None:
         self._telemetry = ProcessTelemetry(
-            lambda: [*parts.door.tally().scopes, *freshness(parts.binder)], snapshot_seconds
+            lambda: [*parts.door.last_windows().scopes, *freshness(parts.binder)],
+            window_seconds,
+            parts.door.end_windows,
         )
         self._sources = linker_sources(parts, self._telemetry)
         self._routers = parts.config.routers
@@ -206,9 +208,9 @@ class Following:
             await listener.stop()
 
 
-def open_admin(parts: Parts, *, snapshot_seconds: float = WINDOW_SECONDS) -> LinkerAdmin:
-    """Give the admin server of a linker, not listening yet; latencies are those of the last `snapshot_seconds`."""
-    return LinkerAdmin(parts, snapshot_seconds)
+def open_admin(parts: Parts, *, window_seconds: float = WINDOW_SECONDS) -> LinkerAdmin:
+    """Give the admin server of a linker, not listening yet; latencies are those of the last `window_seconds`."""
+    return LinkerAdmin(parts, window_seconds)
 
 
 def linker_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:

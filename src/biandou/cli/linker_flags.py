@@ -41,7 +41,7 @@ class LinkerFlags:
     workers: int | None = None
     validate: bool = False
     log: LogSettings = field(default_factory=LogSettings)
-    snapshot_seconds: float = WINDOW_SECONDS
+    window_seconds: float = WINDOW_SECONDS
     show: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -137,7 +137,7 @@ def _set(flags: LinkerFlags, name: str, key: str, value: str) -> LinkerFlags:
                 f"{name}={value} is known but not built yet; only never is (let logrotate or journald roll)"
             )
         case "io.buoyant.telemetry.admin.histogramSnapshotInterval":
-            return replace(flags, snapshot_seconds=_seconds(name, value))
+            return replace(flags, window_seconds=_seconds(name, value))
         case _:
             # log.rollPolicy=never, and log.rotateCount, which has nothing to count then.
             return flags

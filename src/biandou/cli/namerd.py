@@ -93,7 +93,7 @@ def _serve(config: NamerdConfig, flags: LinkerFlags) -> int:
     from biandou.linker.resources import raise_file_limit  # noqa: PLC0415 - nor any file
     from biandou.namerd.process import Namerd  # noqa: PLC0415 - nor the process
 
-    opened = functools.partial(open_admin, snapshot_seconds=flags.snapshot_seconds)
+    opened = functools.partial(open_admin, window_seconds=flags.window_seconds)
 
     def read_again() -> NamerdConfig:
         if flags.file is None:

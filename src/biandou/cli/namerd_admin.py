@@ -32,10 +32,10 @@ SERVER = "biandou.admin.server"
 
 
 class NamerdAdmin:
-    """Listens, and takes snapshots of the metrics from the start of namerd, looked at or not."""
+    """Listens, and ends windows of the metrics from the start of namerd, looked at or not."""
 
-    def __init__(self, parts: Parts, snapshot_seconds: float) -> None:
-        self._telemetry = ProcessTelemetry(list, snapshot_seconds)
+    def __init__(self, parts: Parts, window_seconds: float) -> None:
+        self._telemetry = ProcessTelemetry(list, window_seconds)
         admin = parts.config.admin
         self._sources = namerd_sources(parts, self._telemetry)
         self._server: AdminServer | None = None
@@ -72,9 +72,9 @@ class NamerdAdmin:
         await self._listener.stop()
 
 
-def open_admin(parts: Parts, *, snapshot_seconds: float = WINDOW_SECONDS) -> NamerdAdmin:
-    """Give the admin server of a namerd, not listening yet; latencies are those of the last `snapshot_seconds`."""
-    return NamerdAdmin(parts, snapshot_seconds)
+def open_admin(parts: Parts, *, window_seconds: float = WINDOW_SECONDS) -> NamerdAdmin:
+    """Give the admin server of a namerd, not listening yet; latencies are those of the last `window_seconds`."""
+    return NamerdAdmin(parts, window_seconds)
 
 
 def namerd_sources(parts: Parts, telemetry: ProcessTelemetry) -> AdminSources:

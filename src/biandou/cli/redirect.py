@@ -13,12 +13,16 @@ from typing import Annotated, Final
 import typer
 
 from biandou.cli.daemon import EX_USAGE, EXIT_FAILED
-from biandou.cli.redirect_guard import guard, listens
-from biandou.cli.redirect_kernel import Kernel, RedirectError, kernel
+from biandou.cli.redirect_guard import guard
+from biandou.cli.redirect_kernel import Kernel, RedirectError, kernels
+from biandou.cli.redirect_listening import Look
+from biandou.cli.redirect_lock import alone, end_holder
 from biandou.cli.redirect_rules import HOLD_SECONDS, Rules, nft_install, read_networks, read_ports
 
 EX_NOPERM: Final = 77
 _USER: Final = "biandou"
+_MAX_USER: Final = 2**32 - 2
+"""The last number but one of 32 bits: the last says "nobody in particular" (chown(2))."""
 
 redirect = typer.Typer(
     name="redirect",
@@ -49,7 +53,8 @@ def install(
     """Put the rules in force, and stay to take them out when the linker is gone; Ctrl-C takes them out, too."""
     try:
         rules = Rules(
-            user=_user(user),
+            # Only what begins here could come back to the linker.
+            user=0 if outbound is None else _user(user),
             outbound=_port(outbound),
             inbound=_port(inbound),
             ports=read_ports(ports),
@@ -64,14 +69,18 @@ def install(
     if dry_run:
         sys.stdout.write(nft_install(rules))
         return
-    linker = [port for port in (rules.outbound, rules.inbound) if port is not None]
-    known = _kernel()
-    if permanent and not listens(linker):
-        raise _failed(f"nothing listens on {' and '.join(map(str, linker))}: the rules would cut this host off")
+    known, *former = _kernels()
+    look = Look(rules)
+    if permanent and (hindrance := look()):
+        raise _failed(f"{hindrance}: the rules would cut this host off")
     try:
-        known.install(rules)
-        if not permanent:
-            _stay(known, linker)
+        with alone():
+            for one in former:
+                one.remove()
+            if permanent:
+                known.install(rules)
+            else:
+                _stay(known, rules, look)
     except RedirectError as error:
         raise _failed(str(error)) from None
 
@@ -79,8 +88,9 @@ def install(
 @redirect.command("remove")
 def remove() -> None:
     """Take the rules out, whoever has put them in."""
+    known = _kernels()
     try:
-        found = _kernel().remove()
+        found = any([end_holder(), *(one.remove() for one in known)])
     except RedirectError as error:
         raise _failed(str(error)) from None
     sys.stdout.write("the rules are taken out\n" if found else "there were no rules\n")
@@ -90,34 +100,37 @@ def remove() -> None:
 def show() -> None:
     """Print the rules as the kernel has them; exit status 1 if there are none."""
     try:
-        shown = _kernel().show()
+        shown = "".join(one.show() for one in _kernels())
     except RedirectError as error:
         raise _failed(str(error)) from None
     sys.stdout.write(shown or "there are no rules\n")
     raise typer.Exit(0 if shown else 1)
 
 
-def _stay(known: Kernel, linker: list[int]) -> None:
+def _stay(known: Kernel, rules: Rules, look: Look) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: stop.set())
+    known.install(rules)
     if known.name == "nftables":
         logging.info("if this ends without a word, the kernel lets connections go after %d s", HOLD_SECONDS)
-    guard(known, lambda: listens(linker), stop)
+    guard(known, rules, look, stop)
 
 
-def _kernel() -> Kernel:
+def _kernels() -> list[Kernel]:
     if os.geteuid() != 0:
         raise _failed("rules of the kernel are root's to change", EX_NOPERM)
     try:
-        return kernel()
+        return kernels()
     except RedirectError as error:
         raise _failed(str(error)) from None
 
 
 def _user(text: str) -> int:
     if text.isdecimal():
+        if int(text) > _MAX_USER:
+            raise ValueError(f"{text} is no user's number")
         return int(text)
     try:
         return pwd.getpwnam(text).pw_uid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Final, Protocol
 
 from biandou.cli import redirect_rules as text
@@ -38,15 +39,28 @@ class Kernel(Protocol):
         """Give what is installed, in the tool's own words; nothing if nothing is."""
 
 
-def kernel() -> Kernel:
-    """Give what this host has; raises `RedirectError` for none."""
-    nft = _find("nft")
+def kernels() -> list[Kernel]:
+    """Give what may hold rules on this host, and first what takes new ones; raises `RedirectError` for none.
+
+    iptables is behind nftables if its table is in use, since it may have been all that there was once.
+    """
+    nft, iptables, restore = _find("nft"), _find("iptables"), _find("iptables-restore")
+    found: list[Kernel] = []
     if nft is not None:
-        return Nftables(nft)
-    iptables, restore = _find("iptables"), _find("iptables-restore")
-    if iptables is not None and restore is not None:
-        return Iptables(iptables, restore)
-    raise RedirectError("neither nft nor iptables is installed (Debian: apt-get install nftables)")
+        found.append(Nftables(nft))
+    if iptables is not None and restore is not None and (nft is None or _has_nat(nft)):
+        found.append(Iptables(iptables, restore))
+    if not found:
+        raise RedirectError("neither nft nor iptables is installed (Debian: apt-get install nftables)")
+    return found
+
+
+def _has_nat(nft: str) -> bool:
+    """Whether iptables' table is there, the new kind's or the old one's; to ask iptables itself might make it."""
+    old = Path("/proc/net/ip_tables_names")
+    return "table ip nat" in _run([nft, "list", "tables"]).splitlines() or (
+        old.exists() and "nat" in old.read_text().split()
+    )
 
 
 class Nftables:
@@ -97,6 +111,7 @@ class Iptables:
     def __init__(self, iptables: str, restore: str) -> None:
         self._iptables = [iptables, "-w", "-t", "nat"]
         self._restore = restore
+        self._held = False
 
     def install(self, rules: Rules) -> None:
         """See `Kernel`."""
@@ -109,12 +124,18 @@ class Iptables:
 
     def hold(self) -> None:
         """See `Kernel`."""
-        for chain, *rule in text.iptables_jumps():
-            if not self._has(chain, rule):
-                _run([*self._iptables, "-A", chain, *rule])
+        missing = [jump for jump in text.iptables_jumps() if not self._has(jump[0], [*jump[1:]])]
+        if missing and self._held:
+            # Whoever has emptied the table has emptied our chains, too.
+            self._held = False
+            raise RedirectError(f"{self._iptables[0]}: somebody has taken out what leads to {text.OUTBOUND}")
+        for jump in missing:
+            _run([*self._iptables, "-A", *jump])
+        self._held = True
 
     def release(self) -> None:
         """See `Kernel`."""
+        self._held = False
         for chain, *rule in text.iptables_jumps():
             while self._has(chain, rule):
                 _run([*self._iptables, "-D", chain, *rule])

@@ -41,9 +41,13 @@ class Rules:
     guarded: bool = True
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` unless there is something to redirect."""
+        """Raise `ValueError` unless there is something to redirect, and everything has to do with that."""
         if self.outbound is None and self.inbound is None:
             raise ValueError("--outbound or --inbound says which port of the linker takes connections")
+        if self.outbound is None and (self.ports or self.networks):
+            raise ValueError("--ports and --to say which connections come to the port of --outbound, which is missing")
+        if self.inbound is None and self.inbound_ports:
+            raise ValueError("--inbound-ports says which connections come to the port of --inbound, which is missing")
         if not self.ipv6 and any(network.version == 6 for network in self.networks):
             raise ValueError("networks of IPv6 need --ipv6")
 
@@ -59,12 +63,17 @@ def read_ports(text: str) -> Ports:
         if not 1 <= least <= most <= 65535:
             raise ValueError(f"{part} is no port or range of ports between 1 and 65535")
         found.append((least, most))
+    if text.strip() and not found:
+        raise ValueError(f"{text} is no list of ports, as 80,8000-8100 is")
     return tuple(sorted(found))
 
 
 def read_networks(text: str) -> tuple[Network, ...]:
     """Read `10.0.0.0/8,192.168.0.0/16`; raises `ValueError`."""
-    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    found = tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    if text.strip() and not found:
+        raise ValueError(f"{text} is no list of networks, as 10.0.0.0/8,192.168.0.0/16 is")
+    return found
 
 
 # ── nftables ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -114,6 +114,8 @@ async def tell(stage: HostsStage, console: Console, seconds: float, interrupted:
         await watch.phase(titles[2], seconds * 0.35, lambda: stage.bring_back("b"))
         # It is asked again when its time has come.
         await watch.until(lambda: stage.share("b") > 0, BACK_SECONDS)
+        stage.traffic.phase = "host b is used again"
+        await watch.until(lambda: False, seconds * 0.1)
         broken += [titles[2]] if stage.share("b") == 0 and not interrupted.is_set() else []
     console.print(_summary(stage.traffic))
     return broken

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from biandou.dtab import Dtab, DtabSyntaxError, Path
+from biandou.identifiers.connection import OriginalDstIdentifier
 from biandou.identifiers.http import (
     HeaderIdentifier,
     HeaderTokenIdentifier,
@@ -29,6 +30,8 @@ class Request:
     uri: str = "/"
     headers: tuple[tuple[str, str], ...] = ()
     version: str = "1.1"
+    original: tuple[str, int] | None = None
+    """Where its connection was going before it was redirected: an address and a port."""
 
     def header(self, name: str) -> str | None:
         """Give the first value of a header that is there and not empty."""
@@ -105,6 +108,11 @@ def identify_by(kind: IdentifierKind, prefix: Path, request: Request) -> Identif
                 return _path(prefix, request, count, consume=consume)
             case StaticIdentifier(path=path):
                 return Identified(prefix + Path.read(f"/{path.lstrip('/')}"), request)
+            case OriginalDstIdentifier():
+                if request.original is None:
+                    return Unidentified("the connection was not redirected here")
+                ip, port = request.original
+                return Identified(prefix + Path.of(ip, str(port)), request)
             case PythonIdentifierKind():
                 # It may block, or do what only a real request should: it is not tried out unasked.
                 return Unidentified(f"{kind_name(type(kind))} is a plugin, and was not run", final=True)

@@ -12,13 +12,13 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+from biandou.boundary import Scope
 from biandou.clients.identity import identity
 from biandou.interpreters.interface import ReportingInterpreter
 from biandou.linker.live_names import live_names
 from biandou.linker.router import Router
 from biandou.linker.served import served
 from biandou.linker.versions import Versions, standing
-from biandou.telemeters.model import Metrics, Scopes
 
 LEAST_SECONDS: Final = 0.5
 MOST_SECONDS: Final = 60.0
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 class Reports:
     """Reports for the routers whose names a namerd binds; `read` gives all that was counted."""
 
-    def __init__(self, read: Callable[[], Scopes], routers: Sequence[Router]) -> None:
+    def __init__(self, read: Callable[[], Sequence[Scope]], routers: Sequence[Router]) -> None:
         self._read = read
         self._routers: list[tuple[str, ReportingInterpreter]] = []
         self._wanted: dict[str, list[str]] = {}
@@ -80,7 +80,7 @@ class Reports:
 
     async def _report(self) -> float | None:
         """Report once, and give after how many seconds to do it again, `None` if no namerd took it."""
-        scopes = list(self._read()) if self._served or self._named or any(self._wanted.values()) else []
+        scopes = self._read() if self._served or self._named or any(self._wanted.values()) else []
         waits = []
         for label, interpreter in self._routers:
             clients = totals(label, self._wanted.get(label, []), scopes)
@@ -103,7 +103,7 @@ class Reports:
         return min(waits) if waits else None
 
 
-def totals(label: str, wanted: Iterable[str], scopes: Iterable[Metrics]) -> dict[str, Any]:
+def totals(label: str, wanted: Iterable[str], scopes: Iterable[Scope]) -> dict[str, Any]:
     """Give what each wanted client of a router did since its beginning; those that have done nothing, too.
 
     What transformers have put in front of a client's name (`/%/…`) is not looked at: namerd does not know of it.

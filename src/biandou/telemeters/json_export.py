@@ -8,8 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from biandou.telemeters.model import Metrics
-from biandou.telemeters.reading import Reading
+from biandou.telemeters.model import Metrics, Scopes
 from biandou.telemeters.window import Summary
 
 _PERCENTILES: Final = ("p50", "p90", "p95", "p99", "p9990", "p9999")
@@ -35,19 +34,19 @@ class _Part(NamedTuple):
         return "/".join(parts[size:]) if parts[:size] == self.inner else None
 
 
-def flat_json(reading: Reading, *, pretty: bool = False, query: Sequence[str] = ()) -> bytes | None:
+def flat_json(scopes: Scopes, *, pretty: bool = False, query: Sequence[str] = ()) -> bytes | None:
     """Give one object, its keys the places joined by `/`; indented and sorted if `pretty`.
 
     With a query only what is below it, `None` if nothing is; places are then counted from there.
     """
     found: dict[str, Number] = {}
-    for part in _parts(reading, query):
+    for part in _parts(scopes, query):
         head = "/".join(part.scope)
         for name, value in _numbers(part.metrics):
             place = part.place(name)
             if place is not None:
                 found[f"{head}/{place}" if head and place else head or place] = value
-        for name, summary in reading.summaries(part.metrics):
+        for name, summary in part.metrics.windows.items():
             place = part.place(name)
             if place is not None:
                 key = f"{head}/{place}" if head and place else head or place
@@ -59,14 +58,14 @@ def flat_json(reading: Reading, *, pretty: bool = False, query: Sequence[str] = 
     return _encode(found)
 
 
-def tree_json(reading: Reading, *, query: Sequence[str] = ()) -> bytes | None:
+def tree_json(scopes: Scopes, *, query: Sequence[str] = ()) -> bytes | None:
     """Give nested objects; what belongs to a place itself is under `counter`, `gauge` and `stat.…`."""
     root: dict[str, Any] = {}
-    for part in _parts(reading, query):
+    for part in _parts(scopes, query):
         scoped = _below(root, part.scope)
         own: list[tuple[str, dict[str, Number]]] = [(name, {"counter": n}) for name, n in part.metrics.counters.items()]
         own += [(name, {"gauge": value}) for name, value in part.metrics.gauges.items() if math.isfinite(value)]
-        for name, summary in reading.summaries(part.metrics):
+        for name, summary in part.metrics.windows.items():
             own.append((name, {f"stat.{suffix}": value for suffix, value in stat_values(summary).items()}))
         for name, values in own:
             place = part.place(name)
@@ -75,9 +74,9 @@ def tree_json(reading: Reading, *, query: Sequence[str] = ()) -> bytes | None:
     return None if query and not root else _encode(root)
 
 
-def _parts(reading: Reading, query: Sequence[str]) -> Iterator[_Part]:
+def _parts(scopes: Scopes, query: Sequence[str]) -> Iterator[_Part]:
     wanted = list(query)
-    for metrics in reading.scopes:
+    for metrics in scopes:
         scope = list(metrics.scope)
         common = min(len(wanted), len(scope))
         if scope[:common] == wanted[:common]:
@@ -98,9 +97,9 @@ def _below(node: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
     return node
 
 
-def stat_values(stat: Summary) -> dict[str, Number]:
+def stat_values(stat: Summary | None) -> dict[str, Number]:
     """Give what is shown of a window; without samples only the count."""
-    if stat.count == 0:
+    if stat is None:
         return {"count": 0}
     return {
         "count": stat.count,

@@ -5,25 +5,11 @@ The engine's tally (`boundary.py`) has this shape, and so has what Python itself
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-
-class Distribution(Protocol):
-    """What was measured since its beginning: `buckets` are (value, count), values rising."""
-
-    @property
-    def count(self) -> int:
-        """How many values there were."""
-
-    @property
-    def sum(self) -> float:
-        """Their sum."""
-
-    @property
-    def buckets(self) -> Sequence[tuple[float, int]]:
-        """How many values there were of about this size."""
+from biandou.telemeters.window import Summary
 
 
 class Metrics(Protocol):
@@ -45,25 +31,15 @@ class Metrics(Protocol):
         """What is so now."""
 
     @property
-    def stats(self) -> Collection[str]:
-        """The names of what was measured; reading one is work, and only a snapshot does it."""
-
-    def stat(self, name: str) -> Distribution:
-        """Give a distribution of `stats`."""
+    def windows(self) -> Mapping[str, Summary | None]:
+        """The last window of what is measured, `None` if no value came in it; what had none yet is left out."""
 
 
-Scopes: TypeAlias = Iterable[Metrics]
+Scopes: TypeAlias = Sequence[Metrics]
+"""Everything that a process has counted, read at one moment."""
+
 ReadScopes: TypeAlias = Callable[[], Scopes]
 """Gives everything that was counted up to now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A distribution that Python itself has kept."""
-
-    count: int = 0
-    sum: float = 0.0
-    buckets: Sequence[tuple[float, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +49,4 @@ class Counted:
     scope: Sequence[str]
     counters: Mapping[str, int] = field(default_factory=dict)
     gauges: Mapping[str, float] = field(default_factory=dict)
-    stats: Mapping[str, Distribution] = field(default_factory=dict)
-
-    def stat(self, name: str) -> Distribution:
-        """Give a distribution of `stats`."""
-        return self.stats[name]
+    windows: Mapping[str, Summary | None] = field(default_factory=dict)

@@ -10,8 +10,8 @@ from typing import Annotated, Final, NamedTuple, TypeAlias
 from msgspec import Meta
 
 from biandou.telemeters.interface import TelemeterKind
+from biandou.telemeters.model import Scopes
 from biandou.telemeters.numbers import show_float
-from biandou.telemeters.reading import Reading
 from biandou.telemeters.window import QUANTILES, Summary
 
 CONTENT_TYPE: Final = "text/plain"
@@ -32,11 +32,11 @@ class PrometheusTelemeter(TelemeterKind, frozen=True, kw_only=True, tag="io.l5d.
     )
     prefix: str = ""
 
-    def render(self, reading: Reading) -> bytes:
+    def render(self, scopes: Scopes) -> bytes:
         """Give all metrics, a line each."""
         lines: list[str] = []
         prefix = _word(self.prefix)
-        for metrics in reading.scopes:
+        for metrics in scopes:
             place = _place(metrics.scope)
             head = prefix + "".join([f"{_word(part)}:" for part in place.named])
             shown = _show(place.labels)
@@ -46,8 +46,8 @@ class PrometheusTelemeter(TelemeterKind, frozen=True, kw_only=True, tag="io.l5d.
             for name, value in metrics.gauges.items():
                 own, labels = _own(name, place, shown)
                 lines.append(f"{head}{own}{labels} {show_float(value)}\n")
-            for name, summary in reading.summaries(metrics):
-                if summary.count:
+            for name, summary in metrics.windows.items():
+                if summary is not None:
                     lines += _stat_lines(head + _name(name), place.labels, summary)
         return "".join(lines).encode(errors="replace")
 

@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from biandou.telemeters.model import Counted, Measured
+from biandou.telemeters.model import Counted
+from biandou.telemeters.window import Summary, summarize
 
 _EXACT_BELOW: Final = 128
 """Larger values keep this many steps a doubling: within 1 %."""
@@ -30,13 +31,15 @@ class Counter:
 
 
 class Recorder:
-    """A distribution of whole numbers, to within 1 %."""
+    """A distribution of whole numbers, to within 1 %, of which only the window under way and the last one are kept."""
 
-    __slots__ = ("_counts", "_sum")
+    __slots__ = ("_counts", "_ended", "_last", "_sum")
 
     def __init__(self) -> None:
         self._counts: dict[int, int] = {}
         self._sum = 0
+        self._ended = False
+        self._last: Summary | None = None
 
     def record(self, value: float) -> None:
         """Keep a measurement; less than nothing counts as nothing."""
@@ -47,9 +50,22 @@ class Recorder:
             whole = (whole >> shift << shift) + (1 << shift >> 1)
         self._counts[whole] = self._counts.get(whole, 0) + 1
 
-    def measured(self) -> Measured:
-        """Give what was kept so far."""
-        return Measured(sum(self._counts.values()), self._sum, sorted(self._counts.items()))
+    def end_window(self) -> None:
+        """Begin a new window: what was kept since the last one is the last from now on."""
+        self._last = summarize(sorted(self._counts.items()), self._sum)
+        self._ended = True
+        self._counts.clear()
+        self._sum = 0
+
+    @property
+    def windowed(self) -> bool:
+        """Whether a window has ended."""
+        return self._ended
+
+    @property
+    def last(self) -> Summary | None:
+        """The last window, `None` if nothing came in it."""
+        return self._last
 
 
 class ScopeRegistry:
@@ -81,8 +97,13 @@ class ScopeRegistry:
             self._scope,
             {name: counter.count for name, counter in self._counters.items()},
             {name: read() for name, read in self._gauges.items()},
-            {name: stat.measured() for name, stat in self._stats.items()},
+            {name: stat.last for name, stat in self._stats.items() if stat.windowed},
         )
+
+    def end_windows(self) -> None:
+        """Begin a new window of every distribution."""
+        for stat in self._stats.values():
+            stat.end_window()
 
 
 class Registry:
@@ -98,6 +119,11 @@ class Registry:
     def remove(self, *parts: str) -> None:
         """Forget the metrics of a thing that is gone."""
         self._scopes.pop(parts, None)
+
+    def end_windows(self) -> None:
+        """Begin a new window of every distribution."""
+        for scope in self._scopes.values():
+            scope.end_windows()
 
     def __iter__(self) -> Iterator[Counted]:
         return iter([scope.counted() for scope in self._scopes.values()])
