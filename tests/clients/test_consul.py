@@ -78,7 +78,7 @@ async def following(
 ) -> AsyncIterator[Told]:
     told = Told()
     consul = consul or Consul("127.0.0.1", server.port)
-    task = asyncio.create_task(follow(consul, PATH, {}, told, pace=pace or Pace(1000, 1000)))
+    task = asyncio.create_task(follow(consul, PATH, told, pace=pace or Pace(1000, 1000)))
     try:
         yield told
     finally:
@@ -237,7 +237,7 @@ async def test_an_answer_without_an_end_is_cut_where_the_bound_is() -> None:
         consul = Consul("127.0.0.1", server.port, max_answer=1_000_000)
         async with consul.opened():
             with pytest.raises(ConsulError, match="more than 1000000 bytes"):
-                await consul.get(PATH, {}, 10)
+                await consul.fetch(PATH, 10)
 
 
 async def test_an_answer_that_has_begun_may_not_take_as_long_as_a_query_waits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +247,7 @@ async def test_an_answer_that_has_begun_may_not_take_as_long_as_a_query_waits(mo
         consul = Consul("127.0.0.1", server.port)
         async with asyncio.timeout(3), consul.opened():
             with pytest.raises(ConsulAway, match="no answer in time"):
-                await consul.get(PATH, {}, 60)
+                await consul.fetch(PATH, 60)
 
 
 async def test_silence_is_waited_for_no_longer_than_said() -> None:
@@ -256,7 +256,7 @@ async def test_silence_is_waited_for_no_longer_than_said() -> None:
         consul = Consul("127.0.0.1", server.port)
         async with consul.opened():
             with pytest.raises(ConsulAway, match="no answer in time"):
-                await consul.get(PATH, {}, 0.2)
+                await consul.fetch(PATH, 0.2)
 
 
 async def test_while_consul_is_away_it_is_asked_again_and_again_and_then_at_once_known() -> None:

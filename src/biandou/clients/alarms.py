@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from typing import Final
+from typing import Final, Protocol
 
 LEAST_SECONDS: Final = 0.005
 """Those who are due within so short a time are woken together."""
+
+
+class Waiter(Protocol):
+    """Who waits."""
+
+    def wake(self) -> None:
+        """Hear that it is time, if one still wants to."""
 
 
 class Alarms:
     """Those who wait, and when each is due."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[float, int, Waiter]] = []
         self._number = 0
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0
 
-    def after(self, seconds: float) -> asyncio.Future[None]:
-        """Give what is done in so many seconds; it may be cancelled."""
+    def after(self, seconds: float, waiter: Waiter) -> None:
+        """Wake somebody in so many seconds."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
         due = loop.time() + seconds
         self._number += 1
-        heapq.heappush(self._waiting, (due, self._number, future))
+        heapq.heappush(self._waiting, (due, self._number, waiter))
         if self._timer is None or due < self._rings_at:
             self._set(loop, due)
-        return future
 
     def _set(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         if self._timer is not None:
@@ -40,8 +45,6 @@ class Alarms:
         self._timer = None
         now = loop.time()
         while self._waiting and self._waiting[0][0] <= now:
-            future = heapq.heappop(self._waiting)[2]
-            if not future.done():
-                future.set_result(None)
-        if self._waiting:
+            heapq.heappop(self._waiting)[2].wake()
+        if self._waiting and self._timer is None:
             self._set(loop, self._waiting[0][0])

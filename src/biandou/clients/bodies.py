@@ -7,9 +7,11 @@ answer may have.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import aiohttp
+if TYPE_CHECKING:
+    # `http1.py` keeps the same bounds without it.
+    import aiohttp
 
 BODY_SECONDS: Final = 4.0
 """So long a body may take once its head is there, however long the head was waited for."""

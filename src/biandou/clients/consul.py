@@ -14,16 +14,12 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import quote, urlencode
 
-import aiohttp
-from yarl import URL
-
-from biandou.clients.bodies import Bodies, TooLarge
+from biandou.clients.bodies import TooLarge
+from biandou.clients.http1 import HttpClient, Reply, UnconnectedError
 from biandou.clients.http_trouble import trouble
 from biandou.clients.retry import Retry
-from biandou.clients.sockets import lasting_socket
 from biandou.clients.tls import ClientTls, client_context
 
-CONNECT_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 4.0
 """How long an answer may take that does not wait for a change."""
 
@@ -81,15 +77,13 @@ class Consul:
         fail_fast: bool = False,
         max_answer: int = MAX_ANSWER,
     ) -> None:
-        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
-        self.address = f"{host}:{port}"
-        self._base = f"{'http' if tls is None else 'https'}://{self.address}"
-        self._headers = {"Accept": "application/json"} if token is None else {"X-Consul-Token": token}
-        self._tls = tls
-        self._name = name
+        host = host.removeprefix("[").removesuffix("]")
+        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        headers = {"Accept": "application/json", "User-Agent": "biandou"}
+        if token is not None:
+            headers["X-Consul-Token"] = token
+        self._client = HttpClient(host, port, headers, tls=tls, name=name, most=max_answer)
         self._fail_fast = fail_fast
-        self._bodies = Bodies(max_answer)
-        self._session: aiohttp.ClientSession | None = None
         self.beginning = asyncio.Semaphore(MAX_BEGINNING)
         self._users = 0
         self._unreachable = 0
@@ -99,92 +93,74 @@ class Consul:
         """Give a context: connections are kept while it is open, and the last of those who use them closes them."""
         return self
 
-    async def __aenter__(self) -> Self:
+    def hold(self) -> None:
+        """Keep connections until `release`."""
         self._users += 1
+
+    def release(self) -> None:
+        """Keep them no more."""
+        self._users -= 1
+        if self._users == 0:
+            self._client.close()
+
+    async def __aenter__(self) -> Self:
+        self.hold()
         return self
 
     async def __aexit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._users -= 1
-        if self._users == 0:
-            session, self._session = self._session, None
-            if session is not None:
-                await session.close()
+        self.release()
 
-    async def get(self, path: str, query: Query, seconds: float = ANSWER_SECONDS) -> Answer:
+    async def get(self, path: str, query: Query) -> Answer:
         """Read; a status of 404 is an answer. Raises `ConsulError`."""
-        return await self._ask("GET", path, query, None, seconds)
+        return await self.fetch(target_of(path, query))
+
+    async def fetch(self, target: str, seconds: float = ANSWER_SECONDS) -> Answer:
+        """Read what `target_of` names, as `get` does."""
+        self._check_open()
+        try:
+            reply = await self._client.get(target, seconds)
+        except (OSError, TooLarge, ValueError) as error:
+            raise self._failure(error) from error
+        return self._read(reply)
 
     async def put(self, path: str, query: Query, document: bytes) -> Answer:
         """Send JSON; a status of 409 is an answer. Raises `ConsulError`."""
-        return await self._ask("PUT", path, query, document, ANSWER_SECONDS)
+        self._check_open()
+        try:
+            reply = await self._client.put(target_of(path, query), document, ANSWER_SECONDS)
+        except (OSError, TooLarge, ValueError) as error:
+            raise self._failure(error) from error
+        return self._read(reply)
 
-    async def _ask(self, method: str, path: str, query: Query, document: bytes | None, seconds: float) -> Answer:
+    def _check_open(self) -> None:
+        if self._users == 0:
+            raise ConsulAway("consul: not open")
         if self._fail_fast and time.monotonic() < self._unreachable_until:
             raise ConsulAway(f"consul at {self.address}: could not be reached a moment ago")
-        try:
-            async with asyncio.timeout(seconds):
-                answer = await self._exchange(method, path, query, document)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            if time.monotonic() >= self._unreachable_until:
-                self._unreachable += 1
-                self._unreachable_until = time.monotonic() + _REST.wait(self._unreachable)
-            raise ConsulAway(f"consul at {self.address}: {trouble(error)}") from error
-        except TooLarge as error:
-            raise ConsulError(f"consul at {self.address}: {error}") from error
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise ConsulAway(f"consul at {self.address}: {trouble(error)}") from error
+
+    def _failure(self, error: Exception) -> ConsulError:
+        if isinstance(error, UnconnectedError) and time.monotonic() >= self._unreachable_until:
+            self._unreachable += 1
+            self._unreachable_until = time.monotonic() + _REST.wait(self._unreachable)
+        kind = ConsulError if isinstance(error, TooLarge) else ConsulAway
+        return kind(f"consul at {self.address}: {trouble(error)}")
+
+    def _read(self, reply: Reply) -> Answer:
         self._unreachable = 0
-        return answer
+        if reply.status not in (200, 404, 409):
+            raise self._refusal(reply)
+        index = _index(reply.headers.get(b"x-consul-index"))
+        filtered = reply.headers.get(b"x-consul-results-filtered-by-acls") == b"true"
+        return Answer(reply.status, reply.body, index, filtered)
 
-    async def _exchange(self, method: str, path: str, query: Query, document: bytes | None) -> Answer:
-        text = f"{self._base}{path}?{urlencode(query)}" if query else f"{self._base}{path}"
-        headers = {"Content-Type": "application/json"} if document is not None else None
-        async with self._sessions().request(
-            method,
-            URL(text, encoded=True),
-            data=document,
-            headers=headers,
-            server_hostname=self._name,
-            allow_redirects=False,
-        ) as response:
-            if response.status not in (200, 404, 409):
-                raise await self._refusal(response)
-            body = await self._bodies.read(response)
-            return Answer(
-                response.status,
-                body,
-                _index(response.headers.get("X-Consul-Index")),
-                response.headers.get("X-Consul-Results-Filtered-By-ACLs") == "true",
-            )
-
-    def _sessions(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            if self._users == 0:
-                raise ConsulAway("consul: not open")
-            connector = aiohttp.TCPConnector(
-                # A blocking query keeps its connection: as many as there are names.
-                limit=0,
-                ssl=True if self._tls is None else self._tls,
-                keepalive_timeout=30,
-                socket_factory=lasting_socket,
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                headers=self._headers,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-                auto_decompress=False,
-                skip_auto_headers=("Accept-Encoding",),
-            )
-        return self._session
-
-    async def _refusal(self, response: aiohttp.ClientResponse) -> ConsulError:
-        said = (await response.content.read(_MAX_SAID)).decode(errors="replace").strip()
-        message = f"consul at {self.address}: {response.status} {said}"
-        if response.status in (401, 403):
+    def _refusal(self, reply: Reply) -> ConsulError:
+        said = reply.body[:_MAX_SAID].decode(errors="replace").strip()
+        message = f"consul at {self.address}: {reply.status} {said}"
+        if reply.status in (401, 403):
             return ConsulForbidden(message)
-        if response.status == 429 or response.status >= 500:
+        if reply.status == 429 or reply.status >= 500:
             return ConsulAway(message)
         return ConsulError(message)
 
@@ -203,7 +179,11 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _index(text: str | None) -> int | None:
-    if text is None or not (text.isascii() and text.isdecimal() and len(text) < 20):
-        return None
-    return int(text)
+def target_of(path: str, query: Query) -> str:
+    """Give a path of escaped segments and what is asked of it as the target of a request."""
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _index(text: bytes | None) -> int | None:
+    # Python also takes signs, blanks and underscores for parts of a number.
+    return int(text) if text is not None and text.isdigit() and len(text) < 20 else None

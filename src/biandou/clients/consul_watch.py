@@ -20,7 +20,7 @@ import time
 from typing import Final, Protocol
 
 from biandou.clients.alarms import Alarms
-from biandou.clients.consul import ANSWER_SECONDS, Answer, Consul, ConsulError, Query
+from biandou.clients.consul import ANSWER_SECONDS, Answer, Consul, ConsulError
 from biandou.clients.retry import Retry
 from biandou.errors import reason
 
@@ -73,6 +73,13 @@ class Follower(Protocol):
         """Hear that nothing is known that is newer than the last answer."""
 
 
+class Asker(Protocol):
+    """Whose query has no seat to wait in."""
+
+    def ask_again(self) -> None:
+        """Ask without waiting."""
+
+
 class Seats:
     """How many queries wait at once; those without a seat are asked again and again.
 
@@ -101,15 +108,40 @@ class Seats:
         """Give a seat back."""
         self._taken -= 1
 
-    def stand(self, *, useful: bool) -> asyncio.Future[None]:
-        """Give what is done when who has no seat is to ask again; then `rise`."""
+    def stand(self, asker: Asker, *, useful: bool) -> Standing:
+        """Let who has no seat ask again by and by, unless that is cancelled."""
         self._standing += 1
+        standing = Standing(self, asker)
         seconds = max(STAND_SECONDS, self._standing / STAND_PER_SECOND) * (1 if useful else 4)
-        return self._alarms.after(random.uniform(seconds / 2, seconds * 3 / 2))  # noqa: S311 - no secret
+        self._alarms.after(random.uniform(seconds / 2, seconds * 3 / 2), standing)  # noqa: S311 - no secret
+        return standing
 
     def rise(self) -> None:
-        """Stand no more."""
+        """Count one less who stands."""
         self._standing -= 1
+
+
+class Standing:
+    """One who has no seat, until it is to ask again."""
+
+    __slots__ = ("_asker", "_seats")
+
+    def __init__(self, seats: Seats, asker: Asker) -> None:
+        self._seats = seats
+        self._asker: Asker | None = asker
+
+    def wake(self) -> None:
+        """Ask again."""
+        asker = self._asker
+        if asker is not None:
+            self.cancel()
+            asker.ask_again()
+
+    def cancel(self) -> None:
+        """Do not ask again."""
+        if self._asker is not None:
+            self._asker = None
+            self._seats.rise()
 
 
 class Pace:
@@ -132,50 +164,42 @@ class Pace:
             await asyncio.sleep(-self._left / self._per_second)
 
 
-async def follow(
-    consul: Consul,
-    path: str,
-    query: Query,
-    follower: Follower,
-    *,
-    retry: Waits = RETRY,
-    pace: Pace | None = None,
-    seats: Seats | None = None,
-) -> None:
-    """Ask for ever; ends only by being cancelled. Queries with the same `seats` share the connections that wait."""
-    pace, seats = pace or Pace(), seats or Seats(2)
-    index = failures = told = 0
-    async with consul.opened():
+class Question:
+    """A query that is asked for ever, and what is known between two times."""
+
+    __slots__ = ("_consul", "_failures", "_follower", "_index", "_pace", "_retry", "_seats", "_told", "target")
+
+    def __init__(
+        self, consul: Consul, target: str, follower: Follower, seats: Seats, *, retry: Waits, pace: Pace
+    ) -> None:
+        self.target = target
+        self._consul = consul
+        self._follower = follower
+        self._seats = seats
+        self._retry = retry
+        self._pace = pace
+        self._index = self._failures = self._told = 0
+
+    async def ask(self) -> None:
+        """Ask, the first time without waiting; ends when there is an answer and no seat to wait in for the next."""
+        consul, follower, waits = self._consul, self._follower, False
         while True:
-            await pace.keep()
+            seated = waits and self._seats.take(useful=follower.useful)
+            if waits and not seated:
+                return
             try:
                 # Not in functions of their own: thousands wait here, each with all frames that it has.
-                if index and seats.take(useful=follower.useful):
-                    try:
-                        answer = await consul.get(path, waiting(query, index), LONGEST_SECONDS)
-                    finally:
-                        seats.leave()
-                else:
-                    if index:
-                        try:
-                            await seats.stand(useful=follower.useful)
-                        finally:
-                            seats.rise()
-                    async with consul.beginning:
-                        answer = await consul.get(path, query)
-                if answer.index is None:
-                    raise ConsulError(f"consul at {consul.address}: {path}: consul did not return an index")
-                if answer.index < index:
-                    # It may be the answer of a server that is behind: only one to a new question counts.
-                    index = 0
-                    continue
-                known, told = told, hash((answer.status, answer.body))
-                if index and answer.index == index and told == known:
-                    follower.confirmed()
-                else:
-                    follower.changed(answer)
-                index = max(1, answer.index)
-                failures = 0
+                try:
+                    await self._pace.keep()
+                    if seated:
+                        answer = await consul.fetch(waiting(self.target, self._index), LONGEST_SECONDS)
+                    else:
+                        async with consul.beginning:
+                            answer = await consul.fetch(self.target)
+                finally:
+                    if seated:
+                        self._seats.leave()
+                waits = self._take(answer)
                 # It may be long until the next, and there are thousands of these.
                 del answer
                 continue
@@ -183,14 +207,46 @@ async def follow(
                 problem = error
             except Exception as error:
                 # What no rule has thought of must not end a watch: nobody would notice.
-                _log.exception("%s at %s", path, consul.address)
-                problem = ConsulError(f"consul at {consul.address}: {path}: {reason(error)}")
-            index = 0
-            failures += 1
+                _log.exception("%s", self._where)
+                problem = ConsulError(f"{self._where}: {reason(error)}")
+            self._index = 0
+            self._failures += 1
+            waits = False
             follower.failed(problem)
-            await asyncio.sleep(retry.wait(failures))
+            await asyncio.sleep(self._retry.wait(self._failures))
+
+    def _take(self, answer: Answer) -> bool:
+        """Tell of an answer, and give whether the next may be waited for; raises `ConsulError`."""
+        if answer.index is None:
+            raise ConsulError(f"{self._where}: consul did not return an index")
+        if answer.index < self._index:
+            # It may be the answer of a server that is behind: only one to a new question counts.
+            self._index = 0
+            return False
+        told = hash((answer.status, answer.body))
+        if self._index and answer.index == self._index and told == self._told:
+            self._follower.confirmed()
+        else:
+            self._follower.changed(answer)
+        self._index, self._told, self._failures = max(1, answer.index), told, 0
+        return True
+
+    @property
+    def _where(self) -> str:
+        return f"consul at {self._consul.address}: {self.target.partition('?')[0]}"
 
 
-def waiting(query: Query, index: int) -> Query:
-    """Give the parameters of a query that waits for what is newer than `index`."""
-    return {**query, "index": str(index), "wait": f"{WAIT_SECONDS}s"}
+async def follow(
+    consul: Consul, target: str, follower: Follower, *, retry: Waits = RETRY, pace: Pace | None = None
+) -> None:
+    """Ask for ever, and always wait for the next answer; ends only by being cancelled."""
+    question = Question(consul, target, follower, Seats(2), retry=retry, pace=pace or Pace())
+    async with consul.opened():
+        while True:
+            # With a seat of its own it does not end.
+            await question.ask()
+
+
+def waiting(target: str, index: int) -> str:
+    """Give the target of a query that waits for what is newer than `index`."""
+    return f"{target}{'&' if '?' in target else '?'}index={index}&wait={WAIT_SECONDS}s"

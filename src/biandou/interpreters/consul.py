@@ -86,11 +86,12 @@ def dtab_in_consul(kind: ConsulInterpreterKind, consul: Consul) -> Live[Dtab]:
     While Consul is away, or the key holds what is no dtab, the last good one stays; until there was one that is a
     failure.
     """
+    from biandou.clients.consul import target_of  # noqa: PLC0415 - as above
     from biandou.clients.consul_kv import kv_path  # noqa: PLC0415 - as above
     from biandou.clients.consul_watch import follow as follow_query  # noqa: PLC0415 - as above
 
     path = kv_path(f"{kind.path_prefix.removeprefix('/')}/{kind.namespace}")
-    query = {**reading(kind.read_consistency_mode, kind.datacenter), "raw": "true"}
+    target = target_of(path, {**reading(kind.read_consistency_mode, kind.datacenter), "raw": "true"})
     retry = retry_of(kind.backoff, Retry(0.1, 5.0))
     memory = Memory()
 
@@ -98,7 +99,7 @@ def dtab_in_consul(kind: ConsulInterpreterKind, consul: Consul) -> Live[Dtab]:
         # What was known long ago may not be told as if it were known now.
         source.forget()
         following = asyncio.get_running_loop().create_task(
-            follow_query(consul, path, query, DtabWatch(path, source, memory), retry=retry), name=f"consul {path}"
+            follow_query(consul, target, DtabWatch(path, source, memory), retry=retry), name=f"consul {path}"
         )
 
         def stop() -> None:

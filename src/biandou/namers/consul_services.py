@@ -7,16 +7,16 @@ a failure mean that the name is unknown, so that the next alternative of a dtab 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ReferenceType, WeakValueDictionary
 
-from biandou.clients.consul import Answer, Consul, ConsulError, ConsulForbidden, segment
+from biandou.clients.consul import Answer, Consul, ConsulError, ConsulForbidden, segment, target_of
 from biandou.clients.consul_access import reading
 from biandou.clients.consul_catalog import Agent, Changes, Instance, read_agent
-from biandou.clients.consul_watch import RETRY, Seats, follow
+from biandou.clients.consul_watch import RETRY, Pace, Question, Seats
 from biandou.clients.dns import Resolver, ip_literal
 from biandou.dtab import NEG, Leaf, NameTree, Path
 from biandou.dtab.bound import AUTHORITY, WEIGHT, Address, Addresses, AddressSet, Bound, Negative, Origin
@@ -81,7 +81,7 @@ class ConsulNamer:
         self.consul = consul
         self._resolver = Resolver()
         self._services: WeakValueDictionary[Name, _ServiceSource] = WeakValueDictionary()
-        self._queries: dict[str, dict[str, str]] = {}
+        self._queries: dict[str, str] = {}
         # The names that are followed.
         self._followed: dict[Name, _ServiceSource] = {}
         self._made = self._make
@@ -141,7 +141,7 @@ class ConsulNamer:
         name, kind = source.name, self._kind
         path = f"/v1/{'health' if kind.use_health_check else 'catalog'}/service/{segment(name.service)}"
         followed = Followed(self._registry, str(name), path, source, source.memory, _size)
-        watch = ServiceWatch(self, followed, path, self._query(name))
+        watch = ServiceWatch(self, followed, path + self._query(name))
         self._followed[name] = source
         # One name for all: thousands of texts would be as many bytes as some of what they name.
         watch.start("consul service")
@@ -153,15 +153,22 @@ class ConsulNamer:
         if self._followed.get(source.name) is source:
             del self._followed[source.name]
 
-    def _query(self, name: Name) -> dict[str, str]:
+    @property
+    def may_be_stale(self) -> bool:
+        """Whether a server may answer that is behind."""
+        return self._kind.consistency_mode == "stale"
+
+    def _query(self, name: Name) -> str:
+        """Give what follows the path of a question; of some datacentres it is kept."""
         query = self._queries.get(name.dc)
         if query is None:
-            query = reading(self._kind.consistency_mode, name.dc)
+            asked = reading(self._kind.consistency_mode, name.dc)
             if self._kind.use_health_check and set(self._kind.health_statuses) == {"passing"}:
-                query["passing"] = "true"
+                asked["passing"] = "true"
+            query = target_of("", asked)
             if len(self._queries) < MAX_QUERIES:
                 self._queries[name.dc] = query
-        return query if name.tag is None else {**query, "tag": name.tag}
+        return query if name.tag is None else f"{query}&tag={segment(name.tag)}"
 
     def changes(self) -> Changes[Read]:
         """Give what reads the answers about one service."""
@@ -322,18 +329,37 @@ class _Tree(Mapped[Service, NameTree[Path | Bound]]):
 class ServiceWatch(Renewable):
     """Tells a followed name what its blocking query comes to."""
 
-    __slots__ = ("_changes", "_namer", "_path", "_query", "followed")
+    __slots__ = ("_changes", "_namer", "_question", "_target", "followed")
 
-    def __init__(self, namer: ConsulNamer, followed: Followed[Service], path: str, query: dict[str, str]) -> None:
+    def __init__(self, namer: ConsulNamer, followed: Followed[Service], target: str) -> None:
         self.followed = followed
         self._namer = namer
         self._changes = namer.changes()
-        self._path = path
-        self._query = query
+        self._target = target
 
-    def watch(self) -> Coroutine[Any, Any, None]:
-        """Give what asks for ever."""
-        return follow(self._namer.consul, self._path, self._query, self, seats=self._namer.seats)
+    def start(self, name: str) -> None:
+        """Begin to ask."""
+        namer = self._namer
+        namer.consul.hold()
+        self._question = Question(namer.consul, self._target, self, namer.seats, retry=RETRY, pace=Pace())
+        super().start(name)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        super().stop()
+        # It knows us.
+        del self._question
+        self._namer.consul.release()
+
+    async def watch(self) -> None:
+        """Ask as long as there is a seat to wait in; who stands until the next time needs no task."""
+        await self._question.ask()
+        if self._running is asyncio.current_task():
+            self._running = self._namer.seats.stand(self, useful=self.useful)
+
+    def ask_again(self) -> None:
+        """Ask without waiting."""
+        super().start(self._name)
 
     @property
     def slack(self) -> float:
@@ -344,9 +370,9 @@ class ServiceWatch(Renewable):
         """Ask without waiting for a change; raises `ConsulError`, also for what a server says that is behind."""
         consul, known = self._namer.consul, self.followed.origin.version
         async with consul.beginning:
-            answer = await consul.get(self._path, self._query)
-        if answer.index is None or ("stale" in self._query and known is not None and answer.index < int(known)):
-            raise ConsulError(f"consul at {consul.address}: {self._path}: an answer that says nothing of now")
+            answer = await consul.fetch(self._target)
+        if answer.index is None or (self._namer.may_be_stale and known is not None and answer.index < int(known)):
+            raise ConsulError(f"consul at {consul.address}: {self._target}: an answer that says nothing of now")
         return self._namer.read(answer, self._changes), str(answer.index)
 
     @property

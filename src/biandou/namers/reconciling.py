@@ -18,10 +18,19 @@ MAX_SUSPECTS: Final = 32
 _log = logging.getLogger(__name__)
 
 
+class Cancellable(Protocol):
+    """What goes on until it is cancelled."""
+
+    def cancel(self) -> object:
+        """End it."""
+
+
 class Renewable:
     """A watch that runs from `start` until `stop`, and that can be begun anew."""
 
     __slots__ = ("_name", "_running")
+
+    _running: Cancellable | None
 
     def start(self, name: str) -> None:
         """Begin to watch, in a task of this name."""
@@ -45,9 +54,9 @@ class Renewable:
     def stop(self) -> None:
         """End the watch."""
         # Not kept: what ends a task knows its frames, and those know us.
-        running = self._running
-        del self._running
-        running.cancel()
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
 
 
 class Subject(Protocol):

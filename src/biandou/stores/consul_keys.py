@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from biandou.clients.consul import Answer, Consul, ConsulAway, ConsulError, ConsulForbidden
+from biandou.clients.consul import Answer, Consul, ConsulAway, ConsulError, ConsulForbidden, target_of
 from biandou.clients.consul_access import reading
 from biandou.clients.consul_kv import MAX_TOGETHER, MAX_VALUE, Beside, Kv, KvConflict, Value, kv_path, read_values
 from biandou.clients.consul_watch import Pace, follow
@@ -92,7 +92,11 @@ class ConsulStore:
         await self._stack.enter_async_context(self._consul.opened())
         # One query of the whole process: changes of dtabs may come fast, and must not wait.
         following = follow(
-            self._consul, kv_path(self._below), self._query, self, retry=self._retry, pace=Pace(20, 10.0)
+            self._consul,
+            target_of(kv_path(self._below), self._query),
+            self,
+            retry=self._retry,
+            pace=Pace(20, 10.0),
         )
         self._following = asyncio.get_running_loop().create_task(following, name="consul")
         with contextlib.suppress(TimeoutError):
