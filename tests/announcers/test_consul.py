@@ -99,6 +99,22 @@ async def test_an_agent_that_does_not_know_a_check_may_say_500() -> None:
         await until(lambda: consul.announced.status(ID) == "passing")
 
 
+async def test_a_server_that_registers_nothing_is_a_failure_and_not_a_registration() -> None:
+    """A web server on the agent's port, or a proxy without an agent behind it, knows none of its paths."""
+
+    async def unknown(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=404, text="404 page not found")
+
+    async with ConsulServer() as consul:
+        consul.fail(unknown, "/v1/agent/service/register")
+        async with announced(consul) as announcement:
+            await until(lambda: announcement.state()["failures"] > 1)
+            assert announcement.standing == "failed"
+            assert "unexpected status 404" in announcement.state()["error"]
+            consul.fail(None)
+            await until(lambda: announcement.standing == "registered")
+
+
 async def test_an_agent_that_comes_later_is_told() -> None:
     """Nothing waits for it, and the failure shows; one that was away finds the instance still there."""
     async with ConsulServer() as consul:

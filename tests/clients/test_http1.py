@@ -171,6 +171,7 @@ async def test_a_document_is_not_sent_twice() -> None:
     [
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", ValueError, "no answer in HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", ValueError, "no answer in HTTP"),
+        (b"HTTP/1.1 000 No\r\nContent-Length: 0\r\n\r\n", ValueError, "no answer in HTTP"),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
             ValueError,

@@ -357,6 +357,8 @@ BAD: list[tuple[str, list[str]]] = [
         HEAD + "namers: [{kind: io.l5d.fs, rootDir: /no/such}]",
         ["l.yaml:4:37: namers[0].rootDir: /no/such is not a directory"],
     ),
+    (HEAD + "stateFile: {path: /dev/null}", ["l.yaml:4:19: stateFile.path: '/dev/null' is no file"]),
+    (HEAD + "stateFile: {path: /tmp}", ["l.yaml:4:19: stateFile.path: '/tmp' is no file"]),
     (
         HEAD + "namers: [{kind: io.l5d.consul, host: 'consul:8500'}]",
         ["l.yaml:4:38: namers[0].host: host is a host name or an address, without a port"],

@@ -36,3 +36,11 @@ async def test_a_last_save_that_fails_does_not_hold_up_the_stop(
 
     await StateKeeper(on_disk(tmp_path / "state.json"), broken, lambda: 1).stop()
     assert "keeping the state file failed" in caplog.text
+
+
+async def test_a_line_that_cannot_be_read_costs_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "state.json"
+    await StateKeeper(on_disk(path), lambda: [Entry("a"), Entry("b")], lambda: 1).stop()
+    path.write_bytes(path.read_bytes().replace(b'"a"', b"7") + b'{"na')
+    assert await StateKeeper(on_disk(path), list, lambda: 0).read() == [Entry("b")]
+    assert "entries that can't be read: 2" in caplog.text

@@ -267,10 +267,50 @@ async def test_targets_of_which_nobody_says_anything_leave_what_was_known() -> N
             assert at("10.0.0.1:8001")(seen.now)
 
 
+async def test_a_target_of_which_nobody_says_anything_is_where_it_was() -> None:
+    silent = False
+
+    def answer(question: dns.message.Message) -> dns.message.Message:
+        if is_kind(question, "SRV"):
+            port = 8002 if silent else 8001
+            return records(question, *(f"_web._tcp.test. 5 IN SRV 1 0 {port} {name}.test." for name in "ab"))
+        name = question.question[0].name.to_text()
+        if silent and name == "a.test.":
+            return refusing(question, dns.rcode.SERVFAIL)
+        return records(question, f"{name} 5 IN A 10.0.0.{1 if name == 'a.test.' else 2}")
+
+    async with answering(answer) as port:
+        with Observed(addresses(services(port).lookup(WEB))) as seen:
+            await seen.until(at("10.0.0.1:8001", "10.0.0.2:8001"))
+            silent = True
+            await seen.until(at("10.0.0.1:8002", "10.0.0.2:8002"))
+
+
+async def test_of_two_servers_at_one_address_the_second_is_asked_when_the_first_fails() -> None:
+    def answer(question: dns.message.Message) -> dns.message.Message:
+        return records(question, "web.test. 5 IN A 10.0.0.1") if is_kind(question, "A") else records(question)
+
+    async with (
+        answering(answer) as good,
+        answering(lambda question: refusing(question, dns.rcode.SERVFAIL)) as bad,
+    ):
+        for ports in ((bad, good), (good, bad)):
+            namer = DnsNamerKind(dns_hosts=tuple(f"127.0.0.1:{port}" for port in ports)).namer()
+            with Observed(addresses(namer.lookup(HOST))) as seen:
+                await seen.until(at("10.0.0.1:8080"))
+
+
 @pytest.mark.parametrize(
     "path",
-    [Path.of("web.test."), Path.of("web.test.", "http"), Path.of("web.test.", "0"), Path((b"\xff", b"80"))],
-    ids=str,
+    [
+        Path.of("web.test."),
+        Path.of("web.test.", "http"),
+        Path.of("web.test.", "0"),
+        Path.of("web.test.", "0000809999999"),
+        Path.of("web.test.", "00001" + "9" * 5000),
+        Path((b"\xff", b"80")),
+    ],
+    ids=lambda path: str(path)[:40],
 )
 async def test_what_is_no_name_is_negative_without_a_question(path: Path) -> None:
     assert hosts(1).lookup(path).sample() == Ok(NEG)

@@ -153,6 +153,7 @@ async def test_the_next_server_is_asked_when_one_is_away_or_talks_nonsense() -> 
 
 
 FAULTS = {
+    "no applications": faults.answers(200, b'{"applications": {}}'),
     "500": faults.answers(500, b"no"),
     "401": faults.answers(401),
     "no JSON": faults.answers(200, b"<html>"),

@@ -274,13 +274,41 @@ def test_weights_are_the_product_of_what_the_vectors_say() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\xff", b"[", b"[]", b'{"serviceEndpoint": 5, "status": "ALIVE"}', b"a:b,:7,x:0"]
+    "data", [b"", b"\xff", b"[", b"[]", b'{"serviceEndpoint": 5, "status": "ALIVE"}', b"a:b,:7,x:0,x:00008099999"]
 )
 def test_what_cannot_be_read_is_no_member(data: bytes) -> None:
     members = Members({"member_1": data, "vector_1": data}, "1")
     assert read_members(members, None, None) == ()
     assert read_leader(members) == ()
     assert read_instances(members) == ()
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        ('"127.0.0.1"', "true"),
+        ('"127.0.0.1"', "1.0"),
+        ('"127.0.0.1"', "9" * 30),
+        ('"127.0.0.1"', "0"),
+        ('"\\ud800"', "80"),
+        ("7", "80"),
+    ],
+)
+def test_a_member_without_a_place_costs_no_other_its_own(host: str, port: str) -> None:
+    def members(form: str) -> Members:
+        good = form.replace("HOST", '"127.0.0.1"').replace("PORT", "9001")
+        bad = form.replace("HOST", host).replace("PORT", port)
+        return Members({"member_1": bad.encode(), "member_2": good.encode()}, "1")
+
+    sets = members('{"serviceEndpoint": {"host": HOST, "port": PORT}, "status": "ALIVE"}')
+    assert [str(one.port) for one in read_members(sets, None, None)] == ["9001"]
+    records = members('{"address": HOST, "port": PORT}')
+    assert [str(one.port) for one in read_instances(records)] == ["9001"]
+
+
+def test_a_shard_that_is_no_number_anybody_has_is_no_failure() -> None:
+    namer = ServersetsNamerKind(zk_addrs=(ZkServer(host="127.0.0.1", port=1),)).namer()
+    assert namer.question(["web#" + "9" * 5000])[1] == "/web#" + "9" * 5000
 
 
 async def test_what_is_no_path_is_negative() -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PASSES: Final = 3
 """So often a check is passed within the time that Consul waits for it."""
 
+_DONE: Final = 200
 
 _log = logging.getLogger(__name__)
 
@@ -77,14 +78,18 @@ class Instance:
             self._begun = True
             await self._open.enter_async_context(self._consul.opened())
         # Checks that somebody else has put there go.
-        await self._put("/v1/agent/service/register", {"replace-existing-checks": "true"}, self._document)
+        path = "/v1/agent/service/register"
+        status = await self._put(path, {"replace-existing-checks": "true"}, self._document)
+        if status != _DONE:
+            # Another server than an agent, or none behind a proxy.
+            raise AnnounceError(f"consul at {self._consul.address}: {path}: unexpected status {status}")
         return self._id
 
     async def hold(self) -> None:
         """Pass the check on time, until the agent does not know it any more."""
         while True:
             await asyncio.sleep(self._pause)
-            if not await self._put(f"/v1/agent/check/pass/{segment(self._check)}", {}, b""):
+            if await self._put(f"/v1/agent/check/pass/{segment(self._check)}", {}, b"") != _DONE:
                 _log.warning("consul at %s has lost %s: it is registered again", self._consul.address, self._id)
                 return
 
@@ -104,10 +109,9 @@ class Instance:
             self._begun = False
             await self._open.aclose()
 
-    async def _put(self, path: str, query: dict[str, Any], document: bytes) -> bool:
-        """Ask, and say whether what the path names is known."""
+    async def _put(self, path: str, query: dict[str, Any], document: bytes) -> int:
+        """Ask, and give the status, 404 for what is not known; raises `AnnounceError` for any but 200, 404 and 409."""
         try:
-            answer = await self._consul.put(path, query, document)
+            return (await self._consul.put(path, query, document)).status
         except ConsulError as error:
             raise AnnounceError(str(error)) from error
-        return answer.status == 200

@@ -126,7 +126,7 @@ class Reader:
                 if followed and changed != before:
                     self._known, self._tag = changed, None
                 if followed and not due:
-                    return None if changed == before else News(changed, told.apps__hashcode, corrected=False)
+                    return None if changed == before else News(changed, hash_code(changed), corrected=False)
             elif answer.status not in (403, 404):
                 raise refuse(self._eureka.name, answer)
             # Otherwise deltas are turned off there, or some were missed.
@@ -145,6 +145,9 @@ class Reader:
 
     def _decoded(self, answer: Answer) -> _Applications:
         told = decoded(self._eureka.name, answer.body, _Told).applications
+        if told.application is None and told.apps__hashcode is None:
+            # Without any instance there is still a hash code, an empty one.
+            raise RegistryError(f"{self._eureka.name}: an answer without applications")
         applications = told.applications
         bounded(self._eureka.name, sum(len(one.instances) for one in applications))
         return told
@@ -222,7 +225,7 @@ class _Application(msgspec.Struct):
 
 class _Applications(msgspec.Struct):
     application: list[_Application] | _Application | None = None
-    apps__hashcode: str = ""
+    apps__hashcode: str | None = None
 
     @property
     def applications(self) -> list[_Application]:

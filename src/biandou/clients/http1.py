@@ -358,7 +358,9 @@ class _Connection(asyncio.Protocol):
         """Hand the answer over, unless it only says that one will come."""
         status = self._parser.get_status_code()
         answer = self._answer
-        if status < 200:
+        if status < 100:
+            self._fail(ValueError(f"no answer in HTTP: status {status:03}"))
+        elif status < 200:
             self._headers.clear()
             self._follows = self._delimited = False
         elif answer is None or answer.done():

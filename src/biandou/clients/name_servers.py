@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import dns.asyncresolver
 import dns.exception
 import dns.name
+import dns.nameserver
 import dns.rdatatype
 import dns.resolver
 
@@ -82,9 +83,7 @@ class NameServers:
         except dns.resolver.NoResolverConfiguration:
             resolver = dns.asyncresolver.Resolver(configure=False)
         if servers:
-            resolver.nameservers = [server.ip for server in servers]
-            # By its number when there are several at one address.
-            resolver.nameserver_ports = {server.ip: server.port for server in servers}
+            resolver.nameservers = [dns.nameserver.Do53Nameserver(server.ip, server.port) for server in servers]
         resolver.use_edns(0, 0, PAYLOAD)
         resolver.timeout, resolver.lifetime = TRY_SECONDS, ALL_SECONDS
         self._resolver = resolver

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeGuard
 from urllib.parse import urlsplit
 
 from msgspec import Meta
@@ -47,6 +47,19 @@ class Beat:
         if failures and self.retry is not None:
             return self.retry.wait(failures)
         return max(LEAST_SECONDS, self.seconds + random.uniform(-self.jitter, self.jitter))  # noqa: S311 - no secret
+
+
+def is_port(value: object) -> TypeGuard[int]:
+    """Whether a value out of JSON is the number of a port; JSON's `true` is none, though it is a number to Python."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535
+
+
+def read_port(text: str) -> int | None:
+    """Give the port that a text in decimal is, if it is one."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5):
+        return None
+    number = int(text)
+    return number if 1 <= number <= 65535 else None
 
 
 def check_host(host: str | None) -> None:

@@ -19,6 +19,7 @@ from kazoo.exceptions import KazooException, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KazooState
 
+from biandou.clients.zookeeper_log import KAZOO_LOG
 from biandou.errors import reason
 
 ANSWER_SECONDS: Final = 10.0
@@ -135,6 +136,7 @@ class ZooKeeper:
             hosts=self._hosts,
             timeout=self._session_ms / 1000,
             connection_retry={"max_tries": -1, "delay": 0.1, "max_delay": 5.0},
+            logger=KAZOO_LOG,
         )
         client = self._client
         client.add_listener(lambda state: self._state_changed(client, state))

@@ -17,6 +17,7 @@ from kazoo.exceptions import KazooException, NoNodeError
 from kazoo.protocol.states import KazooState
 
 from biandou.clients.zookeeper import ANSWER_SECONDS, ZooKeeperError
+from biandou.clients.zookeeper_log import KAZOO_LOG
 from biandou.errors import reason
 
 FIRST_SECONDS: Final = 2.0
@@ -137,6 +138,7 @@ class Session:
             hosts=self._hosts,
             timeout=self._session_ms / 1000,
             connection_retry={"max_tries": -1, "delay": 0.1, "max_delay": 5.0},
+            logger=KAZOO_LOG,
         )
 
         def listen(state: str) -> None:

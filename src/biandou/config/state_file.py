@@ -22,7 +22,10 @@ class StateFile(Keys, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for a path that can be no file."""
-        if self.path is not None and (not self.path or "\0" in self.path or os.path.isdir(self.path)):
+        if self.path is None:
+            return
+        # The file is replaced as a whole: whoever means `enabled: false` by `/dev/null` would lose that.
+        if not self.path or "\0" in self.path or (os.path.exists(self.path) and not os.path.isfile(self.path)):
             raise ValueError(f"{self.path!r} is no file")
 
     def place(self, program: str, port: int) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 from typing import Any, Final, Generic, TypeVar
 
@@ -12,6 +13,9 @@ import msgspec
 FORMAT: Final = "biandou state"
 VERSION: Final = 1
 MAX_BYTES: Final = 64 * 1024 * 1024
+
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_log = logging.getLogger(__name__)
 
 Entry = TypeVar("Entry", bound=msgspec.Struct)
 
@@ -66,11 +70,32 @@ class StateOnDisk(Generic[Entry]):
                 known = header.format == FORMAT
                 what = f"it is of {header.program[:80]!r}" if known else f"it is a {header.format[:80]!r}"
                 raise StateUnusable(f"{what}, version {header.version}")
-            entries: list[Entry] = msgspec.json.Decoder(self._form).decode_lines(rest)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except _UNREADABLE as error:
             raise StateUnusable(str(error)) from error
+        entries = self._entries(rest)
         entries.reverse()
         return header.saved, entries
+
+    def _entries(self, lines: bytes) -> list[Entry]:
+        decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(self._form)
+        try:
+            return decoder.decode_lines(lines)
+        except _UNREADABLE as error:
+            problem: Exception = error
+        # One that can't be read costs no other its place.
+        entries, left_out = [], 0
+        for line in lines.splitlines():
+            try:
+                entries.append(decoder.decode(line))
+            except _UNREADABLE as error:
+                problem = error
+                left_out += 1
+        if not entries:
+            raise StateUnusable(str(problem)) from problem
+        _log.warning(
+            "the state file %s: entries that can't be read: %d, the last of them: %s", self.path, left_out, problem
+        )
+        return entries
 
     def write(self, saved: float, lines: bytearray) -> None:
         """Replace the file: whoever reads it, after a crash too, finds the former text or this one.

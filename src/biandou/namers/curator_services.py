@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
-from biandou.clients.registry_access import Instance
+import msgspec
+
+from biandou.clients.registry_access import Instance, is_port
 from biandou.clients.zookeeper import Members, ZooKeeper
 from biandou.dtab import NEG, NameTree, Path
 from biandou.dtab.bound import Bound
@@ -59,12 +60,12 @@ def read_instances(members: Members) -> Instances:
     found = []
     for data in members.data.values():
         try:
-            told = json.loads(data)
-        except (ValueError, RecursionError):
+            told = msgspec.json.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         if not isinstance(told, dict) or told.get("enabled") is False:
             continue
         host, port = told.get("address"), told.get("sslPort") or told.get("port")
-        if isinstance(host, str) and host and isinstance(port, int) and 1 <= port <= 65535:
+        if isinstance(host, str) and host and is_port(port):
             found.append(Instance(host, port))
     return in_order(found)

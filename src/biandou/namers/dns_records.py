@@ -11,7 +11,7 @@ import random
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from biandou.clients.name_servers import NameServers, Service
-from biandou.clients.registry_access import RETRY, Beat, Instance
+from biandou.clients.registry_access import RETRY, Beat, Instance, read_port
 from biandou.clients.registry_http import RegistryError
 from biandou.dtab import NEG, NameTree, Path
 from biandou.dtab.bound import WEIGHT, Bound
@@ -68,6 +68,8 @@ class SrvNamer:
         return f"{self._servers.name}: {_shown(client, self.prefix)}"
 
     def _ask(self, name: str) -> tuple[str, Ask[Instances]]:
+        former: dict[str, tuple[str, ...]] = {}
+
         async def ask() -> Told[Instances]:
             services = (await self._servers.services(name))[:MAX_TARGETS]
             if self._use_priority and services:
@@ -75,10 +77,13 @@ class SrvNamer:
                 services = [service for service in services if service.priority == first]
             hosts = {service.host: None for service in services}
             told = await asyncio.gather(*(self._addresses(host) for host in hosts))
-            ips = dict(zip(hosts, told, strict=True))
+            # One of which nobody says anything is where it was.
+            ips = {host: former.get(host) if found is None else found for host, found in zip(hosts, told, strict=True)}
             if services and not any(ips.values()) and None in ips.values():
                 # Not one is known, and of some nobody says: that is not none.
                 raise RegistryError(f"{self._servers.name}: the targets of {name} can't be resolved")
+            former.clear()
+            former.update((host, found) for host, found in ips.items() if found is not None)
             weights = _weights(services)
             found = [
                 Instance(ip, service.port, {WEIGHT: weight})
@@ -119,9 +124,10 @@ class HostNamer:
     def lookup(self, path: Path) -> Live[Tree]:
         """Give a leaf while the host has addresses, else a negative tree."""
         names = texts(path, 2)
-        if names is None or not (names[1].isascii() and names[1].isdecimal() and 1 <= int(names[1][:6]) <= 65535):
+        port = None if names is None else read_port(names[1])
+        if names is None or port is None:
             return _NEGATIVE
-        host, port = names[0].lower(), int(names[1])
+        host = names[0].lower()
         instances = self._hosts.get(host).map(lambda ips: tuple(Instance(ip, port) for ip in ips))
         return self._endpoints.tree(
             instances, lambda: self._hosts.origin(host), self.prefix + path.take(2), path.drop(2)

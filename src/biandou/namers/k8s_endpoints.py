@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from biandou.clients.kubernetes import Kubernetes
 from biandou.clients.kubernetes_objects import Endpoints, Service, ServicePort, read_endpoints, read_service
+from biandou.clients.registry_access import read_port
 from biandou.dtab import NEG, Leaf, NameTree, Path
 from biandou.dtab.bound import NODE, Address, Addresses, AddressSet, Bound, Negative, Origin
 from biandou.live import Live
@@ -47,8 +48,8 @@ class EndpointsNamer:
         if name is None:
             return _NEGATIVE
         if names[0].isascii() and names[0].isdecimal():
-            number = int(names[0][:6])
-            return self._numbered(name, number, client, path.drop(taken))
+            number = read_port(names[0])
+            return _NEGATIVE if number is None else self._numbered(name, number, client, path.drop(taken))
         return self._named(name, names[0], client, path.drop(taken))
 
     def state(self) -> dict[str, Any]:

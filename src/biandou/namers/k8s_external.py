@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from biandou.clients.dns import Resolver, ip_literal
 from biandou.clients.kubernetes import Kubernetes
 from biandou.clients.kubernetes_objects import Service, read_service
+from biandou.clients.registry_access import read_port
 from biandou.dtab import NEG, Leaf, NameTree, Path
 from biandou.dtab.bound import Address, Addresses, AddressSet, Bound, Negative, Origin
 from biandou.live import Live, Ok, Pending, State
@@ -80,7 +81,10 @@ def _reached(service: Service | None, port: str) -> tuple[tuple[str, ...], int] 
     """Give hosts and port outside; `None` if there are none."""
     if service is None:
         return None
-    number = int(port[:6]) if port.isascii() and port.isdecimal() else None
-    found = service.named(port) if number is None else service.numbered(number)
+    if port.isascii() and port.isdecimal():
+        number = read_port(port)
+        found = None if number is None else service.numbered(number)
+    else:
+        found = service.named(port)
     hosts = tuple(ip_literal(host) or host for host in service.ingress)
     return None if found is None or not hosts else (hosts, found.port)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from biandou.clients.rancher import Container, Rancher
-from biandou.clients.registry_access import RETRY, Instance
+from biandou.clients.registry_access import RETRY, Instance, read_port
 from biandou.dtab import NEG, NameTree, Path
 from biandou.dtab.bound import Bound
 from biandou.live import Live
@@ -86,8 +86,7 @@ class RancherNamer:
 
     def _port(self, text: str) -> int | None:
         if text.isascii() and text.isdecimal():
-            number = int(text[:6])
-            return number if 1 <= number <= 65535 else None
+            return read_port(text)
         return self._ports.get(text)
 
     def _ask(self, _name: str) -> tuple[str, Ask[Services]]:

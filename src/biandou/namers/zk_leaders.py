@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from biandou.clients.registry_access import Instance
+from biandou.clients.registry_access import Instance, read_port
 from biandou.clients.zookeeper import Members, ZooKeeper
 from biandou.namers.polled import Instances, in_order
 from biandou.namers.zk_members import NodeNamer, Read
@@ -33,7 +33,8 @@ def read_leader(members: Members) -> Instances:
         return ()
     found = []
     for text in members.data[names[0]].decode(errors="replace").split(","):
-        host, _, port = text.strip().rpartition(":")
-        if host and port.isascii() and port.isdecimal() and 1 <= int(port[:6]) <= 65535:
-            found.append(Instance(host, int(port)))
+        host, _, digits = text.strip().rpartition(":")
+        port = read_port(digits)
+        if host and port is not None:
+            found.append(Instance(host, port))
     return in_order(found)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from biandou.clients.registry_access import Instance
+import msgspec
+
+from biandou.clients.registry_access import Instance, is_port
 from biandou.clients.zookeeper import Members, ZooKeeper
 from biandou.dtab.bound import WEIGHT
 from biandou.namers.polled import Instances, in_order
@@ -17,7 +18,7 @@ from biandou.namers.zk_members import NodeNamer, Read
 if TYPE_CHECKING:
     from biandou.namers.serversets import ServersetsNamerKind
 
-_LAST: Final = re.compile(r"([^:#]+)(?::([^:#]+))?(?:#([0-9]+))?")
+_LAST: Final = re.compile(r"([^:#]+)(?::([^:#]+))?(?:#([0-9]{1,10}))?")
 _GONE: Final = -1.0
 """A vector's weight for what is not to be used."""
 
@@ -52,7 +53,7 @@ def read_members(members: Members, endpoint: str | None, shard: int | None) -> I
         others = member.get("additionalEndpoints")
         place = member.get("serviceEndpoint") if endpoint is None else _dict(others).get(endpoint)
         host, port = _dict(place).get("host"), _dict(place).get("port")
-        if not isinstance(host, str) or not host or not isinstance(port, int) or not 1 <= port <= 65535:
+        if not isinstance(host, str) or not host or not is_port(port):
             continue
         weight = _weight(vectors, f"inet={host}:{port}", f"member={name}", f"shard={member.get('shard')}")
         if weight is not None:
@@ -76,8 +77,8 @@ def _weight(vectors: list[dict[str, Any] | None], *selects: str) -> float | None
 
 def _json(data: bytes) -> dict[str, Any] | None:
     try:
-        told = json.loads(data)
-    except (ValueError, RecursionError):
+        told = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return told if isinstance(told, dict) else None
 

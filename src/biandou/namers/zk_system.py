@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from biandou.clients.registry_access import read_port
 from biandou.clients.zookeeper_access import ZkServer
 from biandou.dtab import NEG, NameTree, Path
 from biandou.dtab.bound import Bound
@@ -50,9 +51,10 @@ class ZkPathNamer:
 
 
 def _server(text: str) -> ZkServer:
-    host, colon, port = text.rpartition(":")
+    host, colon, digits = text.rpartition(":")
     if not colon:
-        host, port = text, "2181"
-    if not host or not (port.isascii() and port.isdecimal() and 1 <= int(port[:6]) <= 65535):
+        host, digits = text, "2181"
+    port = read_port(digits)
+    if not host or port is None:
         raise ValueError(f"{text} is no host:port")
-    return ZkServer(host=host, port=int(port))
+    return ZkServer(host=host, port=port)
