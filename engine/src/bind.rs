@@ -23,7 +23,7 @@ use crate::mail::{Answer, Level, Outbox, Outcome, Outgoing, lock};
 use crate::plan::{RouterPlan, ServicePolicy};
 use crate::resolve::{Client, Clients};
 use crate::spent::SpentBudgets;
-use crate::stats::BindCacheStats;
+use crate::stats::{BindCacheStats, ServiceStats};
 
 use service::PathBlocks;
 pub use service::Service;
@@ -111,18 +111,22 @@ impl Name {
 pub struct Binding {
     pub name: Arc<Name>,
     pub answered: Arc<Answered>,
+    /// This worker's block of the name's service.
+    pub stats: Arc<ServiceStats>,
     answers: u64,
 }
 
 impl Binding {
-    /// Takes the name's answer as it is now; none before the first.
-    pub fn of(name: Arc<Name>) -> Option<Rc<Self>> {
+    /// Takes the name's answer as it is now, for one worker; none before the first.
+    pub fn of(name: Arc<Name>, worker: usize) -> Option<Rc<Self>> {
         // First, so that an answer that comes meanwhile makes this one outdated.
         let answers = name.answers.load(Acquire);
         let answered = name.answered.load_full()?;
+        let stats = name.service.stats[worker].clone();
         Some(Rc::new(Self {
             name,
             answered,
+            stats,
             answers,
         }))
     }
@@ -134,16 +138,19 @@ impl Binding {
 }
 
 /// An answer, made ready for use on the hot path.
+///
+/// In this order, what each request looks at is together: a linker with thousands of names waits for memory.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Answered {
-    pub bound: Bound,
-    /// The request's own dtab as passed on, empty for none.
-    pub context: Box<str>,
-    pub override_dentries: Vec<String>,
-    pub policy: ServicePolicy,
     pub limit: Option<Arc<Limit>>,
     /// What retries cost.
     pub budget: Arc<Budget>,
+    pub bound: Bound,
+    pub policy: ServicePolicy,
+    /// The request's own dtab as passed on, empty for none.
+    pub context: Box<str>,
+    pub override_dentries: Vec<String>,
 }
 
 /// What a name is bound to.

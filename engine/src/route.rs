@@ -76,9 +76,7 @@ impl Hop<'_> {
     /// Takes a retry out of the service's budget; false if there is none, or no time left for one.
     pub fn take_retry(&self, worker: &Worker) -> bool {
         let BoundTo { binding, retries, .. } = self.resend.bound_to;
-        let name = &binding.name;
-        let stats = &name.service.stats[worker.index];
-        retries.take_retry(worker, self.answered, self.due.map(|due| due.by), stats)
+        retries.take_retry(worker, self.answered, self.due.map(|due| due.by), &binding.stats)
     }
 
     /// Takes a requeue, for a request that cannot have been acted on or may be acted on twice; false if there is none.
@@ -134,23 +132,21 @@ pub enum Routed {
 #[derive(Debug)]
 pub struct BoundTo {
     binding: Rc<Binding>,
-    worker: usize,
     retries: Retries,
 }
 
 impl BoundTo {
-    fn new(binding: Rc<Binding>, worker: usize) -> Self {
-        binding.name.service.stats[worker].pending.add(1);
+    fn new(binding: Rc<Binding>) -> Self {
+        binding.stats.pending.add(1);
         Self {
             binding,
-            worker,
             retries: Retries::default(),
         }
     }
 
     /// Counts the request as done.
     pub fn finish(self, latency_us: u64, counted: Counted) {
-        let stats = &self.binding.name.service.stats[self.worker];
+        let stats = &self.binding.stats;
         stats.finish(latency_us, counted);
         let retries = self.retries.count();
         if retries > 0 {
@@ -161,7 +157,7 @@ impl BoundTo {
 
 impl Drop for BoundTo {
     fn drop(&mut self) {
-        self.binding.name.service.stats[self.worker].pending.sub(1);
+        self.binding.stats.pending.sub(1);
     }
 }
 
@@ -176,11 +172,13 @@ pub async fn route<E: Exchange>(
     let began_us = worker.recent_us();
     exchange.identify()?;
     let binding = bind(worker, router, exchange).await?;
-    let bound_to = &*bound_to.insert(BoundTo::new(binding, worker.index));
-    let Binding { name, answered, .. } = &*bound_to.binding;
+    let bound_to = &*bound_to.insert(BoundTo::new(binding));
+    let Binding {
+        name, answered, stats, ..
+    } = &*bound_to.binding;
     if let Some(limit) = &answered.limit {
         let taken = limit.take(worker.recent_us(), |header| exchange.sole_value(header));
-        taken.inspect_err(|_| name.service.stats[worker.index].rate_limited.add(1))?;
+        taken.inspect_err(|_| stats.rate_limited.add(1))?;
     }
     let tree = match &answered.bound {
         Bound::Tree(tree) => Some(tree),
@@ -290,11 +288,11 @@ async fn bind<E: Exchange>(worker: &Worker, router: &Router, exchange: &E) -> Re
             tokio::pin!(changed);
             // Listening begins before looking, so that no answer falls between the two.
             changed.as_mut().enable();
-            let mut binding = Binding::of(name.clone());
+            let mut binding = Binding::of(name.clone(), worker.index);
             if binding.is_none() && !name.is_retired() {
                 changed.await;
                 // The answer is good for us also when the name was retired at once.
-                binding = Binding::of(name.clone());
+                binding = Binding::of(name.clone(), worker.index);
             }
             if let Some(binding) = binding {
                 name.touch_first(worker.tick_ms() / 1000);
