@@ -77,7 +77,7 @@ def dtab_in_config_map(kind: ConfigMapInterpreterKind) -> Live[Dtab]:
     name = name_in(kind.namespace, kind.name, None, "")
     if name is None:
         raise ValueError(f"{kind.namespace}/{kind.name} can't be the name of a ConfigMap")
-    kubernetes = kubernetes_at(kind.host, kind.port, kind.service_account)
+    kubernetes = kubernetes_at(kind.host, kind.port, kind.service_account, single=True)
     config_maps: Objects[Data] = Objects(kubernetes, "configmaps", read_config_map, form=Data)
     found = config_maps.get(name)
     memory = Memory()
