@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Annotated, Final
 
 from msgspec import Meta
@@ -17,6 +18,14 @@ KubernetesPort = Annotated[int, Meta(ge=1, le=65535)]
 HOST: Final = "localhost"
 PORT: Final = 8001
 """Where `kubectl proxy` listens, which needs neither TLS nor a token."""
+
+
+_NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
+def is_name(text: str) -> bool:
+    """Whether an object, or a namespace, can be called so (RFC 1123)."""
+    return _NAME.fullmatch(text) is not None
 
 
 def kubernetes_at(
