@@ -4,7 +4,7 @@
 //! buckets, all in one piece of memory, and the summary is made when somebody reads it: a linker with thousands of names has
 //! ten times as many distributions, most of them of a few buckets.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use crate::mail::lock;
@@ -21,7 +21,7 @@ pub struct Windows(Mutex<Inner>);
 struct Inner {
     /// How many windows were ended.
     ended: u32,
-    scopes: HashMap<Box<str>, Kept>,
+    scopes: BTreeMap<Box<str>, Kept>,
 }
 
 /// A scope as it was when its last window ended.
@@ -76,7 +76,6 @@ impl Windows {
         });
         let mut inner = lock(&self.0);
         inner.scopes.retain(|_, kept| kept.seen == ended);
-        inner.scopes.shrink_to_fit();
     }
 
     /// Puts the last windows into a scope, in place of what was counted since the start.
@@ -171,8 +170,6 @@ fn summarize(buckets: &[Bucket], sum: f64) -> Option<Window> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::float_cmp, reason = "small whole numbers are exact")]
-
-    use std::collections::BTreeMap;
 
     use super::*;
 

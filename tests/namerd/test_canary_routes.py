@@ -83,6 +83,8 @@ async def test_who_may_not_gets_403_and_what_is_not_there_404(api: HttpApi) -> N
     assert (await ask(api, "PUT dtabs/~canary~default", b"/a=>/b")).status == 403
     assert (await ask(api, "POST canaries/nowhere", PLAN)).status == 404
     assert (await ask(api, "GET canaries/default?path=/svc/x")).status == 404
+    missing = await ask(api, "GET canaries/nowhere")
+    assert (missing.status, b"nowhere" in missing.body) == (404, True)
     assert (await ask(api, "PUT canaries/default?path=/svc/x", {"action": "abort"})).status == 404
     assert (await ask(api, "POST canaries/~canary~default", PLAN)).status == 400
     assert (await ask(api, "PUT canaries/default?path=/svc/x", {"action": "explode"})).status == 400

@@ -170,7 +170,14 @@ class Question:
     __slots__ = ("_consul", "_failures", "_follower", "_index", "_pace", "_retry", "_seats", "_told", "target")
 
     def __init__(
-        self, consul: Consul, target: str, follower: Follower, seats: Seats, *, retry: Waits, pace: Pace
+        self,
+        consul: Consul,
+        target: str,
+        follower: Follower,
+        seats: Seats,
+        *,
+        retry: Waits = RETRY,
+        pace: Pace | None = None,
     ) -> None:
         self.target = target
         self._consul = consul
@@ -183,6 +190,8 @@ class Question:
     async def ask(self) -> None:
         """Ask, the first time without waiting; ends when there is an answer and no seat to wait in for the next."""
         consul, follower, waits = self._consul, self._follower, False
+        # Who stands is asked seldom enough.
+        pace = self._pace or Pace()
         while True:
             seated = waits and self._seats.take(useful=follower.useful)
             if waits and not seated:
@@ -190,7 +199,7 @@ class Question:
             try:
                 # Not in functions of their own: thousands wait here, each with all frames that it has.
                 try:
-                    await self._pace.keep()
+                    await pace.keep()
                     if seated:
                         answer = await consul.fetch(waiting(self.target, self._index), LONGEST_SECONDS)
                     else:
@@ -240,7 +249,7 @@ async def follow(
     consul: Consul, target: str, follower: Follower, *, retry: Waits = RETRY, pace: Pace | None = None
 ) -> None:
     """Ask for ever, and always wait for the next answer; ends only by being cancelled."""
-    question = Question(consul, target, follower, Seats(2), retry=retry, pace=pace or Pace())
+    question = Question(consul, target, follower, Seats(2), retry=retry, pace=pace)
     async with consul.opened():
         while True:
             # With a seat of its own it does not end.

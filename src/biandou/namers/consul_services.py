@@ -16,7 +16,7 @@ from weakref import ReferenceType, WeakValueDictionary
 from biandou.clients.consul import Answer, Consul, ConsulError, ConsulForbidden, segment, target_of
 from biandou.clients.consul_access import reading
 from biandou.clients.consul_catalog import Agent, Changes, Instance, read_agent
-from biandou.clients.consul_watch import RETRY, Pace, Question, Seats
+from biandou.clients.consul_watch import RETRY, Question, Seats
 from biandou.clients.dns import Resolver, ip_literal
 from biandou.dtab import NEG, Leaf, NameTree, Path
 from biandou.dtab.bound import AUTHORITY, WEIGHT, Address, Addresses, AddressSet, Bound, Negative, Origin
@@ -341,7 +341,7 @@ class ServiceWatch(Renewable):
         """Begin to ask."""
         namer = self._namer
         namer.consul.hold()
-        self._question = Question(namer.consul, self._target, self, namer.seats, retry=RETRY, pace=Pace())
+        self._question = Question(namer.consul, self._target, self, namer.seats)
         super().start(name)
 
     def stop(self) -> None:

@@ -103,7 +103,10 @@ class CanaryRoutes:
                 lambda shown: None if (told := _shown(shown, path)) is None else dump(told) + b"\n"
             )
             return Stream(documents, JSON)
-        told = _shown(self._states.now(namespace), path)
+        known = self._states.now(namespace)
+        if not known.canaries and self._store.watch(namespace).sample() == Ok(None):
+            raise NamespaceMissing(namespace)
+        told = _shown(known, path)
         if told is None:
             return text(f"there is no canary of {path} in {namespace}", 404)
         return Reply(dump(told) + b"\n", 200, JSON)
