@@ -14,6 +14,7 @@ import pytest
 from biandou.clients import kubernetes as client
 from biandou.clients.consul_watch import Pace
 from biandou.clients.kubernetes import Json, Kubernetes, KubernetesError, KubernetesForbidden
+from biandou.clients.kubernetes_access import kubernetes_at
 from biandou.clients.kubernetes_account import ServiceAccount
 from biandou.clients.kubernetes_watch import follow
 from biandou.clients.retry import Retry
@@ -271,6 +272,15 @@ async def test_an_answer_and_an_event_without_end_are_given_up(
         await seen.until(lambda: any("an event of more than 100000" in error for error in seen.errors))
         server.fail(faults.never_ends())
         await seen.until(lambda: any("an answer of more than 1000000" in error for error in seen.errors))
+
+
+async def test_who_asks_for_one_object_gets_no_more_than_one_may_have(
+    server: KubernetesServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "MAX_LINE", 100_000)
+    server.fail(faults.never_ends())
+    async with followed(kubernetes_at("127.0.0.1", server.port, None, single=True)) as seen:
+        await seen.until(lambda: any("an answer of more than 100000" in error for error in seen.errors))
 
 
 async def test_a_server_that_is_silent_is_given_up(server: KubernetesServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -360,6 +360,17 @@ BAD: list[tuple[str, list[str]]] = [
     (HEAD + "stateFile: {path: /dev/null}", ["l.yaml:4:19: stateFile.path: '/dev/null' is no file"]),
     (HEAD + "stateFile: {path: /tmp}", ["l.yaml:4:19: stateFile.path: '/tmp' is no file"]),
     (
+        in_router("interpreter: {kind: io.l5d.k8s.configMap, name: a/b, filename: dtab}"),
+        ["l.yaml:4:16: routers[0].interpreter: default/a/b can't be the name of a ConfigMap"],
+    ),
+    (
+        in_router(
+            "interpreter:\n  kind: default\n  transformers:\n"
+            "  - {kind: io.l5d.k8s.daemonset, namespace: a b, service: l5d, port: http}"
+        ),
+        ["l.yaml:7:7: routers[0].interpreter.transformers[0]: nothing in Kubernetes can be called a b/l5d"],
+    ),
+    (
         HEAD + "namers: [{kind: io.l5d.consul, host: 'consul:8500'}]",
         ["l.yaml:4:38: namers[0].host: host is a host name or an address, without a port"],
     ),

@@ -65,9 +65,12 @@ class KubernetesGone(KubernetesError):
 
 
 class Kubernetes:
-    """The API server at `host`:`port`: over TLS with a service account, else as `kubectl proxy` serves it."""
+    """The API server at `host`:`port`: over TLS with a service account, else as `kubectl proxy` serves it.
 
-    def __init__(self, host: str, port: int, account: ServiceAccount | None = None) -> None:
+    Who asks for a `single` object at a time gets no answers that are larger than an event.
+    """
+
+    def __init__(self, host: str, port: int, account: ServiceAccount | None = None, *, single: bool = False) -> None:
         host = f"[{host}]" if ":" in host and not host.startswith("[") else host
         self.address = f"{host}:{port}"
         self._base = f"{'http' if account is None else 'https'}://{self.address}"
@@ -75,7 +78,7 @@ class Kubernetes:
         self._session: aiohttp.ClientSession | None = None
         self._users = 0
         self.beginning = asyncio.Semaphore(MAX_BEGINNING)
-        self._bodies = Bodies(MAX_ANSWER)
+        self._bodies = Bodies(MAX_LINE if single else MAX_ANSWER)
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[Kubernetes]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from biandou.clients.kubernetes_access import KubernetesPort, kubernetes_at
+from biandou.clients.kubernetes_access import KubernetesPort, is_name, kubernetes_at
 from biandou.clients.registry_access import check_host
 from biandou.dtab import Dtab, DtabSyntaxError
 from biandou.interpreters.interface import Interpreter, InterpreterKind
@@ -44,11 +44,13 @@ class ConfigMapInterpreterKind(InterpreterKind, frozen=True, kw_only=True, tag="
         check_host(self.host)
         if not (self.name and self.filename and self.namespace):
             raise ValueError("name, filename and namespace must not be empty")
+        if not (is_name(self.name) and is_name(self.namespace)):
+            raise ValueError(f"{self.namespace}/{self.name} can't be the name of a ConfigMap")
 
     def interpreter(self, base: Live[Dtab], namers: Lookup) -> Interpreter:
         """Make the interpreter: the ConfigMap's dtab + `base`.
 
-        Raises `ConfigError` if nothing says where Kubernetes is, and `ValueError` for a name that can't be one.
+        Raises `ConfigError` if nothing says where Kubernetes is.
         """
         stored = dtab_in_config_map(self)
         return StoredInterpreter(
@@ -72,12 +74,10 @@ def dtab_in_config_map(kind: ConfigMapInterpreterKind) -> Live[Dtab]:
     While Kubernetes is away, or the text is no dtab, the last good one stays.
     """
     # Not above: every linker knows this kind, and few need an HTTP client.
-    from biandou.namers.k8s_watch import Objects, name_in  # noqa: PLC0415
+    from biandou.namers.k8s_watch import Name, Objects  # noqa: PLC0415
 
-    name = name_in(kind.namespace, kind.name, None, "")
-    if name is None:
-        raise ValueError(f"{kind.namespace}/{kind.name} can't be the name of a ConfigMap")
-    kubernetes = kubernetes_at(kind.host, kind.port, kind.service_account)
+    name = Name(kind.namespace, kind.name)
+    kubernetes = kubernetes_at(kind.host, kind.port, kind.service_account, single=True)
     config_maps: Objects[Data] = Objects(kubernetes, "configmaps", read_config_map, form=Data)
     found = config_maps.get(name)
     memory = Memory()

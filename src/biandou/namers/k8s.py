@@ -42,7 +42,7 @@ class K8sNamerKind(KubernetesNamerKind, frozen=True, kw_only=True, tag="io.l5d.k
         # Not above: every linker knows this kind, and few need an HTTP client.
         from biandou.namers.k8s_endpoints import EndpointsNamer  # noqa: PLC0415
 
-        return EndpointsNamer(self, kubernetes_at(self.host, self.port, self.service_account))
+        return EndpointsNamer(self, kubernetes_at(self.host, self.port, self.service_account, single=True))
 
 
 class K8sNamespacedNamerKind(KubernetesNamerKind, frozen=True, kw_only=True, tag="io.l5d.k8s.ns"):
@@ -57,7 +57,7 @@ class K8sNamespacedNamerKind(KubernetesNamerKind, frozen=True, kw_only=True, tag
         namespace = os.environ.get(self.env_var)
         if not namespace:
             raise ConfigError(f"io.l5d.k8s.ns: the environment variable {self.env_var} is not set")
-        return EndpointsNamer(self, kubernetes_at(self.host, self.port, self.service_account), namespace)
+        return EndpointsNamer(self, kubernetes_at(self.host, self.port, self.service_account, single=True), namespace)
 
 
 class K8sExternalNamerKind(KubernetesNamerKind, frozen=True, kw_only=True, tag="io.l5d.k8s.external"):
@@ -67,4 +67,4 @@ class K8sExternalNamerKind(KubernetesNamerKind, frozen=True, kw_only=True, tag="
         """Make the namer; raises `ConfigError` if nothing says where Kubernetes is."""
         from biandou.namers.k8s_external import ExternalNamer  # noqa: PLC0415 - as above
 
-        return ExternalNamer(self, kubernetes_at(self.host, self.port, self.service_account))
+        return ExternalNamer(self, kubernetes_at(self.host, self.port, self.service_account, single=True))

@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from biandou.clients.kubernetes import Json, Kubernetes, KubernetesError, segment
+from biandou.clients.kubernetes_access import is_name
 from biandou.clients.kubernetes_objects import Endpoints
 from biandou.clients.kubernetes_watch import follow, read_list, version_of
 from biandou.dtab.bound import Origin
@@ -22,7 +23,6 @@ from biandou.namers.reconciling import Renewable
 
 T = TypeVar("T")
 
-_NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _VALUE: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
@@ -40,7 +40,7 @@ class Name:
 
 def name_in(namespace: str, name: str, key: str | None, value: str) -> Name | None:
     """Give a name that Kubernetes may have; `None` for others. `value` counts only with a label's `key`."""
-    if _NAME.fullmatch(namespace) is None or _NAME.fullmatch(name) is None:
+    if not (is_name(namespace) and is_name(name)):
         return None
     if key is None:
         return Name(namespace, name)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Final
 
-from biandou.clients.kubernetes_access import KubernetesPort
+from biandou.clients.kubernetes_access import KubernetesPort, is_name
 from biandou.clients.registry_access import check_host
 from biandou.dtab import Leaf, NameTree, Path
 from biandou.dtab.bound import NODE, Address, Addresses, AddressSet, Bound, Negative
@@ -46,6 +46,9 @@ class DaemonSetTransformerKind(TransformerKind, frozen=True, kw_only=True, tag="
         check_host(self.k8s_host)
         if not (self.namespace and self.service and self.port):
             raise ValueError("namespace, service and port must not be empty")
+        # As the namer takes them.
+        if not (is_name(self.namespace.lower()) and is_name(self.service.lower())):
+            raise ValueError(f"nothing in Kubernetes can be called {self.namespace}/{self.service}")
 
     @property
     def default_prefix(self) -> Path:
