@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -291,6 +292,43 @@ async def test_bytes_that_nobody_asked_for_are_no_later_answer() -> None:
             assert (await client.get("/", SECONDS)).body == b"ok"
             await asyncio.sleep(0.01)
     assert site.connections == 3
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX-Consul-Index: 9\r\n\r\nbad",
+        b"HTTP/1.1 200 OK\r\nX-Consul-Index: 9\r\n",
+    ],
+)
+async def test_half_a_second_answer_is_neither_in_the_first_nor_in_the_next(more: bytes) -> None:
+    site = Site(OK + more, b"baddie" + OK)
+    async with listening(site.serve) as client:
+        first = await client.get("/", SECONDS)
+        assert (first.body, first.headers) == (b"ok", {b"content-length": b"2"})
+        with pytest.raises(ValueError, match="no answer in HTTP"):
+            await client.get("/", SECONDS)
+    assert site.connections == 2
+
+
+async def test_a_kept_connection_that_was_reset_costs_no_question() -> None:
+    questions = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal questions
+        for _ in range(2):
+            await reader.readuntil(b"\r\n\r\n")
+            questions += 1
+            if questions == 2:
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                writer.transport.abort()
+                return
+            writer.write(OK)
+
+    async with listening(serve) as client:
+        for _ in range(2):
+            assert (await client.get("/", SECONDS)).body == b"ok"
+    assert questions == 3
 
 
 async def test_a_request_that_is_given_up_ends_its_connection() -> None:

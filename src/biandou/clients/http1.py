@@ -332,9 +332,17 @@ class _Connection(asyncio.Protocol):
         if error is None and self._follows and not self._delimited:
             self.on_message_complete()
         else:
-            answer.set_exception(error or DisconnectedError(begun=self._head > 0))
+            lost = DisconnectedError(begun=self._head > 0)
+            lost.__cause__ = error
+            answer.set_exception(lost)
 
     # ── What the parser finds ────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_message_begin(self) -> None:
+        """Take in that an answer begins: a second one to one question would be taken for that to the next."""
+        if self._answer is None or self._answer.done():
+            self._headers = {}
+            self._abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take in a header."""
