@@ -65,13 +65,11 @@ impl Windows {
             inner.ended = inner.ended.wrapping_add(1);
             inner.ended
         };
+        let nothing = Kept::default();
         collect(&mut |scope| {
             let key = key(&scope);
             let mut inner = lock(&self.0);
-            let next = inner.scopes.get(&*key).map_or_else(
-                || keep(&scope, &Kept::default(), ended),
-                |before| keep(&scope, before, ended),
-            );
+            let next = keep(&scope, inner.scopes.get(&key).unwrap_or(&nothing), ended);
             inner.scopes.insert(key, next);
         });
         let mut inner = lock(&self.0);

@@ -167,7 +167,7 @@ class Pace:
 class Question:
     """A query that is asked for ever, and what is known between two times."""
 
-    __slots__ = ("_consul", "_failures", "_follower", "_index", "_pace", "_retry", "_seats", "_told", "target")
+    __slots__ = ("_consul", "_failures", "_follower", "_index", "_pace", "_retry", "_seats", "_target", "_told")
 
     def __init__(
         self,
@@ -179,7 +179,7 @@ class Question:
         retry: Waits = RETRY,
         pace: Pace | None = None,
     ) -> None:
-        self.target = target
+        self._target = target
         self._consul = consul
         self._follower = follower
         self._seats = seats
@@ -201,10 +201,10 @@ class Question:
                 try:
                     await pace.keep()
                     if seated:
-                        answer = await consul.fetch(waiting(self.target, self._index), LONGEST_SECONDS)
+                        answer = await consul.fetch(waiting(self._target, self._index), LONGEST_SECONDS)
                     else:
                         async with consul.beginning:
-                            answer = await consul.fetch(self.target)
+                            answer = await consul.fetch(self._target)
                 finally:
                     if seated:
                         self._seats.leave()
@@ -242,7 +242,7 @@ class Question:
 
     @property
     def _where(self) -> str:
-        return f"consul at {self._consul.address}: {self.target.partition('?')[0]}"
+        return f"consul at {self._consul.address}: {self._target.partition('?')[0]}"
 
 
 async def follow(
