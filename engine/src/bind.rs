@@ -4,10 +4,11 @@
 //! *ask*, however many requests on however many workers wait for it. Python keeps an answer current until the name is
 //! *released*: because it was idle, or because the table is full and another name needs the place.
 
+mod answered;
+mod binding;
 mod service;
 
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::atomic::{
     AtomicBool, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
@@ -17,15 +18,15 @@ use std::sync::{Arc, Mutex, Weak};
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
-use crate::budget::Budget;
-use crate::limit::{Limit, ServiceLimits};
+use crate::limit::ServiceLimits;
 use crate::mail::{Answer, Level, Outbox, Outcome, Outgoing, lock};
 use crate::plan::{RouterPlan, ServicePolicy};
-use crate::resolve::{Client, Clients};
+use crate::resolve::Clients;
 use crate::spent::SpentBudgets;
-use crate::stats::{BindCacheStats, ServiceStats};
+use crate::stats::BindCacheStats;
 
-use service::PathBlocks;
+pub use answered::{Answered, Bound, Leaf, Tree};
+pub use binding::{Binding, Bindings, Cached};
 pub use service::Service;
 
 /// Services that may be known before those that are gone are looked for.
@@ -62,6 +63,14 @@ impl Name {
     /// Whether the table has dropped this name: ask anew.
     pub fn is_retired(&self) -> bool {
         self.retired.load(Relaxed)
+    }
+
+    fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    fn answers(&self) -> u64 {
+        self.answers.load(Acquire)
     }
 
     /// Remembers that another request used the name.
@@ -106,106 +115,6 @@ impl Name {
     }
 }
 
-/// What a worker keeps of a name: its own, so that a request counts no reference that other threads count, too.
-#[derive(Debug)]
-pub struct Binding {
-    pub name: Arc<Name>,
-    pub answered: Arc<Answered>,
-    /// This worker's block of the name's service.
-    pub stats: Arc<ServiceStats>,
-    answers: u64,
-}
-
-impl Binding {
-    /// Takes the name's answer as it is now, for one worker; none before the first.
-    pub fn of(name: Arc<Name>, worker: usize) -> Option<Rc<Self>> {
-        // First, so that an answer that comes meanwhile makes this one outdated.
-        let answers = name.answers.load(Acquire);
-        let answered = name.answered.load_full()?;
-        let stats = name.service.stats[worker].clone();
-        Some(Rc::new(Self {
-            name,
-            answered,
-            stats,
-            answers,
-        }))
-    }
-
-    /// Whether the name still stands for this; otherwise ask anew.
-    pub fn is_current(&self) -> bool {
-        self.name.answers.load(Acquire) == self.answers && !self.name.is_retired()
-    }
-}
-
-/// An answer, made ready for use on the hot path.
-///
-/// In this order, what each request looks at is together: a linker with thousands of names waits for memory.
-#[derive(Debug)]
-#[repr(C)]
-pub struct Answered {
-    pub limit: Option<Arc<Limit>>,
-    /// What retries cost.
-    pub budget: Arc<Budget>,
-    pub bound: Bound,
-    pub policy: ServicePolicy,
-    /// The request's own dtab as passed on, empty for none.
-    pub context: Box<str>,
-    pub override_dentries: Vec<String>,
-}
-
-/// What a name is bound to.
-#[derive(Debug)]
-pub enum Bound {
-    Tree(Tree),
-    Negative,
-    Failed(String),
-    Invalid(String),
-}
-
-/// Weighted leaves.
-#[derive(Debug)]
-pub struct Tree {
-    leaves: Box<[Leaf]>,
-    /// Running totals of the weights, parallel to `leaves`.
-    totals: Box<[f64]>,
-}
-
-/// A client name, and what was left of the path.
-#[derive(Debug)]
-pub struct Leaf {
-    /// `None` for a share of a union that has no endpoint.
-    pub client: Option<Arc<Client>>,
-    /// The residual path in shown form, empty for none.
-    pub residual: Box<str>,
-    /// `l5d-dst-service`, `l5d-dst-client` and `l5d-dst-residual` as header lines.
-    pub lines: Box<[u8]>,
-    /// The metrics of this path through this client, one block a worker.
-    pub stats: PathBlocks,
-}
-
-impl Tree {
-    /// Chooses a leaf by weight; a leaf of weight 0 is never chosen while another has weight.
-    pub fn choose(&self, random: &mut fastrand::Rng) -> Option<&Leaf> {
-        let (Some(leaf), Some(&total)) = (self.leaves.first(), self.totals.last()) else {
-            return None;
-        };
-        if self.leaves.len() == 1 {
-            return Some(leaf);
-        }
-        if total <= 0.0 {
-            return self.leaves.get(random.usize(..self.leaves.len()));
-        }
-        let point = random.f64() * total;
-        let index = self.totals.partition_point(|&upto| upto <= point);
-        self.leaves.get(index.min(self.leaves.len() - 1))
-    }
-
-    /// All leaves, for the tally.
-    pub fn leaves(&self) -> &[Leaf] {
-        &self.leaves
-    }
-}
-
 /// Whether a text that goes into a header line holds a byte that would end it.
 fn has_control(answer: &Answer) -> bool {
     let bad = |text: &str| text.bytes().any(|byte| byte.is_ascii_control());
@@ -217,6 +126,21 @@ fn has_control(answer: &Answer) -> bool {
         || branches
             .iter()
             .any(|branch| bad(&branch.residual) || branch.client.as_deref().is_some_and(bad))
+}
+
+/// The policies of names: those that have the same share it, so that it stays in the caches.
+#[derive(Debug, Default)]
+struct Policies(Mutex<Arc<ServicePolicy>>);
+
+impl Policies {
+    /// Gives the last policy, if it is the same.
+    fn shared(&self, policy: ServicePolicy) -> Arc<ServicePolicy> {
+        let mut last = lock(&self.0);
+        if **last != policy {
+            *last = Arc::new(policy);
+        }
+        last.clone()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -247,8 +171,8 @@ pub struct Names {
     pub bounds: BindCacheStats,
     pub limits: ServiceLimits,
     spent: Arc<SpentBudgets>,
-    /// Grows whenever a name is retired, so that workers know when to look through their maps.
-    pub changes: AtomicU64,
+    policies: Policies,
+    changes: AtomicU64,
 }
 
 impl Names {
@@ -270,8 +194,18 @@ impl Names {
             bounds: BindCacheStats::default(),
             limits: ServiceLimits::default(),
             spent: Arc::default(),
-            changes: AtomicU64::new(0),
+            policies: Policies::default(),
+            changes: AtomicU64::new(1),
         }
+    }
+
+    /// Grows whenever a name is answered or retired, after that: while it is as it was, so are all names. Never 0.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Acquire)
+    }
+
+    fn count_change(&self) {
+        self.changes.fetch_add(1, Release);
     }
 
     /// Takes on the bounds of a new plan. Names beyond them are given up as others come.
@@ -340,7 +274,10 @@ impl Names {
             Outcome::Bound { branches } => {
                 self.trees.misses.add(1);
                 self.bounds.misses.add(branches.len() as u64);
-                Bound::Tree(self.tree(&name, &branches, clients))
+                let leaves = branches
+                    .iter()
+                    .map(|branch| (branch.weight, self.leaf(&name, branch, clients)));
+                Tree::of(leaves).map_or(Bound::Negative, Bound::Tree)
             }
             Outcome::Negative => Bound::Negative,
             Outcome::Failed { message } => Bound::Failed(message),
@@ -352,10 +289,10 @@ impl Names {
             override_dentries: answer.override_dentries,
             limit: self.limits.of(&name.service.path, answer.policy.rate_limit.as_ref()),
             budget: name.service.budget_of(answer.policy.retry_budget),
-            policy: answer.policy,
+            policy: self.policies.shared(answer.policy),
         })));
         name.answers.fetch_add(1, Release);
-        self.changes.fetch_add(1, Relaxed);
+        self.count_change();
         name.changed.notify_waiters();
         // One that nobody waits for any more may have outgrown the table.
         self.make_room(&mut lock(&self.table), 0, name.used_s());
@@ -405,23 +342,6 @@ impl Names {
         service
     }
 
-    fn tree(&self, name: &Name, branches: &[crate::mail::Branch], clients: &Clients) -> Tree {
-        let mut total = 0.0;
-        let mut totals = Vec::with_capacity(branches.len());
-        let mut leaves = Vec::with_capacity(branches.len());
-        for branch in branches {
-            if branch.weight.is_finite() && branch.weight > 0.0 {
-                total += branch.weight;
-            }
-            totals.push(total);
-            leaves.push(self.leaf(name, branch, clients));
-        }
-        Tree {
-            leaves: leaves.into(),
-            totals: totals.into(),
-        }
-    }
-
     fn leaf(&self, name: &Name, branch: &crate::mail::Branch, clients: &Clients) -> Leaf {
         let path = &name.service.path;
         let client = branch.client.as_deref().and_then(|id| {
@@ -437,18 +357,12 @@ impl Names {
         } else {
             branch.residual.as_str()
         };
-        let id = client.as_ref().map_or("", |client| &client.id);
-        let mut lines = format!("l5d-dst-service: {path}\r\nl5d-dst-client: {id}\r\n");
-        if !residual.is_empty() {
-            lines.push_str("l5d-dst-residual: ");
-            lines.push_str(residual);
-            lines.push_str("\r\n");
-        }
-        let stats = name.service.through_client(id);
+        let stats = name
+            .service
+            .through_client(client.as_ref().map_or("", |client| &client.id));
         Leaf {
             client,
             residual: residual.into(),
-            lines: lines.into_bytes().into(),
             stats,
         }
     }
@@ -487,7 +401,7 @@ impl Names {
             table.by_key.insert(moved.key.clone(), index);
         }
         name.retired.store(true, Relaxed);
-        self.changes.fetch_add(1, Relaxed);
+        self.count_change();
         self.outbox.post(Outgoing::Release { ticket: name.ticket });
         // Whoever waits for an answer asks anew.
         name.changed.notify_waiters();

@@ -3,8 +3,8 @@
 //! Each worker counts its deposits in a ring of its own, so that a request costs a load and a store; withdrawals, which are
 //! rare, share one.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 
@@ -44,7 +44,8 @@ pub struct Budget {
     deposit: i64,
     withdrawal: i64,
     reserve: i64,
-    deposits: Box<[Ring]>,
+    /// One ring a worker; none if requests deposit nothing.
+    deposits: Box<[Arc<Ring>]>,
     /// Made with the first withdrawal: most budgets are never drawn on.
     withdrawals: OnceLock<Box<Ring>>,
 }
@@ -65,7 +66,9 @@ impl Budget {
             deposit,
             withdrawal,
             reserve: retries.saturating_mul(withdrawal),
-            deposits: (0..workers).map(|_| Ring::default()).collect(),
+            deposits: (0..if deposit > 0 { workers } else { 0 })
+                .map(|_| Arc::default())
+                .collect(),
             withdrawals: OnceLock::new(),
             plan,
         }
@@ -79,11 +82,17 @@ impl Budget {
     /// Counts a request. Only the thread of this worker may call it.
     #[inline]
     pub fn deposit(&self, worker: usize, now_ms: u64) {
-        if self.deposit > 0
-            && let Some(ring) = self.deposits.get(worker)
-        {
-            ring.count_alone(self.slice(now_ms));
+        if let Some(ring) = self.deposits.get(worker) {
+            ring.count_alone(slice(now_ms, self.slices_per_ms));
         }
+    }
+
+    /// What a worker keeps to count requests with; none if they deposit nothing.
+    pub fn deposits(&self, worker: usize) -> Option<Deposits> {
+        self.deposits.get(worker).map(|ring| Deposits {
+            ring: ring.clone(),
+            slices_per_ms: self.slices_per_ms,
+        })
     }
 
     /// Takes what sending a request again costs; false, and nothing is taken, when there is not enough.
@@ -117,7 +126,7 @@ impl Budget {
     }
 
     fn slice(&self, now_ms: u64) -> u32 {
-        ((u128::from(now_ms) * u128::from(self.slices_per_ms)) >> 64) as u32
+        slice(now_ms, self.slices_per_ms)
     }
 
     fn taken(&self, slice: u32) -> i64 {
@@ -129,6 +138,25 @@ impl Budget {
         let taken = self.taken(slice).saturating_mul(self.withdrawal);
         let given = deposits.saturating_mul(self.deposit).saturating_add(self.reserve);
         given.saturating_sub(taken)
+    }
+}
+
+fn slice(now_ms: u64, slices_per_ms: u64) -> u32 {
+    ((u128::from(now_ms) * u128::from(slices_per_ms)) >> 64) as u32
+}
+
+/// One worker's part of a budget, which is found without looking at the budget.
+#[derive(Debug)]
+pub struct Deposits {
+    ring: Arc<Ring>,
+    slices_per_ms: u64,
+}
+
+impl Deposits {
+    /// Counts a request. Only the thread of the worker that it was made for may call it.
+    #[inline]
+    pub fn add(&self, now_ms: u64) {
+        self.ring.count_alone(slice(now_ms, self.slices_per_ms));
     }
 }
 
@@ -227,6 +255,27 @@ mod tests {
         }
         assert_eq!(budget.balance(50), 20);
         assert_eq!(withdrawals(&budget, 60), 20);
+    }
+
+    #[test]
+    fn what_a_worker_counts_by_itself_counts() {
+        let budget = budget(0, 0.5, 10_000);
+        let deposits = budget.deposits(1).expect("requests deposit something");
+        for _ in 0..10 {
+            deposits.add(50);
+        }
+        assert_eq!(budget.balance(60), 5);
+        assert!(
+            super::Budget::new(
+                BudgetPlan {
+                    percent_can_retry: 0.0,
+                    ..*budget.plan()
+                },
+                2
+            )
+            .deposits(0)
+            .is_none()
+        );
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub fn collect(routers: &[Arc<Router>], servers: &[Arc<Server>], epoch: Instant,
             for (client, stats) in service.through() {
                 let client = client.trim_start_matches('/').to_owned();
                 let scope = ["rt", label, "client", &client, "service", path];
-                take(PathStats::collect(&scope, stats.iter()));
+                take(PathStats::collect(&scope, &stats));
             }
         }
         for client in router.clients.all() {

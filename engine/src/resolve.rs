@@ -37,6 +37,8 @@ pub enum Resolved {
 #[derive(Debug)]
 pub struct Client {
     pub id: Box<str>,
+    /// `l5d-dst-client` as a header line, and the end of the line before.
+    pub line: Box<[u8]>,
     pub resolved: ArcSwap<Resolved>,
     /// Rung when `resolved` leaves `Pending`.
     pub changed: Notify,
@@ -57,6 +59,7 @@ impl Client {
         let accrual = AccrualShared::new(policy.failure_accrual.clone(), policy.outliers.clone());
         Self {
             id: id.into(),
+            line: format!("\r\nl5d-dst-client: {id}\r\n").into_bytes().into(),
             resolved: ArcSwap::from_pointee(Resolved::Pending),
             changed: Notify::new(),
             treatment: treatment(&policy, accrual, &balancer, None),
@@ -106,6 +109,7 @@ impl Client {
         };
         Self {
             id: former.id.clone(),
+            line: former.line.clone(),
             resolved: ArcSwap::new(resolved),
             changed: Notify::new(),
             balancer,

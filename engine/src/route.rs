@@ -174,7 +174,11 @@ pub async fn route<E: Exchange>(
     let binding = bind(worker, router, exchange).await?;
     let bound_to = &*bound_to.insert(BoundTo::new(binding));
     let Binding {
-        name, answered, stats, ..
+        name,
+        answered,
+        stats,
+        deposits,
+        ..
     } = &*bound_to.binding;
     if let Some(limit) = &answered.limit {
         let taken = limit.take(worker.recent_us(), |header| exchange.sole_value(header));
@@ -201,11 +205,13 @@ pub async fn route<E: Exchange>(
         Due { by, ..due }
     });
     let due = Due::earlier(exchange.due(), total);
-    answered.budget.deposit(worker.index, worker.tick_ms());
+    if let Some(deposits) = deposits {
+        deposits.add(worker.tick_ms());
+    }
     let mut tried = Tried::default();
     // Once for each retry; requeues are inside.
     loop {
-        let leaf = tree.and_then(|tree| tree.choose(&mut worker.random.borrow_mut()));
+        let leaf = tree.map(|tree| tree.choose(&mut worker.random.borrow_mut()));
         let Some((leaf, client)) = leaf.and_then(|leaf| Some((leaf, leaf.client.as_deref()?))) else {
             return Err(no_brokers());
         };
@@ -272,8 +278,8 @@ pub async fn route<E: Exchange>(
 /// ② What the name means: from the worker's cache, the router's table, or Python, in this order.
 async fn bind<E: Exchange>(worker: &Worker, router: &Router, exchange: &E) -> Result<Rc<Binding>, Failure> {
     let now_s = worker.tick_ms() / 1000;
-    if let Some(binding) = worker.cached(router.index, exchange.name_key()) {
-        binding.name.touch(now_s);
+    if let Some(binding) = worker.cached(router, exchange.name_key()) {
+        binding.touch(now_s);
         return Ok(binding);
     }
     let timeout_ms = router.plan.binding_timeout_ms;
@@ -296,7 +302,7 @@ async fn bind<E: Exchange>(worker: &Worker, router: &Router, exchange: &E) -> Re
             }
             if let Some(binding) = binding {
                 name.touch_first(worker.tick_ms() / 1000);
-                worker.remember(router, key, &binding);
+                worker.remember(router, &binding);
                 return binding;
             }
         }

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::bind::Binding;
+use crate::bind::{Binding, Bindings, Cached};
 use crate::endpoint::pool::Pools;
 use crate::mail::{Level, Outbox};
 use crate::roster::{Change, Roster};
@@ -38,8 +37,6 @@ const SPARE_SCRATCHES: usize = 64;
 /// A worker's own path cache may outgrow the router's table only until the next sweep.
 const CACHE_SLACK: usize = 64;
 
-type PathCache = HashMap<Box<[u8]>, Rc<Binding>, foldhash::fast::RandomState>;
-
 /// What one thread of the engine works with.
 #[derive(Debug)]
 pub struct Worker {
@@ -52,7 +49,7 @@ pub struct Worker {
     epoch: Instant,
     recent_us: Cell<u64>,
     tick_ms: Cell<u64>,
-    caches: RefCell<Vec<(PathCache, u64)>>,
+    caches: RefCell<Vec<(Bindings, u64)>>,
     // Boxed, since they are large and move in and out for every request.
     #[allow(clippy::vec_box)]
     scratches: RefCell<Vec<Box<Scratch>>>,
@@ -146,11 +143,11 @@ impl Worker {
     }
 
     /// Looks up a name in this worker's cache.
-    pub fn cached(&self, router: usize, key: &[u8]) -> Option<Rc<Binding>> {
+    pub fn cached(&self, router: &Router, key: &[u8]) -> Option<Rc<Binding>> {
         let mut caches = self.caches.borrow_mut();
-        let (cache, _) = caches.get_mut(router)?;
-        let binding = cache.get(key)?;
-        if !binding.is_current() {
+        let (cache, _) = caches.get_mut(router.index)?;
+        let Cached(binding) = cache.get(key)?;
+        if !binding.is_current(router.names.changes()) {
             cache.remove(key);
             return None;
         }
@@ -158,16 +155,17 @@ impl Worker {
     }
 
     /// Keeps a name in this worker's cache.
-    pub fn remember(&self, router: &Router, key: &[u8], binding: &Rc<Binding>) {
+    pub fn remember(&self, router: &Router, binding: &Rc<Binding>) {
         let mut caches = self.caches.borrow_mut();
         let Some((cache, _)) = caches.get_mut(router.index) else {
             return;
         };
         if cache.len() >= router.plan.binding_cache.paths + CACHE_SLACK {
-            cache.retain(|_, binding| binding.is_current());
+            let changes = router.names.changes();
+            cache.retain(|Cached(binding)| binding.is_current(changes));
         }
         if cache.len() < router.plan.binding_cache.paths + CACHE_SLACK {
-            cache.insert(key.into(), binding.clone());
+            cache.replace(Cached(binding.clone()));
         }
     }
 
@@ -196,10 +194,10 @@ impl Worker {
             let Some((cache, seen)) = caches.get_mut(router.index) else {
                 continue;
             };
-            let changes = router.names.changes.load(Relaxed);
+            let changes = router.names.changes();
             if *seen != changes {
                 *seen = changes;
-                cache.retain(|_, binding| binding.is_current());
+                cache.retain(|Cached(binding)| binding.is_current(changes));
             }
         }
         self.pulses

@@ -23,7 +23,7 @@ pub struct Service {
 }
 
 /// One block a worker.
-pub(super) type PathBlocks = Arc<[Arc<PathStats>]>;
+pub(super) type PathBlocks = Arc<[PathStats]>;
 
 impl Service {
     pub(super) fn new(path: &str, workers: usize, spent: Arc<SpentBudgets>) -> Self {
@@ -66,7 +66,7 @@ impl Service {
             let in_use = through.len();
             through.reserve(in_use.max(1));
         }
-        let blocks: PathBlocks = self.stats.iter().map(|_| Arc::new(PathStats::default())).collect();
+        let blocks: PathBlocks = self.stats.iter().map(|_| PathStats::default()).collect();
         through.insert(client.into(), blocks.clone());
         blocks
     }

@@ -164,3 +164,49 @@ fn a_flood_of_names_does_not_refill_the_budget_of_one_that_it_pushed_out() {
     assert_eq!(name.service.retries_left(5000), Some(0));
     assert_eq!(name.service.retries_left(30_000), Some(100), "it fills up in its time");
 }
+
+#[test]
+fn what_a_worker_keeps_of_a_name_is_outdated_by_the_names_own_changes_only() {
+    let (names, clients) = (names(10), Clients::new(1));
+    let (kept, other) = (
+        serving(&names, &clients, "/kept", 1),
+        serving(&names, &clients, "/other", 1),
+    );
+    let binding = Binding::of(kept.clone(), 0).expect("an answer");
+    assert!(binding.is_current(names.changes()));
+    names.answer(other.ticket, answer(Outcome::Negative), &clients);
+    assert!(binding.is_current(names.changes()));
+    names.answer(kept.ticket, answer(Outcome::Negative), &clients);
+    assert!(!binding.is_current(names.changes()));
+    let renewed = Binding::of(kept, 0).expect("an answer");
+    assert!(renewed.is_current(names.changes()));
+    names.close();
+    assert!(!renewed.is_current(names.changes()));
+}
+
+#[test]
+fn a_name_is_told_of_requests_that_a_worker_finds_by_itself() {
+    let (names, clients) = (names(10), Clients::new(1));
+    let name = serving(&names, &clients, "/web", 0);
+    let binding = Binding::of(name.clone(), 0).expect("an answer");
+    for now_s in [0, 7, 7, 50] {
+        binding.touch(now_s);
+        assert_eq!((name.used_s(), name.is_in_use(now_s)), (now_s, true));
+    }
+}
+
+#[test]
+fn names_of_one_policy_share_it() {
+    let (names, clients) = (names(10), Clients::new(1));
+    let policy = |total_timeout_ms, path: &str| {
+        let name = ask(&names, path, 1);
+        let mut answer = answer(Outcome::Negative);
+        answer.policy.total_timeout_ms = total_timeout_ms;
+        names.answer(name.ticket, answer, &clients);
+        name.answered.load_full().expect("an answer").policy.clone()
+    };
+    let (one, same) = (policy(Some(5), "/a"), policy(Some(5), "/b"));
+    assert!(Arc::ptr_eq(&one, &same));
+    assert_eq!(policy(None, "/c").total_timeout_ms, None);
+    assert_eq!(one.total_timeout_ms, Some(5));
+}

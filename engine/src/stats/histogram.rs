@@ -1,7 +1,8 @@
 //! A distribution of whole numbers (microseconds, bytes), to within 1 %.
 //!
 //! Log-linear: 64 buckets for each doubling of the value. A linker holds thousands of these, and most see few values or
-//! none: the first few buckets are counted without any octave, and octaves are made when a value first needs them.
+//! none: the first few buckets are counted without any octave. The octaves after that are side by side, so that a usual value
+//! touches two pieces of memory: with thousands of names, none of it is in a cache.
 
 use std::mem::size_of;
 use std::sync::OnceLock;
@@ -13,8 +14,8 @@ use crate::tally::Stat;
 const BUCKET_BITS: u32 = 6;
 const BUCKETS: usize = 1 << BUCKET_BITS;
 const OCTAVES: usize = 40;
-/// So many octaves, up to 2 s in µs and 2 MiB in bytes, are found by one step; the others take one more.
-const LOW: usize = 16;
+/// So many octaves are side by side, and found by one step; the others are sought one by one.
+const NEAR: usize = 4;
 /// Values are cut to this: a year in µs, 32 TiB in bytes.
 const VALUE_MOST: u64 = (1 << (BUCKET_BITS as usize + OCTAVES - 1)) - 1;
 
@@ -24,13 +25,21 @@ const EARLY_BITS: u32 = 20;
 /// What an early bucket counts at most.
 const EARLY_MOST: u32 = (1 << EARLY_BITS) - 1;
 
-type High = [OnceLock<Box<Octave>>; OCTAVES - LOW];
-
-/// The octaves that were made.
+/// The octaves around the usual values: an octave below the last of the first few values, and on from there.
 #[derive(Debug, Default)]
-struct Octaves {
-    low: [OnceLock<Box<Octave>>; LOW],
-    high: OnceLock<Box<High>>,
+struct Near {
+    octaves: [Octave; NEAR],
+    far: Chain,
+}
+
+type Chain = OnceLock<Box<Far>>;
+
+/// An octave that is none of the near ones.
+#[derive(Debug)]
+struct Far {
+    nth: usize,
+    octave: Octave,
+    next: Chain,
 }
 
 /// Values between one power of two and the next.
@@ -42,14 +51,16 @@ struct Octave {
     overflow: OnceLock<Box<[Counter; BUCKETS]>>,
 }
 
-impl Octave {
-    fn new() -> Box<Self> {
-        Box::new(Self {
+impl Default for Octave {
+    fn default() -> Self {
+        Self {
             counts: [const { AtomicU16::new(0) }; BUCKETS],
             overflow: OnceLock::new(),
-        })
+        }
     }
+}
 
+impl Octave {
     #[inline]
     fn add(&self, bucket: usize) {
         let count = &self.counts[bucket];
@@ -63,10 +74,33 @@ impl Octave {
         let overflow = self.overflow.get().map_or(0, |counts| counts[bucket].get());
         u64::from(self.counts[bucket].load(Relaxed)) + overflow
     }
+
+    /// The bytes that it takes beside itself.
+    fn beside(&self) -> usize {
+        self.overflow.get().map_or(0, |_| size_of::<[Counter; BUCKETS]>())
+    }
 }
 
-fn new_high() -> Box<High> {
-    Box::new(std::array::from_fn(|_| OnceLock::new()))
+/// All of a chain.
+fn links(chain: &Chain) -> impl Iterator<Item = &Far> {
+    std::iter::successors(chain.get(), |far| far.next.get()).map(|far| &**far)
+}
+
+/// Gives the octave of a chain, which is made if it is not there.
+fn far(mut chain: &Chain, nth: usize) -> &Octave {
+    loop {
+        let far = chain.get_or_init(|| {
+            Box::new(Far {
+                nth,
+                octave: Octave::default(),
+                next: Chain::new(),
+            })
+        });
+        if far.nth == nth {
+            return &far.octave;
+        }
+        chain = &far.next;
+    }
 }
 
 fn zeros() -> Box<[Counter; BUCKETS]> {
@@ -74,12 +108,16 @@ fn zeros() -> Box<[Counter; BUCKETS]> {
 }
 
 /// One worker's part of a distribution. One thread at a time may record.
+///
+/// In this order, what each value touches is together.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Histogram {
     sum: AtomicU64,
-    /// Each a bucket of any octave, as `early_key` names it, and below that its count; 0 for none.
+    /// Made when all the early buckets are taken.
+    near: OnceLock<Box<Near>>,
+    /// Each a bucket of any octave, as `early_key` names it, and below that its count; 0 for none. The last is taken first.
     early: [AtomicU32; EARLY],
-    octaves: OnceLock<Box<Octaves>>,
 }
 
 /// What an early bucket's word begins with: never 0.
@@ -115,27 +153,38 @@ impl Histogram {
         let (octave, bucket) = place(value);
         self.sum
             .store(self.sum.load(Relaxed).wrapping_add(value.min(VALUE_MOST)), Relaxed);
-        match self.octave(octave) {
-            Some(made) => made.add(bucket),
+        match self.near.get() {
+            Some(near) => self.record_in(near, octave, bucket),
             None => self.record_early(octave, bucket),
+        }
+    }
+
+    #[inline]
+    fn record_in(&self, near: &Near, octave: usize, bucket: usize) {
+        match near.octaves.get(octave.wrapping_sub(self.nearest())) {
+            Some(octave) => octave.add(bucket),
+            None => far(&near.far, octave).add(bucket),
         }
     }
 
     fn record_early(&self, octave: usize, bucket: usize) {
         let key = early_key(octave, bucket);
-        for word in &self.early {
+        for word in self.early.iter().rev() {
             let held = word.load(Relaxed);
             if held == 0 || (held & !EARLY_MOST == key && held & EARLY_MOST < EARLY_MOST) {
                 word.store((held | key) + 1, Relaxed);
                 return;
             }
         }
-        let octaves = self.octaves.get_or_init(Box::default);
-        let place = match octave.checked_sub(LOW) {
-            None => &octaves.low[octave],
-            Some(nth) => &octaves.high.get_or_init(new_high)[nth],
-        };
-        place.get_or_init(Octave::new).add(bucket);
+        self.record_in(self.near.get_or_init(Box::default), octave, bucket);
+    }
+
+    /// The first of the near octaves: told by the early bucket that was taken last.
+    #[inline]
+    fn nearest(&self) -> usize {
+        let key = self.early[0].load(Relaxed) >> EARLY_BITS;
+        let octave = (key as usize).saturating_sub(1) / BUCKETS;
+        octave.saturating_sub(1).min(OCTAVES - NEAR)
     }
 
     /// What was counted early in the buckets of an octave.
@@ -165,30 +214,24 @@ impl Histogram {
 
     /// The first value takes an early bucket.
     fn is_empty(&self) -> bool {
-        self.early[0].load(Relaxed) == 0
+        self.early[EARLY - 1].load(Relaxed) == 0
     }
 
-    #[inline]
     fn octave(&self, nth: usize) -> Option<&Octave> {
-        let octaves = self.octaves.get()?;
-        let place = match nth.checked_sub(LOW) {
-            None => &octaves.low[nth],
-            Some(nth) => &octaves.high.get()?[nth],
-        };
-        place.get().map(|octave| &**octave)
+        let near = self.near.get()?;
+        near.octaves
+            .get(nth.wrapping_sub(self.nearest()))
+            .or_else(|| links(&near.far).find(|far| far.nth == nth).map(|far| &far.octave))
     }
 
     /// The bytes that it takes, itself included.
     pub fn footprint(&self) -> usize {
-        let Some(made) = self.octaves.get() else {
+        let Some(near) = self.near.get() else {
             return size_of::<Self>();
         };
-        let high = made.high.get().map_or(0, |_| size_of::<High>());
-        let octaves = (0..OCTAVES).filter_map(|nth| self.octave(nth));
-        let octaves: usize = octaves
-            .map(|octave| size_of::<Octave>() + octave.overflow.get().map_or(0, |_| size_of::<[Counter; BUCKETS]>()))
-            .sum();
-        size_of::<Self>() + size_of::<Octaves>() + high + octaves
+        let far = links(&near.far).map(|far| size_of::<Far>() + far.octave.beside());
+        let beside = near.octaves.iter().map(Octave::beside);
+        size_of::<Self>() + size_of::<Near>() + beside.sum::<usize>() + far.sum::<usize>()
     }
 
     /// Adds up parts, in units of `unit` recorded ones; none if nothing was recorded.
@@ -318,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_full_bucket_goes_on_counting() {
-        let octave = Octave::new();
+        let octave = Octave::default();
         octave.counts[3].store(u16::MAX - 1, Relaxed);
         for nth in 0..4 {
             assert_eq!(octave.count(3), u64::from(u16::MAX - 1) + nth);

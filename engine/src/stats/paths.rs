@@ -11,7 +11,10 @@ use crate::tally::{Scope, Stat};
 const MICROSECONDS_PER_MILLISECOND: f64 = 1000.0;
 
 /// What one worker has counted for `rt/<router>/service/<path>` (reference/linker.md §8.6).
+///
+/// In this order, what every request counts is in one line of the cache.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 pub struct ServiceStats {
     pub results: Results,
     /// Requests under way.
@@ -74,7 +77,10 @@ fn retries_per_request(blocks: &[Arc<ServiceStats>], requests: u64) -> Option<St
 }
 
 /// What one worker has counted for `rt/<router>/client/<id>/service/<path>`.
+///
+/// In lines of the cache that no other worker writes to.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 pub struct PathStats {
     pub results: Results,
     /// Requests under way.
@@ -96,8 +102,8 @@ impl PathStats {
     }
 
     /// Adds up the workers' blocks.
-    pub fn collect<'a>(scope: &[&str], blocks: impl Iterator<Item = &'a Arc<Self>>) -> Scope {
-        let blocks: Vec<Arc<Self>> = blocks.cloned().collect();
+    pub fn collect(scope: &[&str], blocks: &[Self]) -> Scope {
+        let blocks: Vec<&Self> = blocks.iter().collect();
         let mut scope = Scope::new(scope);
         scope.results(&blocks, |block| &block.results, |block| &block.pending);
         scope.merge("request_latency_ms", &blocks, MICROSECONDS_PER_MILLISECOND, |block| {

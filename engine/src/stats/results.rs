@@ -1,6 +1,6 @@
 //! How requests went: counted alike of a server, a service, a client, and a path through one.
 
-use std::sync::Arc;
+use std::ops::Deref;
 
 use super::counter::{Counter, Gauge};
 use super::failures::{Counted, Failures};
@@ -8,9 +8,10 @@ use crate::tally::Scope;
 
 /// Requests, or attempts, that are done.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Results {
-    success: Counter,
     failures: Failures,
+    success: Counter,
 }
 
 impl Results {
@@ -30,11 +31,11 @@ impl Results {
 
 impl Scope {
     /// `requests`, `success`, `failures…` and `pending`.
-    pub(super) fn results<T>(
+    pub(super) fn results<B: Deref>(
         &mut self,
-        blocks: &[Arc<T>],
-        results: impl Fn(&T) -> &Results,
-        pending: impl Fn(&T) -> &Gauge,
+        blocks: &[B],
+        results: impl Fn(&B::Target) -> &Results,
+        pending: impl Fn(&B::Target) -> &Gauge,
     ) {
         let parts = || blocks.iter().map(|block| results(block));
         let succeeded: u64 = parts().map(|part| part.success.get()).sum();

@@ -1,6 +1,6 @@
 //! How blocks of several workers become one scope.
 
-use std::sync::Arc;
+use std::ops::Deref;
 
 use super::counter::{Counter, Gauge};
 use super::histogram::Histogram;
@@ -29,29 +29,34 @@ impl Scope {
         }
     }
 
-    pub(super) fn sum<T>(&mut self, name: &'static str, blocks: &[Arc<T>], pick: impl Fn(&T) -> &Counter) {
+    pub(super) fn sum<B: Deref>(&mut self, name: &'static str, blocks: &[B], pick: impl Fn(&B::Target) -> &Counter) {
         self.count(name, blocks.iter().map(|block| pick(block).get()).sum());
     }
 
     /// As `sum`, but without the metric while nothing was counted.
-    pub(super) fn sum_if_any<T>(&mut self, name: &'static str, blocks: &[Arc<T>], pick: impl Fn(&T) -> &Counter) {
+    pub(super) fn sum_if_any<B: Deref>(
+        &mut self,
+        name: &'static str,
+        blocks: &[B],
+        pick: impl Fn(&B::Target) -> &Counter,
+    ) {
         let count: u64 = blocks.iter().map(|block| pick(block).get()).sum();
         if count > 0 {
             self.count(name, count);
         }
     }
 
-    pub(super) fn level<T>(&mut self, name: &'static str, blocks: &[Arc<T>], pick: impl Fn(&T) -> &Gauge) {
+    pub(super) fn level<B: Deref>(&mut self, name: &'static str, blocks: &[B], pick: impl Fn(&B::Target) -> &Gauge) {
         let level: i64 = blocks.iter().map(|block| pick(block).get()).sum();
         self.gauge(name, level as f64);
     }
 
-    pub(super) fn merge<T>(
+    pub(super) fn merge<B: Deref>(
         &mut self,
         name: &'static str,
-        blocks: &[Arc<T>],
+        blocks: &[B],
         unit: f64,
-        pick: impl Fn(&T) -> &Histogram + Clone,
+        pick: impl Fn(&B::Target) -> &Histogram + Clone,
     ) {
         let parts = blocks.iter().map(move |block| pick(block));
         self.stat(name, Histogram::merged(parts, unit));

@@ -38,7 +38,7 @@ impl H1Exchange<'_, '_> {
         self.attempts += 1;
         let worker = self.worker;
         let stats = &*hop.client.stats[worker.index];
-        let path_stats = &*hop.leaf.stats[worker.index];
+        let path_stats = &hop.leaf.stats[worker.index];
         let began_us = if self.attempts == 1 {
             worker.recent_us()
         } else {
@@ -236,7 +236,7 @@ impl H1Exchange<'_, '_> {
             deadline.write(output);
             output.extend_from_slice(b"\r\n");
         }
-        request::push_hop(output, hop);
+        request::push_hop(output, hop, &scratch.key[..scratch.path_end]);
     }
 
     /// By when our own timeouts want the response's head to be there.

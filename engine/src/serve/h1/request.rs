@@ -94,8 +94,15 @@ pub(super) fn push_head(out: &mut Vec<u8>, parts: &HeadParts<'_>) {
 }
 
 /// Writes what depends on where this attempt goes, and ends the head.
-pub(super) fn push_hop(out: &mut Vec<u8>, hop: &Hop<'_>) {
-    out.extend_from_slice(&hop.leaf.lines);
+pub(super) fn push_hop(out: &mut Vec<u8>, hop: &Hop<'_>, path: &[u8]) {
+    out.extend_from_slice(b"l5d-dst-service: ");
+    out.extend_from_slice(path);
+    out.extend_from_slice(&hop.client.line);
+    if !hop.leaf.residual.is_empty() {
+        out.extend_from_slice(b"l5d-dst-residual: ");
+        out.extend_from_slice(hop.leaf.residual.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
     if !hop.answered.context.is_empty() {
         out.extend_from_slice(b"l5d-ctx-dtab: ");
         out.extend_from_slice(hop.answered.context.as_bytes());

@@ -82,7 +82,7 @@ impl Exchange for TcpExchange<'_, '_> {
             ..
         } = *self.connection;
         let stats = &*hop.client.stats[worker.index];
-        let path_stats = &*hop.leaf.stats[worker.index];
+        let path_stats = &hop.leaf.stats[worker.index];
         let began_us = worker.now_us();
         let mut in_flight = hop.endpoint.begin(began_us);
         let reach = Reach {
