@@ -25,7 +25,7 @@ use crate::resolve::Clients;
 use crate::spent::SpentBudgets;
 use crate::stats::BindCacheStats;
 
-pub use answered::{Answered, Bound, Leaf, Tree};
+pub use answered::{Answered, Bound, Leaf, Residual, Tree};
 pub use binding::{Binding, Bindings, Cached};
 pub use service::Service;
 
@@ -352,17 +352,12 @@ impl Names {
             }
             client
         });
-        let residual = if branch.residual == "/" {
-            ""
-        } else {
-            branch.residual.as_str()
-        };
         let stats = name
             .service
             .through_client(client.as_ref().map_or("", |client| &client.id));
         Leaf {
             client,
-            residual: residual.into(),
+            residual: Residual::of(&branch.residual, path),
             stats,
         }
     }

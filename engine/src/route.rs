@@ -144,6 +144,11 @@ impl BoundTo {
         }
     }
 
+    /// Has the memory fetched that `finish` will touch, while others are fetched.
+    pub fn look_ahead(&self, latency_us: u64) {
+        self.binding.stats.latency.look_ahead(latency_us);
+    }
+
     /// Counts the request as done.
     pub fn finish(self, latency_us: u64, counted: Counted) {
         let stats = &self.binding.stats;
@@ -207,6 +212,9 @@ pub async fn route<E: Exchange>(
     let due = Due::earlier(exchange.due(), total);
     if let Some(deposits) = deposits {
         deposits.add(worker.tick_ms());
+    }
+    if let Some(tree) = tree {
+        tree.look_ahead(worker.index);
     }
     let mut tried = Tried::default();
     // Once for each retry; requeues are inside.

@@ -1,5 +1,6 @@
 //! What Python has answered for a name, made ready for use on the hot path.
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 use super::service::PathBlocks;
@@ -11,7 +12,7 @@ use crate::resolve::Client;
 /// An answer.
 ///
 /// In this order, what each request looks at is together: a linker with thousands of names waits for memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Answered {
     pub limit: Option<Arc<Limit>>,
@@ -26,7 +27,7 @@ pub struct Answered {
 }
 
 /// What a name is bound to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Bound {
     Tree(Tree),
     Negative,
@@ -35,7 +36,7 @@ pub enum Bound {
 }
 
 /// Weighted leaves, of which there is one at least.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Tree {
     first: Leaf,
@@ -45,15 +46,43 @@ pub struct Tree {
 }
 
 /// A client name, and what was left of the path.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Leaf {
     /// `None` for a share of a union that has no endpoint.
     pub client: Option<Arc<Client>>,
     /// The metrics of this path through this client, one block a worker.
     pub stats: PathBlocks,
-    /// The residual path in shown form, empty for none.
-    pub residual: Box<str>,
+    pub residual: Residual,
+}
+
+/// What was left of a service's path, in shown form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Residual {
+    /// The end of the path, so many bytes, as it mostly is: who has the path need not look elsewhere. 0 for none.
+    End(u32),
+    Other(Box<str>),
+}
+
+impl Residual {
+    /// What `residual` is to a service's path; `/` is none.
+    pub fn of(residual: &str, path: &str) -> Self {
+        match residual {
+            "/" => Self::End(0),
+            _ if path.ends_with(residual) => Self::End(residual.len() as u32),
+            _ => Self::Other(residual.into()),
+        }
+    }
+
+    /// The text, given the service's path; empty for none.
+    pub fn text<'r>(&'r self, path: &'r [u8]) -> &'r [u8] {
+        match self {
+            Self::End(length) => path
+                .split_at_checked(path.len().wrapping_sub(*length as usize))
+                .map_or(b"", |(_, end)| end),
+            Self::Other(residual) => residual.as_bytes(),
+        }
+    }
 }
 
 impl Tree {
@@ -75,6 +104,11 @@ impl Tree {
         })
     }
 
+    /// Has the memory fetched that a request through the first leaf will count in, while others are fetched.
+    pub fn look_ahead(&self, worker: usize) {
+        black_box(self.first.stats.get(worker).map(|stats| stats.pending.get()));
+    }
+
     /// Chooses a leaf by weight; a leaf of weight 0 is never chosen while another has weight.
     pub fn choose(&self, random: &mut fastrand::Rng) -> &Leaf {
         if self.others.is_empty() {
@@ -92,6 +126,31 @@ impl Tree {
         match index.checked_sub(1) {
             Some(index) => &self.others[index],
             None => &self.first,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_residual_is_what_it_was_made_of() {
+        let path = "/svc/web/users";
+        for (residual, shown, held) in [
+            ("/", "", Residual::End(0)),
+            ("/users", "/users", Residual::End(6)),
+            ("/svc/web/users", "/svc/web/users", Residual::End(14)),
+            ("/web", "/web", Residual::Other("/web".into())),
+            (
+                "/x/svc/web/users",
+                "/x/svc/web/users",
+                Residual::Other("/x/svc/web/users".into()),
+            ),
+        ] {
+            let made = Residual::of(residual, path);
+            assert_eq!(made, held);
+            assert_eq!(made.text(path.as_bytes()), shown.as_bytes());
         }
     }
 }

@@ -20,16 +20,17 @@ pub type Bindings = HashSet<Cached, foldhash::fast::RandomState>;
 #[derive(Debug)]
 #[repr(C)]
 pub struct Binding {
-    key: Key,
     /// How many changes the router's names had seen when this was last found to be current.
     changes: Cell<u64>,
     /// The second in which the name was last told of a request.
     used_s: Cell<u64>,
-    pub answered: Arc<Answered>,
+    key: Key,
     /// This worker's block of the name's service.
     pub stats: Arc<ServiceStats>,
     /// Where this worker's requests pay for retries; none where requests pay nothing.
     pub deposits: Option<Deposits>,
+    /// A copy, so that it is here and not elsewhere.
+    pub answered: Answered,
     pub name: Arc<Name>,
     answers: u64,
 }
@@ -39,7 +40,7 @@ impl Binding {
     pub fn of(name: Arc<Name>, worker: usize) -> Option<Rc<Self>> {
         // First, so that an answer that comes meanwhile makes this one outdated.
         let answers = name.answers();
-        let answered = name.answered.load_full()?;
+        let answered = name.answered.load().as_deref()?.clone();
         Some(Rc::new(Self {
             key: Key::of(name.key()),
             changes: Cell::new(0),

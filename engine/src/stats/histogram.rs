@@ -4,6 +4,7 @@
 //! none: the first few buckets are counted without any octave. The octaves after that are side by side, so that a usual value
 //! touches two pieces of memory: with thousands of names, none of it is in a cache.
 
+use std::hint::black_box;
 use std::mem::size_of;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -156,6 +157,19 @@ impl Histogram {
         match self.near.get() {
             Some(near) => self.record_in(near, octave, bucket),
             None => self.record_early(octave, bucket),
+        }
+    }
+
+    /// Has the memory fetched that a value of about this size will touch, while others are fetched.
+    #[inline]
+    pub fn look_ahead(&self, value: u64) {
+        let (octave, bucket) = place(value);
+        let octave = self
+            .near
+            .get()
+            .and_then(|near| near.octaves.get(octave.wrapping_sub(self.nearest())));
+        if let Some(octave) = octave {
+            black_box(octave.counts[bucket].load(Relaxed));
         }
     }
 

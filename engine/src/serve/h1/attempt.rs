@@ -103,11 +103,13 @@ impl H1Exchange<'_, '_> {
                 (0, now_us - began_us, Counted::of(0, Some(lost.cause())))
             }
         };
+        // With many names, what these two touch is in no cache: it is fetched at the same time.
+        hop.resend.bound_to.look_ahead(latency_us);
+        path_stats.finish(latency_us, counted);
         drop(in_flight);
         stats.finish(status, latency_us, counted);
         stats.sent_bytes.add(sent.get());
         stats.received_bytes.add(self.scratch.reply.take_count());
-        path_stats.finish(latency_us, counted);
         if counted == Counted::Success {
             hop.client.requeue_budget.deposit(worker.index, worker.tick_ms());
         }

@@ -98,9 +98,10 @@ pub(super) fn push_hop(out: &mut Vec<u8>, hop: &Hop<'_>, path: &[u8]) {
     out.extend_from_slice(b"l5d-dst-service: ");
     out.extend_from_slice(path);
     out.extend_from_slice(&hop.client.line);
-    if !hop.leaf.residual.is_empty() {
+    let residual = hop.leaf.residual.text(path);
+    if !residual.is_empty() {
         out.extend_from_slice(b"l5d-dst-residual: ");
-        out.extend_from_slice(hop.leaf.residual.as_bytes());
+        out.extend_from_slice(residual);
         out.extend_from_slice(b"\r\n");
     }
     if !hop.answered.context.is_empty() {
