@@ -68,11 +68,14 @@ pub enum Standing {
 }
 
 /// The failure accrual of one endpoint. Times are monotonic milliseconds.
+///
+/// In this order, so that what each request looks at is together.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Accrual {
-    shared: Arc<AccrualShared>,
-    evidence: Evidence,
     state: AtomicU64,
+    evidence: Evidence,
+    shared: Arc<AccrualShared>,
     /// How often it died since it was last alive (upper 16 bits), and the last wait in ms.
     deaths: AtomicU64,
     /// When it was last closed, having been open; and how often that was.

@@ -47,24 +47,27 @@ const ON_PROBATION: u8 = 1;
 const RETIRED: u8 = 2;
 
 /// One address of a client.
+///
+/// In this order, what each request looks at is in one line of the cache: with thousands of endpoints each request finds
+/// another one.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub struct Endpoint {
     /// Unique in the process.
     pub id: u64,
-    pub address: SocketAddr,
-    /// The address as it is shown.
-    pub text: Box<str>,
     pending: AtomicU32,
     standing: AtomicU8,
     /// Zero when no balancer looks at the latency.
     decay_us: f32,
-    latency: PeakEwma,
+    load_listener: Option<Box<LoadListener>>,
     accrual: Accrual,
+    latency: PeakEwma,
     /// Since when its share grows, in monotonic ms; `WARM` when it has all of it, `NEW` until somebody looks.
     warming_since_ms: AtomicU64,
-    load_listener: Option<Box<LoadListener>>,
     connections: AtomicU32,
+    pub address: SocketAddr,
+    /// The address as it is shown.
+    pub text: Box<str>,
     /// Where connections are limited.
     pub gate: Option<gate::Gate>,
 }
@@ -102,14 +105,14 @@ impl Endpoint {
     }
 
     /// Counts a request as under way until the result is dropped.
-    pub fn begin(self: &Arc<Self>, now_us: u64) -> InFlight {
+    pub fn begin(&self, now_us: u64) -> InFlight<'_> {
         let before = self.pending.fetch_add(1, Relaxed);
         if let Some(listener) = &self.load_listener {
             listener.changed(before, before + 1, now_us);
         }
         InFlight {
             probe: self.accrual.begin(now_us / 1000),
-            endpoint: Arc::clone(self),
+            endpoint: self,
             began_us: now_us,
             recorded_us: None,
         }
@@ -253,16 +256,16 @@ impl Endpoint {
 
 /// A request that is under way to an endpoint. Dropping it ends that, with or without a result.
 #[derive(Debug)]
-pub struct InFlight {
-    endpoint: Arc<Endpoint>,
+pub struct InFlight<'e> {
+    endpoint: &'e Endpoint,
     began_us: u64,
     probe: Option<Probe>,
     recorded_us: Option<u64>,
 }
 
-impl InFlight {
-    pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
+impl InFlight<'_> {
+    pub fn endpoint(&self) -> &Endpoint {
+        self.endpoint
     }
 
     /// When the request was begun, in monotonic µs.
@@ -273,7 +276,7 @@ impl InFlight {
     /// Takes note of the result: latency (the first time only) and health. The load ends when `self` is dropped, so that
     /// a body that is still streaming counts.
     pub fn record(&mut self, outcome: Outcome, now_us: u64, rng: &mut fastrand::Rng) -> Option<Transition> {
-        let endpoint = &self.endpoint;
+        let endpoint = self.endpoint;
         if endpoint.decay_us > 0.0 && self.recorded_us.is_none() {
             let latency_us = now_us.saturating_sub(self.began_us);
             let failed = outcome == Outcome::Failure;
@@ -285,7 +288,7 @@ impl InFlight {
     }
 }
 
-impl Drop for InFlight {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         let before = self.endpoint.pending.fetch_sub(1, Relaxed);
         if let Some(listener) = &self.endpoint.load_listener {

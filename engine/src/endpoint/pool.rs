@@ -16,9 +16,8 @@ const IDLE_LIMIT: usize = 1024;
 #[derive(Debug)]
 struct Idle {
     link: Link,
-    since_ms: u64,
-    /// Close after this long unused.
-    limit_ms: Option<u64>,
+    /// Until when it is kept unused.
+    until_ms: u64,
 }
 
 #[derive(Debug)]
@@ -71,8 +70,7 @@ impl Pools {
         link.count_idle(1);
         pool.idle.push(Idle {
             link,
-            since_ms: now_ms,
-            limit_ms,
+            until_ms: limit_ms.map_or(u64::MAX, |limit_ms| now_ms.saturating_add(limit_ms)),
         });
         true
     }
@@ -83,7 +81,7 @@ impl Pools {
             let retired = pool.endpoint.is_retired();
             let mut spare = pool.idle.len().saturating_sub(pool.min_size);
             pool.idle.retain_mut(|idle| {
-                let fresh = idle.limit_ms.is_none_or(|limit_ms| now_ms < idle.since_ms + limit_ms);
+                let fresh = now_ms < idle.until_ms;
                 let wanted = fresh || spare == 0;
                 spare -= usize::from(!wanted);
                 if !wanted {

@@ -6,13 +6,13 @@ use crate::resolve::Client;
 use crate::worker::Worker;
 
 /// Who is told how the endpoint did, as soon as it is known: a long body delays no probe.
-pub(in crate::serve) struct Verdict<'a> {
+pub(in crate::serve) struct Verdict<'a, 'e> {
     pub(in crate::serve) worker: &'a Worker,
     pub(in crate::serve) client: &'a Client,
-    pub(in crate::serve) in_flight: &'a mut InFlight,
+    pub(in crate::serve) in_flight: &'a mut InFlight<'e>,
 }
 
-impl Verdict<'_> {
+impl Verdict<'_, '_> {
     /// Notes how an attempt went, and tells the operator when that makes the endpoint dead or alive again.
     pub(in crate::serve) fn tell(&mut self, outcome: Outcome, at_us: u64) {
         let transition = {

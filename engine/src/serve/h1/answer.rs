@@ -132,7 +132,7 @@ fn outcome_of(class: Class) -> Outcome {
 }
 
 /// The way back of one response.
-pub(super) struct Answer<'a> {
+pub(super) struct Answer<'a, 'e> {
     pub(super) waits: Waits<'a>,
     pub(super) server: &'a Server,
     pub(super) hop: &'a Hop<'a>,
@@ -149,7 +149,7 @@ pub(super) struct Answer<'a> {
     /// The endpoint was asked to change the protocol.
     pub(super) may_switch: bool,
     pub(super) deadline: Option<(Instant, Late)>,
-    pub(super) verdict: Verdict<'a>,
+    pub(super) verdict: Verdict<'a, 'e>,
     /// A byte of the response went to the caller, or half of an interim one.
     pub(super) begun: &'a Cell<bool>,
     /// The request can be sent again as it was; not once the caller has seen an interim response.
@@ -159,7 +159,7 @@ pub(super) struct Answer<'a> {
     pub(super) asked: Option<Box<Asked<'a>>>,
 }
 
-impl Answer<'_> {
+impl Answer<'_, '_> {
     pub(super) async fn pass_on<R, W>(&mut self, endpoint: &mut R, caller: &mut W) -> Result<Relayed, Lost>
     where
         R: AsyncRead + Unpin,

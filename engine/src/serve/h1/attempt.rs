@@ -266,7 +266,7 @@ impl H1Exchange<'_, '_> {
         &mut self,
         hop: &Hop<'_>,
         endpoint: &mut Stream,
-        in_flight: &mut InFlight,
+        in_flight: &mut InFlight<'_>,
         sent: &Cell<u64>,
     ) -> Result<Relayed, Lost> {
         let deadline = Self::head_deadline(hop);
