@@ -150,3 +150,28 @@ NAMER = "namers:\n- {kind: io.l5d.rewrite, prefix: /here, pattern: /x, name: /y"
 )
 def test_a_name_that_leads_nowhere_and_a_key_that_does_nothing_are_told(more: str, line: str) -> None:
     assert remarks(parse(BASE + more)) == [line]
+
+
+TWO_LOGS = """
+routers:
+- protocol: http
+  label: a
+  httpAccessLog: /var/log/access.log
+  servers: [{port: 0}]
+- protocol: http
+  label: b
+  httpAccessLog: %s
+  %s
+  servers: [{port: 0}]
+"""
+
+
+def test_routers_that_roll_each_others_access_log_are_named() -> None:
+    for policy in ("httpAccessLogRollPolicy: daily", "httpAccessLogAppend: false"):
+        (line,) = remarks(parse(TWO_LOGS % ("/var/log/../log/access.log", policy)))
+        assert line.startswith("routers a and b: httpAccessLog: /var/log/access.log: ")
+        assert remarks(parse(TWO_LOGS % ("/var/log/b.log", policy))) == []
+
+
+def test_routers_that_only_add_lines_to_one_access_log_need_no_remark() -> None:
+    assert remarks(parse(TWO_LOGS % ("/var/log/access.log", "httpAccessLogAppend: true"))) == []

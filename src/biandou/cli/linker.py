@@ -97,7 +97,7 @@ def _serve(config: LinkerConfig, flags: LinkerFlags) -> int:
             raise ConfigError("the configuration came from standard input, which can't be read again")
         return load(flags.file)
 
-    async def live() -> int:
-        return await Linker(config, flags.workers or default_workers(), opened, read_again).run()
+    def make() -> Linker:
+        return Linker(config, flags.workers or default_workers(), opened, read_again)
 
-    return run_daemon("linker", flags, f"biandou {biandou.__version__}", live)
+    return run_daemon("linker", flags, f"biandou {biandou.__version__}", make)

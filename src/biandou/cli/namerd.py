@@ -102,11 +102,11 @@ def _serve(config: NamerdConfig, flags: LinkerFlags) -> int:
             raise ConfigError("the configuration came from standard input, which can't be read again")
         return load(flags.file)
 
-    async def live() -> int:
-        return await Namerd(config, opened, _tell_systemd, read_again).run()
+    def make() -> Namerd:
+        return Namerd(config, opened, _tell_systemd, read_again)
 
     hello = f"biandou {biandou.__version__}, {raise_file_limit()} files may be open"
-    return run_daemon("namerd", flags, hello, live)
+    return run_daemon("namerd", flags, hello, make)
 
 
 def _tell_systemd(state: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from biandou.config.admin import Admin
 from biandou.config.client import ClientKeys, GlobalClient
 from biandou.config.linker import LinkerConfig
 from biandou.config.naming_remarks import naming_remarks
+from biandou.config.plan import NeverRoll
 from biandou.config.router import HttpRouter, Router, TcpRouter
 from biandou.config.server import SocketOptions
 from biandou.config.service import ServiceKeys
@@ -16,7 +18,7 @@ from biandou.config.service import ServiceKeys
 def remarks(config: LinkerConfig) -> list[str]:
     """Give a line for each such key that is written; docs/differences.md has the reasons."""
     found = [line for router in config.routers for line in _of_router(router)]
-    return [*found, *_of_admin(config.admin), *naming_remarks(config)]
+    return [*found, *_of_access_logs(config), *_of_admin(config.admin), *naming_remarks(config)]
 
 
 def _of_router(router: Router) -> Iterator[str]:
@@ -27,6 +29,25 @@ def _of_router(router: Router) -> Iterator[str]:
         yield from (
             f"router {router.name}: {key}: it is about requests, and has no effect on connections" for key in keys
         )
+
+
+def _of_access_logs(config: LinkerConfig) -> Iterator[str]:
+    """Tell of a file that several routers write to: lines stay whole, but each router opens and rolls it by itself."""
+    sharing: dict[str, list[HttpRouter]] = {}
+    for router in config.routers:
+        if isinstance(router, HttpRouter) and router.http_access_log is not None:
+            sharing.setdefault(os.path.realpath(router.http_access_log), []).append(router)
+    for routers in sharing.values():
+        if len(routers) > 1 and any(_changes_its_log(router) for router in routers):
+            names = " and ".join(router.name for router in routers)
+            yield (
+                f"routers {names}: httpAccessLog: {routers[0].http_access_log}: each moves or empties the file under "
+                "the other's hands; give each a file of its own"
+            )
+
+
+def _changes_its_log(router: HttpRouter) -> bool:
+    return not router.http_access_log_append or not isinstance(router.http_access_log_roll_policy, NeverRoll)
 
 
 def _of_requests(router: HttpRouter) -> Iterator[str]:

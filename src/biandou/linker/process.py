@@ -105,10 +105,12 @@ class Linker:
         self._grace_ms = config.admin.shutdown_grace_ms
         self._stop_wanted = asyncio.Event()
         self._stop_at_once = asyncio.Event()
+        self.started = False
 
     async def run(self) -> int:
         """Start, serve until told to stop, drain; gives the exit status. Raises what kept a part from starting."""
         await self.start()
+        self.started = True
         await self._stop_wanted.wait()
         return await self.stop()
 

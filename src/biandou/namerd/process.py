@@ -107,11 +107,13 @@ class Namerd:
         self._stop_wanted = asyncio.Event()
         self._stop_at_once = asyncio.Event()
         self._closing: list[Callable[[], Awaitable[None]]] = []
+        self.started = False
 
     async def run(self) -> int:
         """Start, serve until told to stop, stop; gives the exit status. Raises what kept a part from starting."""
         try:
             await self.start()
+            self.started = True
             await self._stop_wanted.wait()
         finally:
             status = await self.stop()
