@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -475,6 +476,29 @@ def test_endpoints_that_the_engine_refuses_are_a_failure_until_better_ones_come(
         states.append(engine.clients["http", "/#/t/web"].state)
     refused = EndpointsFailed(message="not a endpoints")
     assert states == [refused, EndpointsKnown(addresses=[("127.0.0.1", 2, 1.0)]), refused]
+
+
+@pytest.mark.parametrize(
+    "bad", [("web.test", 80), ("", 80), ("127.0.0.1", 70_000), ("::1%lo", 80), (None, 80)], ids=str
+)
+def test_one_address_that_is_none_does_not_take_the_others_out_of_use(bad: tuple[Any, int]) -> None:
+    class ReadingEngine(FakeEngine):
+        def endpoints(self, letter: Endpoints) -> None:
+            if isinstance(letter.state, EndpointsKnown) and bad in [one[:2] for one in letter.state.addresses]:
+                raise ValueError("not an address")
+            super().endpoints(letter)
+
+    table = Table()
+    engine = ReadingEngine()
+    binder = Binder([Router("http", LocalInterpreter(Live.ok(Dtab.read("/svc=>/#/t")), Namers([table])))], engine)
+    table.at("web", 1)
+    binder.take(Ask(ticket=1, router="http", path="/svc/web", dtab=[]))
+    good = [Address("127.0.0.1", 2), Address("::1", 3)]
+    table.endpoints[b"web"].set(AddressSet((good[0], Address(*bad), good[1])))
+    known = EndpointsKnown(addresses=[("127.0.0.1", 2, 1.0), ("::1", 3, 1.0)])
+    assert engine.clients["http", "/#/t/web"].state == known
+    table.endpoints[b"web"].set(AddressSet((Address(*bad),)))
+    assert isinstance(engine.clients["http", "/#/t/web"].state, EndpointsFailed), "nothing good is known"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from biandou.boundary import (
     BoundTree,
     Branch,
@@ -72,6 +74,29 @@ def endpoints_state(state: State[Addresses]) -> EndpointsState:
         case Failed(error):
             return EndpointsFailed(message=reason(error))
     return EndpointsPending()
+
+
+def usable_part(state: EndpointsState) -> EndpointsKnown | None:
+    """Give a set without the addresses that are none, which a namer of somebody else's may have found.
+
+    `None` if nothing is left, or if that is not what is wrong with it.
+    """
+    if not isinstance(state, EndpointsKnown):
+        return None
+    usable = [address for address in state.addresses if _is_address(*address)]
+    if not usable or len(usable) == len(state.addresses):
+        return None
+    return EndpointsKnown(addresses=usable, authority=state.authority)
+
+
+def _is_address(host: object, port: object, _weight: float) -> bool:
+    if not isinstance(host, str) or isinstance(port, bool) or not isinstance(port, int):
+        return False
+    try:
+        scope = getattr(ip_address(host), "scope_id", None)
+    except ValueError:
+        return False
+    return scope is None and 0 <= port < 1 << 16
 
 
 def _flatten(tree: NameTree[Bound], share: float, found: list[Share]) -> None:

@@ -21,7 +21,7 @@ from biandou.config.plan import ClientPolicy
 from biandou.dtab import Path
 from biandou.dtab.bound import Addresses, AddressSet, Bound, Origin, shown_time
 from biandou.errors import reason
-from biandou.linker.answers import EndpointsState, endpoints_state
+from biandou.linker.answers import EndpointsState, endpoints_state, usable_part
 from biandou.linker.knowledge import Knowledge, KnownClient
 from biandou.linker.router import Router
 from biandou.live import Failed, Ok, State, Watch
@@ -192,10 +192,15 @@ class Client:
     def _offer(self, letter: EndpointsState) -> None:
         try:
             self._send(letter)
-        except ValueError as error:
+        except (ValueError, TypeError, OverflowError) as error:
             # The engine can't use this one; whoever found it, and the next one, must not suffer from that.
-            _log.exception("the endpoints of %s can't be used", self.text)
-            self._send(EndpointsFailed(message=reason(error)))
+            usable = usable_part(letter)
+            if usable is None:
+                _log.exception("the endpoints of %s can't be used", self.text)
+                self._send(EndpointsFailed(message=reason(error)))
+            else:
+                _log.error("%s goes without the endpoints that can't be used: %s", self.text, reason(error))
+                self._offer(usable)
 
     def _send(self, state: EndpointsState) -> None:
         if state != self._sent:
