@@ -479,7 +479,7 @@ def test_endpoints_that_the_engine_refuses_are_a_failure_until_better_ones_come(
 
 
 @pytest.mark.parametrize(
-    "bad", [("web.test", 80), ("", 80), ("127.0.0.1", 70_000), ("::1%lo", 80), (None, 80)], ids=str
+    "bad", [("web.test", 80), ("", 80), ("127.0.0.1", 70_000), ("::1%lo", 80), (None, 80), ("::1", True)], ids=str
 )
 def test_one_address_that_is_none_does_not_take_the_others_out_of_use(bad: tuple[Any, int]) -> None:
     class ReadingEngine(FakeEngine):
