@@ -137,6 +137,12 @@ impl Failure {
         Self::new(Room::Server, status, Cause::BadRequest, message)
     }
 
+    /// A connection would go out to where it came in, and from there again, until no more can be opened.
+    pub fn leads_back(address: SocketAddr) -> Self {
+        let message = format!("the endpoint {address} is where the connection came in: it would go round for ever");
+        Self::new(Room::Resolution, 502, Cause::NoBrokers, message)
+    }
+
     /// Binding failed.
     pub fn binding(message: &str) -> Self {
         Self::new(Room::Binding, 502, Cause::Binding, message)

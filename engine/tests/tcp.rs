@@ -133,22 +133,25 @@ fn an_endpoint_that_takes_no_connection_is_passed_over() {
     assert!(mesh.counter("client", "failures") > 0, "the dead one was tried");
 }
 
+/// Sees the connection reset, and the reason logged.
+fn lost(mesh: &Mesh, mut caller: Peer, reason: &str) {
+    let ended = caller.stream.read(&mut [0]);
+    assert_eq!(ended.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+    eventually("the reason is logged", || {
+        let letters = mesh.asked.lock().expect("the list");
+        letters.iter().any(|letter| {
+            matches!(letter, Outgoing::Note { message, .. }
+                if message.starts_with("http: a connection from 127.0.0.1:") && message.contains(reason))
+        })
+    });
+}
+
 #[test]
 fn a_connection_that_leads_nowhere_is_reset_and_the_reason_is_logged() {
     let mesh = passing(&json!({}), &[nowhere()], &json!({}));
     let mut caller = mesh.connect();
     caller.send(b"x");
-    let ended = caller.stream.read(&mut [0]);
-    assert_eq!(
-        ended.map_err(|error| error.kind()),
-        Err(std::io::ErrorKind::ConnectionReset)
-    );
-    eventually("the reason is logged", || {
-        let letters = mesh.asked.lock().expect("the list");
-        letters.iter().any(|letter| {
-            matches!(letter, Outgoing::Note { message, .. } if message.starts_with("http: a connection from 127.0.0.1:"))
-        })
-    });
+    lost(&mesh, caller, "");
     assert_eq!(mesh.counter("server", "failures"), 1);
 }
 
@@ -320,4 +323,16 @@ fn what_does_not_speak_http_goes_to_the_router_of_connections() {
         b"GET / HTTP/1.1\r\n\r\n",
         "who waits to be spoken to does not speak HTTP"
     );
+}
+
+#[test]
+fn a_connection_that_would_go_out_to_where_it_came_in_is_reset_and_opens_no_other() {
+    let port = nowhere().port();
+    let here = SocketAddr::from(([127, 0, 0, 1], port));
+    let mesh = passing(&json!({"port": port}), &[here], &json!({}));
+    let mut caller = mesh.connect();
+    caller.send(b"round");
+    lost(&mesh, caller, "it would go round for ever");
+    assert_eq!(mesh.counter("server", "connects"), 1);
+    assert_eq!(mesh.counter("client", "connects"), 0);
 }

@@ -84,6 +84,20 @@ impl Exchange for TcpExchange<'_, '_> {
         let stats = &*hop.client.stats[worker.index];
         let path_stats = &hop.leaf.stats[worker.index];
         let began_us = worker.now_us();
+        // A socket that is gone will be found out by what is written to it.
+        if self
+            .stream
+            .socket()
+            .local_addr()
+            .is_ok_and(|here| here == hop.endpoint.address)
+        {
+            let failure = Failure::leads_back(hop.endpoint.address);
+            path_stats.finish(0, Counted::Failure(Some(failure.cause)));
+            return Err(Unsent {
+                failure,
+                repeatable: true,
+            });
+        }
         let mut in_flight = hop.endpoint.begin(began_us);
         let reach = Reach {
             worker,
