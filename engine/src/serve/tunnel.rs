@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::serve::pulse::{Interrupt, Pulse};
@@ -49,14 +50,33 @@ impl Tunnel<'_> {
         caller: &mut Stream,
         endpoint: &mut Stream,
         (early, late): (&[u8], &[u8]),
-        mut moved: impl FnMut(Moved),
+        moved: impl FnMut(Moved),
     ) -> End {
         // A tunnel may be silent for hours: only the kernel can find out that the other side has vanished.
         for stream in [caller.socket(), endpoint.socket()] {
-            if socket2::SockRef::from(stream).set_keepalive(true).is_err() {
+            if SockRef::from(stream).set_keepalive(true).is_err() {
                 return End::Broken;
             }
+            // Whoever is left by a connection that fails, or that a linker's end cuts off, learns that the other end is lost,
+            // not that it has said all. A socket that is gone already cannot be told.
+            let _reset = stream.set_zero_linger();
         }
+        let end = self.copy(caller, endpoint, (early, late), moved).await;
+        if end != End::Broken {
+            for stream in [caller.socket(), endpoint.socket()] {
+                let _in_order = SockRef::from(stream).set_linger(None);
+            }
+        }
+        end
+    }
+
+    async fn copy(
+        self,
+        caller: &mut Stream,
+        endpoint: &mut Stream,
+        (early, late): (&[u8], &[u8]),
+        mut moved: impl FnMut(Moved),
+    ) -> End {
         let (mut caller_reads, mut caller_writes) = caller.split();
         let (mut endpoint_reads, mut endpoint_writes) = endpoint.split();
         let (mut there, mut back) = (Way::with(early), Way::with(late));

@@ -1,6 +1,5 @@
 //! One connection on its way: what it asks for, and the bytes both ways.
 
-use socket2::SockRef;
 use tokio::time::{Duration, sleep};
 
 use super::Connection;
@@ -148,18 +147,9 @@ impl Exchange for TcpExchange<'_, '_> {
             pulse,
             idle_ms: server.plan.idle_timeout_ms,
         };
-        // Whoever is left by a connection that fails, or that a linker's end cuts off, learns that the other end is lost, not
-        // that it has said all. A socket that is gone already cannot be told.
-        let _reset = self.stream.socket().set_zero_linger();
-        let _reset = link.stream.socket().set_zero_linger();
         let end = tunnel.run(self.stream, &mut link.stream, (&[], &[]), count).await;
         stats.pending.sub(1);
         path_stats.pending.sub(1);
-        if end != End::Broken {
-            for stream in [self.stream.socket(), link.stream.socket()] {
-                let _in_order = SockRef::from(stream).set_linger(None);
-            }
-        }
         if end == End::Idle {
             server_stats.closings.idle.add(1);
         }
