@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Any
@@ -72,6 +73,10 @@ def at(*wanted: str) -> Callable[[State[Addresses]], bool]:
         )
 
     return check
+
+
+def failed_by(text: str) -> Callable[[State[Addresses]], bool]:
+    return lambda state: isinstance(state, Failed) and text in str(state.error)
 
 
 def negative(state: State[Tree]) -> bool:
@@ -314,6 +319,31 @@ async def test_a_bad_line_fails_the_addresses_until_the_file_is_mended(root: Fil
         (root / "web").write_text("127.0.0.1 81")
         await seen.until(at("127.0.0.1:81"))
         assert len(tree.states) == 1
+
+
+async def test_addresses_of_a_file_that_became_malformed_are_as_old_as_their_last_good_reading(
+    root: FilePath, namer: FsNamer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 1_000.0
+    monkeypatch.setattr(time, "time", lambda: clock)
+    replace(root / "web", "127.0.0.1 80")
+    with Observed(addresses(namer.lookup(Path.of("web")))) as seen:
+        assert isinstance(seen.now, Ok)
+        assert isinstance(seen.now.value, AddressSet)
+        origin = seen.now.value.origin
+        assert origin is not None
+        good = (origin.confirmed_at, origin.changed_at, origin.version)
+        assert good[:2] == (1_000.0, 1_000.0)
+        for bad in ("foo bar baz", "nor is this one"):
+            clock += 100
+            replace(root / "web", bad)
+            await seen.until(failed_by(bad))
+            assert (origin.confirmed_at, origin.changed_at, origin.version) == good
+            assert origin.error_at == clock
+        clock += 100
+        replace(root / "web", "127.0.0.1 81")
+        await seen.until(at("127.0.0.1:81"))
+        assert (origin.confirmed_at, origin.changed_at, origin.error) == (clock, clock, None)
 
 
 async def test_a_file_that_is_too_large_or_none_at_all_fails(root: FilePath, namer: FsNamer) -> None:

@@ -154,12 +154,14 @@ class File(Live[bytes]):
     The version in `origin` is when the file was written, and what confirms it is reading it.
     """
 
-    __slots__ = ("_entry", "origin")
+    __slots__ = ("_before", "_entry", "_refused", "origin")
 
     def __init__(self, entry: Entry) -> None:
         super().__init__()
         self._entry = entry
+        self._refused = False
         self.origin = Origin(f"files in {entry.directory.path}")
+        self._before = self._told()
 
     def __repr__(self) -> str:
         return f"File({os.path.join(self._entry.directory.path, self._entry.name)})"
@@ -188,13 +190,23 @@ class File(Live[bytes]):
             self._fail(error)
         else:
             origin = self.origin
-            origin.confirmed_at = time.time()
-            origin.version = shown_time(written)
             if self._state != Ok(contents):
-                origin.changed_at = origin.confirmed_at
+                self._before, self._refused = self._told(), False
+                origin.changed_at = time.time()
                 # What is wrong with the same contents is still wrong.
                 origin.error = origin.error_at = None
+            if not self._refused:
+                origin.confirmed_at = time.time()
+                origin.version = shown_time(written)
             self._publish(Ok(contents))
+
+    def refuse(self, error: Exception) -> None:
+        """Say that the contents can't be used: what was made of former ones goes on, and is as old as it was."""
+        origin = self.origin
+        origin.error, origin.error_at = str(error), time.time()
+        if not self._refused:
+            self._refused = True
+            origin.confirmed_at, origin.changed_at, origin.version = self._before
 
     def differs(self) -> bool:
         """Read an observed file and say whether it holds something else than is known; if not, that is confirmed."""
@@ -207,8 +219,12 @@ class File(Live[bytes]):
             return False
         if self._state != Ok(contents):
             return True
-        self.origin.confirmed_at = time.time()
+        if not self._refused:
+            self.origin.confirmed_at = time.time()
         return False
+
+    def _told(self) -> tuple[float | None, float | None, str | None]:
+        return self.origin.confirmed_at, self.origin.changed_at, self.origin.version
 
     def _fail(self, error: ResolutionError) -> None:
         self.origin.error, self.origin.error_at = str(error), time.time()

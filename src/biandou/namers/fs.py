@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -104,7 +103,7 @@ class FsNamer:
             try:
                 return self._resolve(read_endpoints(contents), origin)
             except ResolutionError as error:
-                origin.error, origin.error_at = str(error), time.time()
+                file.refuse(error)
                 raise
 
         return file.flat_map(resolve)
