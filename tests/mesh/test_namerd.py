@@ -257,6 +257,11 @@ async def test_a_file_is_validated_without_being_run(
     told = await run(sys.executable, "-m", "biandou", "namerd", flag, str(good))
     assert (told.status, told.errors) == (0, "")
     assert not (tmp_path / "x.db").exists()
+    with good.open("a") as file:
+        file.write("\nnamers: [{kind: io.biandou.failover, tiers: [{dst: /#/nosuch}]}]\n")
+    told = await run(sys.executable, "-m", "biandou", "namerd", flag, str(good))
+    remark = "namer /#/io.biandou.failover: no namer answers for /#/nosuch; namers: /#/io.biandou.failover\n"
+    assert (told.status, told.errors) == (0, remark)
     told = await run(sys.executable, "-m", "biandou", "namerd", flag, str(bad))
     assert (told.status, told.errors) == (78, f"{bad}:1:1: interfaces: One or more interfaces must be specified.\n")
 

@@ -108,3 +108,25 @@ async def test_a_connection_is_used_again() -> None:
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "x, identity"])
+async def test_a_body_in_a_coding_is_refused_and_not_taken_as_it_is(coding: str) -> None:
+    asked: list[Request] = []
+
+    async def give(request: Request) -> Answer:
+        asked.append(request)
+        return Reply(status=204)
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    port = listener.getsockname()[1]
+    close = await HttpServer(give, Doorkeeper(), ScopeRegistry(("http",))).start(listener, None)
+    for sent, status in ((coding, b"415"), ("Identity", b"204")):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"PUT /x HTTP/1.1\r\nHost: n\r\nContent-Encoding: {sent}\r\nContent-Length: 3\r\n\r\nabc".encode())
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).split()[1] == status
+        writer.close()
+    assert [request.body for request in asked] == [b"abc"]
+    await close()

@@ -13,6 +13,7 @@ import biandou
 from biandou.cli.daemon import EX_CONFIG, EX_USAGE, run_daemon
 from biandou.cli.linker_flags import LinkerFlags, UsageError, parse_flags
 from biandou.config.namerd import WITHOUT_FILE, NamerdConfig, load, parse
+from biandou.config.naming_remarks import namer_remarks
 from biandou.config.read import STANDARD_INPUT
 from biandou.errors import ConfigError
 from biandou.linker.systemd import notify
@@ -84,7 +85,11 @@ def run(arguments: Sequence[str]) -> int:
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return EX_CONFIG
-    return 0 if flags.validate else _serve(config, flags)
+    if flags.validate:
+        for line in namer_remarks(config.namers):
+            sys.stderr.write(f"{line}\n")
+        return 0
+    return _serve(config, flags)
 
 
 def _serve(config: NamerdConfig, flags: LinkerFlags) -> int:

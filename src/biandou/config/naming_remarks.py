@@ -6,7 +6,7 @@ purpose, though, and the requests that it fails say nothing of the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from biandou.config.linker import LinkerConfig
@@ -34,12 +34,8 @@ _HERE: Final = (DefaultInterpreterKind, FsInterpreterKind, ConfigMapInterpreterK
 
 def naming_remarks(config: LinkerConfig) -> Iterator[str]:
     """Give a line for each name that leads nowhere and each key that does nothing."""
+    yield from namer_remarks(config.namers)
     namers = [namer.full_prefix for namer in config.namers]
-    for namer in config.namers:
-        where = f"namer {namer.full_prefix}"
-        yield from (f"{where}: {line}" for line in _of_namer(namer))
-        yield from _nowhere(where, _led_to(namer), namers)
-        yield from _nowhere(where, _fixed(namer), namers)
     for router in config.routers:
         where = f"router {router.name}"
         yield from _nowhere(where, _fixed(router.interpreter), namers)
@@ -48,6 +44,16 @@ def naming_remarks(config: LinkerConfig) -> Iterator[str]:
         match router.interpreter:
             case ConsulInterpreterKind(write_consistency_mode=mode) if mode != "default":
                 yield f"{where}: interpreter: writeConsistencyMode: nothing is written"
+
+
+def namer_remarks(kinds: Sequence[NamerKind]) -> Iterator[str]:
+    """Give these lines for the namers of a configuration, a linker's or a namerd's."""
+    namers = [namer.full_prefix for namer in kinds]
+    for namer in kinds:
+        where = f"namer {namer.full_prefix}"
+        yield from (f"{where}: {line}" for line in _of_namer(namer))
+        yield from _nowhere(where, _led_to(namer), namers)
+        yield from _nowhere(where, _fixed(namer), namers)
 
 
 def _nowhere(where: str, paths: Iterable[Path], namers: list[Path]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from biandou.config.differences import namerd_differences
 from biandou.config.namerd import NamerdConfig
+from biandou.config.naming_remarks import namer_remarks
 from biandou.config.reloading import Reloading
 from biandou.errors import ConfigError
 from biandou.namerd.canary_driver import CanaryDriver
@@ -127,6 +128,8 @@ class Namerd:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+        for line in namer_remarks(self._config.namers):
+            _log.warning("%s", line)
         recall(await self._keeper.read())
         store = self._config.storage.store()
         names = Names(store, self._namers.all)

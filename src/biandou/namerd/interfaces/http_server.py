@@ -124,6 +124,11 @@ class HttpServer:
         path, _, query = sent.raw_path.partition("?")
         headers = {name.lower(): value for name, value in sent.headers.items()}
         author, may_change = admitted
+        coding = headers.get("content-encoding", "identity")
+        if coding.lower() != "identity":
+            # Taken as it is, it would be kept as it is (RFC 9110 §15.5.16).
+            refusal = text(f"bodies are not read in the coding {coding}", 415, {"Accept-Encoding": "identity"})
+            return self._reply(refusal, sent, close=True)
         if sent.method == "POST" and path.startswith(FOLLOW):
             answer = await self._answer(Request(sent.method, path, query, headers, b"", author, may_change))
             if isinstance(answer, Conversation):
