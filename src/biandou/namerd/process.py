@@ -199,6 +199,8 @@ class Namerd:
         check_replaceable(self._config, config)
         namers = self._namers
         if config.namers != self._config.namers:
+            for line in namer_remarks(config.namers):
+                _log.warning("%s", line)
             namers = assemble_namers(config.namers, self._namers)
         follow = await running.serving.prepare(config.interfaces)
         # From here on nothing fails.
