@@ -230,3 +230,12 @@ def test_bytes_at_random_are_read_or_refused_and_nothing_else() -> None:
         except MalformedMessage:
             refused += 1
     assert refused
+
+
+def test_a_request_that_brings_a_dtab_of_more_than_a_bound_is_refused_unread() -> None:
+    dentry = "/svc/some-name-that-is-long => /#/io.l5d.fs/another-name"
+    small, large = (Dtab.read(";".join([dentry] * count)) for count in (1_000, 2_000))
+    asked = encode_asked(P("/default"), encode_path(P("/svc/web")), small)
+    assert decode_asked(asked).dtab == small
+    with pytest.raises(MalformedMessage, match="at most 131072 bytes"):
+        decode_asked(encode_asked(P("/default"), encode_path(P("/svc/web")), large))

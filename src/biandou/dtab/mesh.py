@@ -42,6 +42,8 @@ MAX_SEGMENTS: Final = 1000
 MAX_NESTING: Final = 150
 """How many trees may stand in each other; they are read and written by recursion."""
 MAX_DENTRIES: Final = 10_000
+MAX_OWN_DTAB: Final = 128 * 1024
+"""A dtab that a request brings comes in a header line, which is far shorter; reading this takes some 45 ms."""
 
 _NEG, _FAIL, _EMPTY, _ALT, _UNION, _LEAF = range(1, 7)
 _DELEGATE, _TRANSFORMATION, _EXCEPTION = 9, 10, 11
@@ -298,5 +300,7 @@ def encode_asked(root: Path, name: bytes, dtab: Dtab) -> bytes:
 def decode_asked(message: bytes) -> Asked:
     """Read a `BindReq` or a `DelegateTreeReq`; what is missing is empty."""
     parts = members(message)
+    if len(parts.get(3, b"")) > MAX_OWN_DTAB:
+        raise MalformedMessage(f"a name's own dtab has at most {MAX_OWN_DTAB} bytes")
     root = decode_path(parts[1]) if 1 in parts else None
     return Asked(root, parts.get(2, b""), decode_dtab(parts.get(3, b"")))
